@@ -1,0 +1,103 @@
+//! What travels: records as a log holds them, events as handlers see them, and the reasons for
+//! which an event is parked. Nothing here reads a log, decodes bytes or applies an event.
+
+use std::fmt;
+use std::sync::Arc;
+
+use bytes::Bytes;
+
+/// Number of a record inside its partition, from 0, without gaps in the embedded log.
+pub type Offset = u64;
+
+/// A partition of a topic.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct TopicPartition {
+    pub topic: Arc<str>,
+    pub partition: u32,
+}
+
+/// Where an event stands in its log; written `topic:partition@offset`.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Position {
+    pub at: TopicPartition,
+    pub offset: Offset,
+}
+
+impl fmt::Display for Position {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}:{}@{}", self.at.topic, self.at.partition, self.offset)
+    }
+}
+
+/// A record as the log holds it. Its partition is that of the batch it came in.
+#[derive(Clone, Debug)]
+pub struct Record {
+    pub offset: Offset,
+    /// Milliseconds since 1970, as the producer or the log said.
+    pub timestamp_ms: i64,
+    pub key: Option<Bytes>,
+    /// `None` is a tombstone.
+    pub value: Option<Bytes>,
+    pub headers: Vec<(String, Bytes)>,
+}
+
+/// A JSON value: what an event's body is made of. Numbers keep their text, so that decimals are exact.
+pub type Json = sonic_rs::Value;
+
+/// An event: a record decoded, brought to today's version and ready to be handled.
+#[derive(Clone, Debug)]
+pub struct Event {
+    pub position: Position,
+    /// Time of the event, as `from.time` says, else the record's. Milliseconds since 1970.
+    pub time_ms: i64,
+    pub timestamp_ms: i64,
+    /// Name of the event type.
+    pub kind: Box<str>,
+    /// Version after upcasting.
+    pub version: i64,
+    /// The body: always a JSON object.
+    pub body: Json,
+    /// The record's key, where it is text.
+    pub key: Option<Box<str>>,
+}
+
+/// Why an event could not be applied: a fact about the event, not a fault of the engine. It parks the key.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Reject {
+    pub stage: Stage,
+    /// One sentence with the values found and what was expected.
+    pub reason: String,
+}
+
+/// Where in the path of an event it was rejected.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Stage {
+    Decode,
+    Upcast,
+    Route,
+    Fold,
+}
+
+impl Reject {
+    pub fn new(stage: Stage, reason: impl Into<String>) -> Reject {
+        Reject { stage, reason: reason.into() }
+    }
+}
+
+impl Stage {
+    /// The stage's name, as it is stored and shown.
+    pub fn name(self) -> &'static str {
+        match self {
+            Stage::Decode => "decode",
+            Stage::Upcast => "upcast",
+            Stage::Route => "route",
+            Stage::Fold => "fold",
+        }
+    }
+}
+
+impl fmt::Display for Reject {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}: {}", self.stage.name(), self.reason)
+    }
+}

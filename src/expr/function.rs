@@ -1,0 +1,277 @@
+//! The functions of the language: their names, how many arguments they take, and what they do.
+//!
+//! Comes in: a function and its arguments' values; a method's first argument is what it is called on. Goes out: a value
+//! or a fault. Types of arguments are `call`'s. Only functions that give the same answer at each replay are here.
+
+use std::borrow::Cow;
+
+use crate::value::{Decimal, decimal::Rounding};
+
+use super::Fault;
+use super::arith;
+use super::coerce::{Kind, from_text};
+use super::eval;
+use super::json;
+use super::parse::Binary;
+use super::time;
+use super::val::{self, Val};
+
+/// A function.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Function {
+    Decimal,
+    Int,
+    Double,
+    String,
+    Timestamp,
+    Date,
+    Time,
+    Duration,
+    Uuid,
+    Bytes,
+    Money,
+    Div(u32, Rounding),
+    Round(u32, Rounding),
+    Size,
+    Sum,
+    /// A sum whose elements are decimals: empty, it is the decimal `0`.
+    SumDecimals,
+    SumFloats,
+    Min,
+    Max,
+    Values,
+    Keys,
+    StartsWith,
+    EndsWith,
+    Contains,
+    LowerAscii,
+    UpperAscii,
+    Trim,
+    Replace,
+    Split,
+    Join,
+}
+
+/// Runs a function. `text` is the first argument as the author wrote it.
+pub(super) fn run<'v>(function: Function, args: Vec<Val<'v>>, text: &str) -> Result<Val<'v>, Fault> {
+    let mut args = args.into_iter();
+    let first = args.next().unwrap_or(Val::Null);
+    let mut next = || args.next().unwrap_or(Val::Null);
+    match function {
+        Function::Decimal => {
+            converted(&first, Kind::Decimal, text, "a decimal number of at most 38 digits such as \"12.50\"")
+        }
+        Function::Int => to_int(&first, text),
+        Function::Double => converted(&first, Kind::Float, text, "a number"),
+        Function::Timestamp => converted(
+            &first,
+            Kind::Timestamp,
+            text,
+            "a time with offset such as \"2026-01-01T00:00:00.000Z\"",
+        ),
+        Function::Date => match first {
+            Val::Timestamp(ms) => time::date_of(ms)
+                .map(Val::Date)
+                .ok_or_else(|| Fault(format!("{text} is {}, which no date can hold", first.shown()))),
+            _ => converted(&first, Kind::Date, text, "a date such as \"2026-01-31\""),
+        },
+        Function::Time => converted(&first, Kind::Time, text, "a time of day such as \"13:45:30\""),
+        Function::Duration => converted(&first, Kind::Duration, text, "a duration such as \"1h30m\""),
+        Function::Uuid => converted(&first, Kind::Uuid, text, "a UUID"),
+        Function::Bytes => converted(&first, Kind::Bytes, text, "base64 text with padding"),
+        Function::String => to_text(first, text),
+        Function::Money => match (first, eval::text_of(&next())) {
+            (Val::Decimal(amount), Some(currency)) => Ok(Val::Money(Box::new((amount, currency)))),
+            (amount, _) => {
+                Err(Fault(format!("{text} is {}, expected an amount and a currency", amount.shown())))
+            }
+        },
+        Function::Div(scale, rounding) => divide(&first, &next(), scale, rounding),
+        Function::Round(scale, rounding) => divide(&first, &Val::Int(1), scale, rounding),
+        Function::Size => size(&first, text),
+        Function::Sum => sum(&first, Val::Int(0), text),
+        Function::SumDecimals => sum(&first, Val::Decimal(Decimal::ZERO), text),
+        Function::SumFloats => sum(&first, Val::Float(0.0), text),
+        Function::Min => extreme(&first, std::cmp::Ordering::Less, text),
+        Function::Max => extreme(&first, std::cmp::Ordering::Greater, text),
+        Function::Values => values(&first, text),
+        Function::Keys => match eval::items(&first) {
+            Some(keys) => Ok(Val::List(keys.collect())),
+            None => Err(Fault(format!("{text} is {}, expected a map", first.shown()))),
+        },
+        _ => strings(function, &first, &next(), &next(), text),
+    }
+}
+
+fn converted<'v>(value: &Val<'v>, to: Kind, text: &str, expected: &str) -> Result<Val<'v>, Fault> {
+    let found = match (value, to) {
+        (Val::Int(number), Kind::Decimal) => Some(Val::Decimal(Decimal::from(*number))),
+        #[expect(clippy::cast_precision_loss, reason = "a double is asked for")]
+        (Val::Int(number), Kind::Float) => Some(Val::Float(*number as f64)),
+        (Val::Decimal(number), Kind::Float) => Some(Val::Float(number.to_f64())),
+        (Val::Text(text), _) => from_text(text, to),
+        (Val::Json(found), Kind::Decimal) => json::decimal(found).map(Val::Decimal),
+        (Val::Json(found), Kind::Float) if json::text(found).is_none() => json::float(found).map(Val::Float),
+        (Val::Json(found), _) => json::text(found).and_then(|text| from_text(text, to)),
+        (Val::Decimal(_), Kind::Decimal)
+        | (Val::Float(_), Kind::Float)
+        | (Val::Timestamp(_), Kind::Timestamp)
+        | (Val::Date(_), Kind::Date)
+        | (Val::Time(_), Kind::Time)
+        | (Val::Duration(_), Kind::Duration)
+        | (Val::Uuid(_), Kind::Uuid)
+        | (Val::Bytes(_), Kind::Bytes) => Some(value.clone()),
+        _ => None,
+    };
+    found.ok_or_else(|| Fault(format!("{text} is {}, expected {expected}", value.shown())))
+}
+
+fn to_int<'v>(value: &Val<'v>, text: &str) -> Result<Val<'v>, Fault> {
+    let found = match value {
+        Val::Int(number) => Some(*number),
+        Val::Decimal(number) => number.to_i64(),
+        // As CEL: a double is cut toward zero.
+        #[expect(clippy::cast_possible_truncation, reason = "the guard keeps it within 64 bits")]
+        Val::Float(number) if number.abs() < 9.2e18 => Some(number.trunc() as i64),
+        Val::Timestamp(ms) => Some(ms.div_euclid(1000)),
+        Val::Text(text) => text.parse().ok(),
+        Val::Json(found) => match json::text(found) {
+            Some(text) => text.parse().ok(),
+            None => json::integer(found),
+        },
+        _ => None,
+    };
+    found
+        .map(Val::Int)
+        .ok_or_else(|| Fault(format!("{text} is {}, expected an integer of 64 bits", value.shown())))
+}
+
+fn to_text<'v>(value: Val<'v>, text: &str) -> Result<Val<'v>, Fault> {
+    if let Val::Json(found) = value {
+        let written = match (json::text(found), json::number_text(found), json::bool(found)) {
+            (Some(text), _, _) => Cow::Borrowed(text),
+            (None, Some(number), _) => Cow::Owned(number.to_owned()),
+            (None, None, Some(truth)) => Cow::Owned(truth.to_string()),
+            _ => return Err(Fault(format!("{text} is {}, expected a string or a number", value.shown()))),
+        };
+        return Ok(Val::Text(written));
+    }
+    match value {
+        Val::Text(_) => Ok(value),
+        other => match other.text() {
+            Some(written) => Ok(Val::Text(Cow::Owned(written.into_owned()))),
+            None => Err(Fault(format!("{text} is {}, which has no text form", other.shown()))),
+        },
+    }
+}
+
+fn divide<'v>(left: &Val<'v>, right: &Val<'v>, scale: u32, rounding: Rounding) -> Result<Val<'v>, Fault> {
+    let number = |value: &Val<'_>| match value {
+        Val::Decimal(number) => Ok(*number),
+        Val::Int(number) => Ok(Decimal::from(*number)),
+        other => Err(Fault(format!("{} is not a decimal number", other.shown()))),
+    };
+    number(left)?
+        .div(number(right)?, scale, rounding)
+        .map(Val::Decimal)
+        .map_err(|error| Fault(error.to_string()))
+}
+
+fn size<'v>(value: &Val<'v>, text: &str) -> Result<Val<'v>, Fault> {
+    let count = match value {
+        Val::Text(text) => text.chars().count(),
+        Val::Bytes(bytes) => bytes.len(),
+        Val::Json(found) if json::text(found).is_some() => {
+            json::text(found).map_or(0, |text| text.chars().count())
+        }
+        Val::Cells(cells) => cells.len(),
+        Val::Pairs(pairs) => pairs.len(),
+        Val::List(list) => list.len(),
+        other => match eval::items(other) {
+            Some(items) => items.count(),
+            None => return Err(Fault(format!("{text} is {}, which has no size", other.shown()))),
+        },
+    };
+    Ok(Val::Int(i64::try_from(count).expect("what fits memory is counted in 63 bits")))
+}
+
+fn sum<'v>(list: &Val<'v>, zero: Val<'v>, text: &str) -> Result<Val<'v>, Fault> {
+    elements(list, text)?.try_fold(zero, |sum, element| match arith::plain(element)? {
+        Val::Text(found) => Err(Fault(format!("{text} holds {found:?}, expected numbers"))),
+        number => arith::arithmetic(Binary::Add, sum, number),
+    })
+}
+
+fn extreme<'v>(list: &Val<'v>, wanted: std::cmp::Ordering, text: &str) -> Result<Val<'v>, Fault> {
+    let mut best: Option<Val<'v>> = None;
+    for element in elements(list, text)? {
+        let element = arith::plain(element)?;
+        let better = match &best {
+            None => true,
+            Some(best) => match val::compare(&element, best) {
+                Some(order) => order == wanted,
+                None => {
+                    let (left, right) = (element.shown(), best.shown());
+                    return Err(Fault(format!("{text} holds {left} and {right}, which have no order")));
+                }
+            },
+        };
+        if better {
+            best = Some(element);
+        }
+    }
+    Ok(best.unwrap_or(Val::Null))
+}
+
+fn elements<'v>(list: &Val<'v>, text: &str) -> Result<eval::Items<'v>, Fault> {
+    match list {
+        Val::Json(found) if json::array(found).is_none() => None,
+        _ => eval::items(list),
+    }
+    .ok_or_else(|| Fault(format!("{text} is {}, expected a list", list.shown())))
+}
+
+fn values<'v>(map: &Val<'v>, text: &str) -> Result<Val<'v>, Fault> {
+    match map {
+        Val::Pairs(pairs) => Ok(Val::List(pairs.iter().map(|(_, value)| value.into()).collect())),
+        Val::Null => Ok(Val::List(Vec::new())),
+        Val::Json(found) => match json::fields(found) {
+            Some(fields) => Ok(Val::List(fields.map(|(_, value)| Val::Json(value)).collect())),
+            None => Err(Fault(format!("{text} is {}, expected an object", map.shown()))),
+        },
+        other => Err(Fault(format!("{text} is {}, expected a map", other.shown()))),
+    }
+}
+
+fn strings<'v>(
+    function: Function,
+    first: &Val<'v>,
+    second: &Val<'v>,
+    third: &Val<'v>,
+    text: &str,
+) -> Result<Val<'v>, Fault> {
+    if function == Function::Join {
+        let separator = eval::text_of(second).unwrap_or_default();
+        let parts: Option<Vec<_>> = elements(first, text)?.map(|part| eval::text_of(&part)).collect();
+        return match parts {
+            Some(parts) => Ok(Val::Text(Cow::Owned(parts.join(&*separator)))),
+            None => Err(Fault(format!("{text} holds what is not text, expected a list of strings"))),
+        };
+    }
+    let Some(of) = eval::text_of(first) else {
+        return Err(Fault(format!("{text} is {}, expected a string", first.shown())));
+    };
+    let argument = eval::text_of(second).unwrap_or_default();
+    Ok(match function {
+        Function::StartsWith => Val::Bool(of.starts_with(&*argument)),
+        Function::EndsWith => Val::Bool(of.ends_with(&*argument)),
+        Function::Contains => Val::Bool(of.contains(&*argument)),
+        Function::LowerAscii => Val::Text(Cow::Owned(of.to_ascii_lowercase())),
+        Function::UpperAscii => Val::Text(Cow::Owned(of.to_ascii_uppercase())),
+        Function::Trim => Val::Text(Cow::Owned(of.trim().to_owned())),
+        Function::Replace => {
+            Val::Text(Cow::Owned(of.replace(&*argument, &eval::text_of(third).unwrap_or_default())))
+        }
+        _ => Val::List(of.split(&*argument).map(|part| Val::Text(Cow::Owned(part.to_owned()))).collect()),
+    })
+}

@@ -1,0 +1,331 @@
+//! The expression language: the Common Expression Language (CEL), typed and compiled.
+//!
+//! Comes in: CEL text, where it stands, and the types of the names in scope. Goes out: a [`Compiled`] that
+//! evaluates over borrowed data, or every fault of the text. `parse` reads CEL with places; `check`, `operator`, `call`,
+//! `walk` and `fit` type it; `eval` runs it, `function` has the functions, `convert` makes cells. Only deterministic functions exist here.
+//!
+//! What is not said stays out: a field that is missing is no null, a null is equal to nothing but null, and no number
+//! is rounded unasked. `&&` and `||` are decided by the side that decides, also where the other has no value.
+
+mod arith;
+mod bounds;
+mod call;
+mod check;
+mod coerce;
+mod convert;
+mod eval;
+mod fit;
+mod function;
+mod json;
+mod nearest;
+mod operator;
+mod parse;
+mod time;
+mod types;
+mod val;
+mod walk;
+
+#[cfg(test)]
+mod tests;
+
+use std::borrow::Cow;
+use std::sync::Arc;
+
+use crate::diagnostic::{Diagnostic, Span};
+use crate::event::Json;
+use crate::schema::{ColumnType, EnumId, ReadModel, Scalar, TypeId};
+use crate::value::Value;
+
+use check::{Checker, Typed};
+use convert::Target;
+use eval::{By, Code, Stop};
+
+pub use val::Val;
+
+/// The type of an expression or of a name in scope.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Type {
+    /// Known when an event is there: a JSON value.
+    Dyn,
+    Null,
+    Bool,
+    Int,
+    Float,
+    Decimal,
+    Text,
+    Bytes,
+    Timestamp,
+    Date,
+    Time,
+    Duration,
+    Uuid,
+    Enum(EnumId),
+    /// A `@udt`, or an entity's row, by its columns.
+    Record(TypeId),
+    /// What `money(amount, currency)` makes: fits any `@udt` whose columns are `amount: Decimal` and `currency: String`.
+    Money,
+    List(Box<Type>),
+    Map(Box<Type>, Box<Type>),
+    /// `T?`: may be null.
+    Nullable(Box<Type>),
+    /// CEL's optional value, made by `.?` and `[?]`.
+    Optional(Box<Type>),
+}
+
+/// The names that an expression may use. A name's index is its slot in a [`Frame`].
+#[derive(Clone, Debug)]
+pub struct Env<'m> {
+    pub model: &'m ReadModel,
+    pub names: Vec<(String, Type)>,
+    /// Columns of this type are names by themselves (`where` of a table); the row is then slot 0 and `names` is empty.
+    pub columns_of: Option<TypeId>,
+}
+
+/// What the place of an expression wants.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Expected {
+    /// True or false; null counts as false only where `null_is_false`.
+    Condition,
+    /// A cell of this type.
+    Cell {
+        ty: ColumnType,
+        nullable: bool,
+    },
+    /// Text: an event's type name, a record key. Integers are written out.
+    Text,
+    Int,
+    /// Any type: `let`.
+    Any,
+    /// A list to go through: `each`.
+    List,
+}
+
+/// An expression, ready to run.
+#[derive(Clone, Debug)]
+pub struct Compiled {
+    /// The author's text.
+    pub text: Arc<str>,
+    pub span: Span,
+    /// The type found.
+    pub ty: Type,
+    /// Slots of `Env::names` (or, with `columns_of`, columns) that it reads.
+    pub reads: Vec<Read>,
+    /// The text as messages name it: cut where it is long.
+    name: Box<str>,
+    code: Code,
+    target: Target,
+    nullable: bool,
+    /// Whether this is a path into an event, which may lead nowhere without being a fault.
+    is_path: bool,
+}
+
+/// Something that an expression reads.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Read {
+    /// A slot, as a whole.
+    Slot(usize),
+    /// A column of the record or row in a slot.
+    Column(usize, crate::schema::ColumnId),
+    /// A field of the JSON value in a slot.
+    Field(usize, Box<str>),
+}
+
+/// Types and compiles an expression.
+///
+/// # Errors
+/// Every fault of the text, each with its own place in it.
+pub fn compile(
+    text: &str,
+    span: Span,
+    env: &Env<'_>,
+    expected: &Expected,
+) -> Result<Compiled, Vec<Diagnostic>> {
+    let node = parse::parse(text).map_err(|faults| {
+        let show = |fault: parse::Fault| {
+            let place = check::place(text, span, &fault.at);
+            Diagnostic { help: fault.help, ..Diagnostic::error(fault.code, place, fault.message) }
+        };
+        faults.into_iter().map(show).collect::<Vec<_>>()
+    })?;
+    let mut checker = Checker { env, text, span, faults: Vec::new(), reads: Vec::new(), locals: Vec::new() };
+    let hint = checker.hint(expected);
+    let typed = checker.check(&node, hint.as_ref());
+    if let Some(typed) = &typed {
+        checker.fit(typed, expected);
+    }
+    let target = target(&mut checker, expected);
+    match (typed, target) {
+        (Some(Typed { code, ty, .. }), Some(target)) if checker.faults.is_empty() => {
+            let nullable = match expected {
+                Expected::Cell { nullable, .. } => *nullable,
+                _ => true,
+            };
+            let is_path = is_path(&code);
+            Ok(Compiled {
+                text: text.into(),
+                name: shortened(text),
+                span,
+                ty,
+                reads: checker.reads,
+                code,
+                target,
+                nullable,
+                is_path,
+            })
+        }
+        _ => Err(checker.faults),
+    }
+}
+
+fn shortened(text: &str) -> Box<str> {
+    match text.char_indices().nth(60) {
+        Some((end, _)) => format!("{}…", &text[..end]).into(),
+        None => text.into(),
+    }
+}
+
+fn target(checker: &mut Checker<'_>, expected: &Expected) -> Option<Target> {
+    let target = match expected {
+        Expected::Cell { ty, .. } => Target::new(ty, checker.model()),
+        Expected::Int => Some(Target::Scalar(Scalar::Long)),
+        // A string, or an integer written out: what an `ID` takes.
+        Expected::Text => Some(Target::Scalar(Scalar::Id)),
+        _ => Some(Target::Natural),
+    };
+    if target.is_none() {
+        let message = "the column's value types stand too deeply inside each other, or one holds itself";
+        checker.faults.push(Diagnostic::error("E009", checker.span, message));
+    }
+    target
+}
+
+/// Whether this only selects from a slot: then a field that is not there is no fault.
+fn is_path(code: &Code) -> bool {
+    match code {
+        Code::Select { of, by: By::Name(_), .. } => matches!(**of, Code::Slot(..)) || is_path(of),
+        Code::Index { of, index, .. } => matches!(**index, Code::Const(_)) && is_path(of),
+        _ => false,
+    }
+}
+
+/// What is in a slot while an expression runs. Borrowed: nothing is copied to be read.
+#[derive(Clone, Debug)]
+pub enum Slot<'a> {
+    Json(&'a Json),
+    /// A row or record of an entity or `@udt`; `None` is a row that is not there.
+    Record(Option<&'a [Value]>),
+    Value(&'a Value),
+    /// A value made while running: a `let`.
+    Owned(Value),
+    /// What [`Compiled::slot`] or [`Compiled::list`] found.
+    Made(Val<'a>),
+}
+
+/// The slots of an [`Env`], filled.
+pub type Frame<'a> = [Slot<'a>];
+
+/// Why an expression has no value for this event; becomes the reason of a `Reject`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Fault(pub String);
+
+impl Compiled {
+    /// The value as a cell of the expected type; `None` where the expression is a path into the event that is
+    /// missing there.
+    ///
+    /// # Errors
+    /// A missing field inside a larger expression, a wrong type, a number out of range.
+    pub fn cell(&self, frame: &Frame<'_>) -> Result<Option<Value>, Fault> {
+        match self.found(frame)? {
+            None | Some(Val::Nothing) => Ok(None),
+            Some(value) => convert::to_cell(&value, &self.target, self.nullable, &self.name).map(Some),
+        }
+    }
+
+    /// Whether [`Compiled::cell`] may give `None` and so leave a column as it is.
+    pub fn may_be_missing(&self) -> bool {
+        self.is_path || matches!(self.ty, Type::Optional(_))
+    }
+
+    /// The truth of a condition; null is false.
+    ///
+    /// # Errors
+    /// As [`Compiled::cell`], and a path into the event that is missing there.
+    pub fn holds(&self, frame: &Frame<'_>) -> Result<bool, Fault> {
+        match eval::eval(&self.code, frame)? {
+            Val::Bool(truth) => Ok(truth),
+            Val::Null | Val::Nothing => Ok(false),
+            other => match &other {
+                Val::Json(json) if json::bool(json).is_some() => Ok(json::bool(json) == Some(true)),
+                _ => Err(Fault(format!("{} is {}, expected true or false", self.name, other.shown()))),
+            },
+        }
+    }
+
+    /// The value as text, integers written out; `None` as [`Compiled::cell`], and for null.
+    ///
+    /// # Errors
+    /// As [`Compiled::cell`].
+    pub fn text<'f>(&'f self, frame: &'f Frame<'f>) -> Result<Option<Cow<'f, str>>, Fault> {
+        let Some(value) = self.found(frame)? else { return Ok(None) };
+        if value.is_nothing() {
+            return Ok(None);
+        }
+        let text = match &value {
+            Val::Text(text) => Some(text.clone()),
+            Val::Json(found) => match json::text(found) {
+                Some(text) => Some(Cow::Borrowed(text)),
+                None => json::integer(found).map(|number| Cow::Owned(number.to_string())),
+            },
+            Val::Int(number) => Some(Cow::Owned(number.to_string())),
+            Val::Uuid(uuid) => Some(Cow::Owned(uuid.to_string())),
+            _ => None,
+        };
+        match text {
+            Some(text) => Ok(Some(text)),
+            None => {
+                Err(Fault(format!("{} is {}, expected a string or an integer", self.name, value.shown())))
+            }
+        }
+    }
+
+    /// The value for a slot of other expressions: a `let`. Borrows what it can.
+    ///
+    /// # Errors
+    /// As [`Compiled::cell`], and a path into the event that is missing there.
+    pub fn slot<'f>(&'f self, frame: &'f Frame<'f>) -> Result<Slot<'f>, Fault> {
+        Ok(slot_of(eval::eval(&self.code, frame)?))
+    }
+
+    /// The elements of a list (the keys of a map), each for a slot: what `each` goes through. `None` where a path into the
+    /// event is missing there, or the list is null.
+    ///
+    /// # Errors
+    /// As [`Compiled::cell`], and a value that is no list.
+    pub fn list<'f>(&'f self, frame: &'f Frame<'f>) -> Result<Option<Vec<Slot<'f>>>, Fault> {
+        let Some(value) = self.found(frame)? else { return Ok(None) };
+        if value.is_nothing() {
+            return Ok(None);
+        }
+        match eval::items(&value) {
+            Some(items) => Ok(Some(items.map(slot_of).collect())),
+            None => Err(Fault(format!("{} is {}, expected a list", self.name, value.shown()))),
+        }
+    }
+
+    /// The value; `None` where this is a path into the event that is missing there.
+    fn found<'f>(&'f self, frame: &'f Frame<'f>) -> Result<Option<Val<'f>>, Fault> {
+        match eval::eval(&self.code, frame) {
+            Ok(value) => Ok(Some(value)),
+            Err(Stop::Missing(_)) if self.is_path => Ok(None),
+            Err(stop) => Err(stop.into()),
+        }
+    }
+}
+
+fn slot_of(value: Val<'_>) -> Slot<'_> {
+    match value {
+        Val::Json(json) => Slot::Json(json),
+        Val::Record(cells) => Slot::Record(Some(cells)),
+        other => Slot::Made(other),
+    }
+}

@@ -1,0 +1,497 @@
+//! Reads CEL text into a tree with places.
+//!
+//! Comes in: text. Goes out: a [`Node`], each part with its range of bytes in the text, or the faults of
+//! the text. The grammar is the `cel` crate's; macros stay plain calls, and what the language leaves out of CEL
+//! (unsigned numbers, map and message literals) is refused here. Nothing is resolved or typed.
+
+use std::ops::Range;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+
+use cel::common::ast::{CallExpr, Expr, IdedExpr, LiteralValue, SourceInfo, operators};
+
+use super::bounds::{bounded, mask};
+
+/// Most parts inside each other, as in `a + b + c` or `a.b.c`: what comes after recurses over them.
+pub(super) const DEPTH_MAX: usize = 64;
+
+/// A part of an expression and where it stands, in bytes of the text.
+#[derive(Clone, Debug, PartialEq)]
+pub(super) struct Node {
+    pub at: Range<usize>,
+    pub kind: Kind,
+}
+
+/// What a part of an expression is.
+#[derive(Clone, Debug, PartialEq)]
+pub(super) enum Kind {
+    Null,
+    Bool(bool),
+    Int(i64),
+    Float(f64),
+    Text(String),
+    Bytes(Vec<u8>),
+    Name(String),
+    /// `of.field`, or `of.?field`.
+    Select {
+        of: Box<Node>,
+        field: String,
+        field_at: Range<usize>,
+        optional: bool,
+    },
+    /// `of[index]`, or `of[?index]`.
+    Index {
+        of: Box<Node>,
+        index: Box<Node>,
+        optional: bool,
+    },
+    Not(Box<Node>),
+    Negate(Box<Node>),
+    Binary(Binary, Box<Node>, Box<Node>),
+    If(Box<Node>, Box<Node>, Box<Node>),
+    /// `function(args)`, or `of.function(args)`.
+    Call {
+        function: String,
+        function_at: Range<usize>,
+        of: Option<Box<Node>>,
+        args: Vec<Node>,
+    },
+    List(Vec<Node>),
+}
+
+/// An operator between two operands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Binary {
+    And,
+    Or,
+    Add,
+    Sub,
+    Mul,
+    Div,
+    Rem,
+    Equal,
+    NotEqual,
+    Less,
+    LessEqual,
+    Greater,
+    GreaterEqual,
+    In,
+}
+
+impl Binary {
+    /// As it is written.
+    pub(super) fn symbol(self) -> &'static str {
+        match self {
+            Binary::And => "&&",
+            Binary::Or => "||",
+            Binary::Add => "+",
+            Binary::Sub => "-",
+            Binary::Mul => "*",
+            Binary::Div => "/",
+            Binary::Rem => "%",
+            Binary::Equal => "==",
+            Binary::NotEqual => "!=",
+            Binary::Less => "<",
+            Binary::LessEqual => "<=",
+            Binary::Greater => ">",
+            Binary::GreaterEqual => ">=",
+            Binary::In => "in",
+        }
+    }
+}
+
+/// A fault of the text, before anything is resolved.
+#[derive(Clone, Debug, PartialEq)]
+pub(super) struct Fault {
+    pub code: &'static str,
+    pub at: Range<usize>,
+    pub message: String,
+    pub help: Option<String>,
+}
+
+/// Reads an expression.
+///
+/// # Errors
+/// Every fault of the text that the grammar finds.
+pub(super) fn parse(text: &str) -> Result<Node, Vec<Fault>> {
+    let masked = mask(text);
+    bounded(text, &masked).map_err(|fault| vec![fault])?;
+    let (tree, places) = read(text)?;
+    let mut builder = Builder { text, masked, places, depth: 0 };
+    builder.node(&tree).map_err(|fault| vec![fault])
+}
+
+fn read(text: &str) -> Result<(IdedExpr, SourceInfo), Vec<Fault>> {
+    let parser = || {
+        // An environment without the standard library has no macros: `map`, `has` and the others stay calls.
+        cel::Env::default()
+            .parser()
+            .enable_optional_syntax(true)
+            .enable_ident_escape_syntax(true)
+            .max_recursion_depth(96)
+            .parse_with_source_info(text)
+    };
+    // The grammar's reader is not ours: text that makes it panic is a fault of the text, not of the process.
+    let Ok(read) = catch_unwind(AssertUnwindSafe(parser)) else {
+        return Err(vec![Fault {
+            code: "E001",
+            at: 0..text.len(),
+            message: "the expression cannot be read".to_owned(),
+            help: None,
+        }]);
+    };
+    read.map_err(|errors| {
+        errors
+            .errors
+            .iter()
+            .map(|error| {
+                let start = offset(text, error.pos);
+                let end = text[start..].chars().next().map_or(start, |char| start + char.len_utf8());
+                Fault { code: "E001", at: start..end, message: reworded(&error.msg), help: None }
+            })
+            .collect()
+    })
+}
+
+/// Byte offset of a line and a column, both from 1, columns in characters.
+fn offset(text: &str, (line, column): (isize, isize)) -> usize {
+    let line = usize::try_from(line - 1).unwrap_or(0);
+    let column = usize::try_from(column - 1).unwrap_or(0);
+    let start: usize = text.split_inclusive('\n').take(line).map(str::len).sum();
+    text[start..].char_indices().nth(column).map_or(text.len(), |(at, _)| start + at)
+}
+
+/// The reader's message without its list of everything that could have stood there.
+fn reworded(message: &str) -> String {
+    let message = message.strip_prefix("Syntax error: ").unwrap_or(message);
+    let message = message.split(" expecting {").next().unwrap_or(message);
+    if message == "UNKNOWN" {
+        return "the expression cannot be read; is it nested too deeply?".to_owned();
+    }
+    format!("the expression cannot be read: {}", message.replace("<EOF>", "end of text"))
+}
+
+struct Builder<'t> {
+    text: &'t str,
+    masked: Vec<u8>,
+    places: SourceInfo,
+    depth: usize,
+}
+
+impl Builder<'_> {
+    fn node(&mut self, tree: &IdedExpr) -> Result<Node, Fault> {
+        let token = self.token(tree.id);
+        if self.depth == DEPTH_MAX {
+            return Err(Fault {
+                code: "E002",
+                at: token,
+                message: format!("more than {DEPTH_MAX} parts stand inside each other"),
+                help: Some("name its parts with `let`".to_owned()),
+            });
+        }
+        self.depth += 1;
+        let node = self.kind(tree, token);
+        self.depth -= 1;
+        node
+    }
+
+    fn kind(&mut self, tree: &IdedExpr, token: Range<usize>) -> Result<Node, Fault> {
+        match &tree.expr {
+            Expr::Literal(literal) => self.literal(literal, token),
+            Expr::Ident(name) => {
+                Ok(Node { at: token, kind: Kind::Name(name.trim_start_matches('.').to_owned()) })
+            }
+            Expr::Select(select) => self.select(&select.operand, &select.field, token, false),
+            Expr::Call(call) => self.call(call, token),
+            Expr::List(list) => {
+                if let Some(first) = list.optional_indices.first() {
+                    let at = self.token(list.elements[*first].id);
+                    return Err(unsupported(at, "optional elements `[?x]`"));
+                }
+                let elements = self.nodes(&list.elements)?;
+                Ok(Node { at: token.start..self.close(token.start), kind: Kind::List(elements) })
+            }
+            Expr::Map(_) => Err(unsupported(token.start..self.close(token.start), "map literals `{…}`")),
+            Expr::Struct(_) => Err(unsupported(token.start..self.close(token.start), "message literals")),
+            Expr::Comprehension(_) => Err(unsupported(token, "this macro")),
+            Expr::Unspecified => Err(unsupported(token, "this text")),
+        }
+    }
+
+    fn nodes(&mut self, trees: &[IdedExpr]) -> Result<Vec<Node>, Fault> {
+        trees.iter().map(|tree| self.node(tree)).collect()
+    }
+
+    fn literal(&self, literal: &LiteralValue, token: Range<usize>) -> Result<Node, Fault> {
+        let kind = match literal {
+            LiteralValue::Null => Kind::Null,
+            LiteralValue::Boolean(truth) => Kind::Bool(**truth),
+            LiteralValue::Int(number) => Kind::Int(**number),
+            LiteralValue::Double(number) => Kind::Float(**number),
+            LiteralValue::String(text) => Kind::Text(text.inner().to_owned()),
+            LiteralValue::Bytes(bytes) => Kind::Bytes(bytes.inner().to_vec()),
+            LiteralValue::UInt(number) => {
+                let mut fault = unsupported(token, "unsigned numbers");
+                fault.help = Some(format!("write {}", **number));
+                return Err(fault);
+            }
+        };
+        Ok(Node { at: token, kind })
+    }
+
+    fn call(&mut self, call: &CallExpr, token: Range<usize>) -> Result<Node, Fault> {
+        if call.target.is_none()
+            && let Some(node) = self.operator(call, &token)?
+        {
+            return Ok(node);
+        }
+        let of = match &call.target {
+            Some(target) => Some(self.node(target)?),
+            None => None,
+        };
+        let args = self.nodes(&call.args)?;
+        let name = call.func_name.trim_start_matches('.');
+        let function_at = self.name_before(token.start, name);
+        let start = of.as_ref().map_or(function_at.start, |of| of.at.start);
+        let kind = Kind::Call { function: name.to_owned(), function_at, of: of.map(Box::new), args };
+        Ok(Node { at: start..self.close(token.start), kind })
+    }
+
+    fn operator(&mut self, call: &CallExpr, token: &Range<usize>) -> Result<Option<Node>, Fault> {
+        let node = match (call.func_name.as_str(), call.args.as_slice()) {
+            (operators::CONDITIONAL, [condition, yes, no]) => {
+                let (condition, yes, no) = (self.node(condition)?, self.node(yes)?, self.node(no)?);
+                let at = condition.at.start..no.at.end;
+                Node { at, kind: Kind::If(Box::new(condition), Box::new(yes), Box::new(no)) }
+            }
+            (operators::LOGICAL_NOT, [of]) => {
+                let of = self.node(of)?;
+                Node { at: token.start..of.at.end, kind: Kind::Not(Box::new(of)) }
+            }
+            (operators::NEGATE, [of]) => {
+                let of = self.node(of)?;
+                Node { at: token.start..of.at.end, kind: Kind::Negate(Box::new(of)) }
+            }
+            (operators::INDEX | operators::OPT_INDEX, [of, index]) => {
+                let (of, index) = (self.node(of)?, self.node(index)?);
+                let at = of.at.start..self.close(token.start);
+                let optional = call.func_name == operators::OPT_INDEX;
+                Node { at, kind: Kind::Index { of: Box::new(of), index: Box::new(index), optional } }
+            }
+            (operators::OPT_SELECT, [of, field]) => match &field.expr {
+                Expr::Literal(LiteralValue::String(field)) => {
+                    self.select(of, field.inner(), token.clone(), true)?
+                }
+                _ => return Ok(None),
+            },
+            (name, [left, right]) => match binary(name) {
+                Some(operator) => {
+                    let (left, right) = (self.node(left)?, self.node(right)?);
+                    let at = left.at.start..right.at.end;
+                    Node { at, kind: Kind::Binary(operator, Box::new(left), Box::new(right)) }
+                }
+                None => return Ok(None),
+            },
+            _ => return Ok(None),
+        };
+        Ok(Some(node))
+    }
+
+    fn select(
+        &mut self,
+        of: &IdedExpr,
+        field: &str,
+        dot: Range<usize>,
+        optional: bool,
+    ) -> Result<Node, Fault> {
+        let of = self.node(of)?;
+        let field_at = self.name_after(dot.end, field);
+        let at = of.at.start..field_at.end;
+        Ok(Node { at, kind: Kind::Select { of: Box::new(of), field: field.to_owned(), field_at, optional } })
+    }
+
+    /// The bytes of the token that made a part.
+    fn token(&self, id: u64) -> Range<usize> {
+        let Some((start, last)) = self.places.offset_for(id) else { return 0..self.text.len() };
+        let (start, last) = (start as usize, last as usize);
+        if start >= self.text.len() || last < start || !self.text.is_char_boundary(start) {
+            return self.text.len()..self.text.len();
+        }
+        let end = self
+            .text
+            .get(last..)
+            .and_then(|rest| rest.chars().next())
+            .map_or(last, |char| last + char.len_utf8());
+        start..end
+    }
+
+    /// End of the bracket that opens at or after `open`.
+    fn close(&self, open: usize) -> usize {
+        let mut depth = 0_usize;
+        for (at, byte) in self.masked.iter().enumerate().skip(open) {
+            match byte {
+                b'(' | b'[' | b'{' => depth += 1,
+                b')' | b']' | b'}' => {
+                    depth = depth.saturating_sub(1);
+                    if depth == 0 {
+                        return at + 1;
+                    }
+                }
+                _ => {}
+            }
+        }
+        self.text.len()
+    }
+
+    fn name_before(&self, end: usize, name: &str) -> Range<usize> {
+        match self.text[..end].rfind(name) {
+            Some(start) => start..start + name.len(),
+            None => end..end,
+        }
+    }
+
+    fn name_after(&self, start: usize, name: &str) -> Range<usize> {
+        match self.text[start..].find(name) {
+            Some(at) => start + at..start + at + name.len(),
+            None => start..start,
+        }
+    }
+}
+
+fn unsupported(at: Range<usize>, what: &str) -> Fault {
+    Fault { code: "E014", at, message: format!("{what} cannot be used in this language"), help: None }
+}
+
+fn binary(name: &str) -> Option<Binary> {
+    Some(match name {
+        operators::LOGICAL_AND => Binary::And,
+        operators::LOGICAL_OR => Binary::Or,
+        operators::ADD => Binary::Add,
+        operators::SUBSTRACT => Binary::Sub,
+        operators::MULTIPLY => Binary::Mul,
+        operators::DIVIDE => Binary::Div,
+        operators::MODULO => Binary::Rem,
+        operators::EQUALS => Binary::Equal,
+        operators::NOT_EQUALS => Binary::NotEqual,
+        operators::LESS => Binary::Less,
+        operators::LESS_EQUALS => Binary::LessEqual,
+        operators::GREATER => Binary::Greater,
+        operators::GREATER_EQUALS => Binary::GreaterEqual,
+        operators::IN => Binary::In,
+        _ => return None,
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::bounds::{BRACKETS_MAX, OPERATORS_MAX, TEXT_MAX};
+    use super::*;
+
+    fn parts(text: &str) -> Vec<&str> {
+        fn walk<'t>(text: &'t str, node: &Node, found: &mut Vec<&'t str>) {
+            found.push(&text[node.at.clone()]);
+            match &node.kind {
+                Kind::Select { of, field_at, .. } => {
+                    found.push(&text[field_at.clone()]);
+                    walk(text, of, found);
+                }
+                Kind::Index { of, index, .. } => {
+                    [of, index].into_iter().for_each(|part| walk(text, part, found))
+                }
+                Kind::Not(of) | Kind::Negate(of) => walk(text, of, found),
+                Kind::Binary(_, left, right) => {
+                    [left, right].into_iter().for_each(|part| walk(text, part, found));
+                }
+                Kind::If(condition, yes, no) => {
+                    [condition, yes, no].into_iter().for_each(|part| walk(text, part, found));
+                }
+                Kind::Call { of, args, function_at, .. } => {
+                    found.push(&text[function_at.clone()]);
+                    of.iter().map(|of| &**of).chain(args).for_each(|part| walk(text, part, found));
+                }
+                Kind::List(parts) => parts.iter().for_each(|part| walk(text, part, found)),
+                _ => {}
+            }
+        }
+        let mut found = Vec::new();
+        walk(text, &parse(text).expect("the test's text parses"), &mut found);
+        found
+    }
+
+    #[test]
+    fn each_part_knows_its_bytes() {
+        assert_eq!(
+            parts("old.?quantity.orValue(0) + event.n"),
+            [
+                "old.?quantity.orValue(0) + event.n",
+                "old.?quantity.orValue(0)",
+                "orValue",
+                "old.?quantity",
+                "quantity",
+                "old",
+                "0",
+                "event.n",
+                "n",
+                "event"
+            ]
+        );
+        assert_eq!(parts("m[?'a]'] == [1, 2]")[1..3], ["m[?'a]']", "m"]);
+        assert_eq!(parts("x ? -y : !z")[2..], ["-y", "y", "!z", "z"]);
+    }
+
+    #[test]
+    fn places_are_bytes_also_after_text_that_is_not_ascii() {
+        assert_eq!(
+            parts("'Größe €🦀' + event.größe(1)".replace("größe", "size").as_str())[1..3],
+            ["'Größe €🦀'", "event.size(1)"]
+        );
+        assert_eq!(
+            parts("event.a == '€' && event.b")[1..],
+            ["event.a == '€'", "event.a", "a", "event", "'€'", "event.b", "b", "event"]
+        );
+    }
+
+    #[test]
+    fn macros_stay_calls() {
+        let node = parse("event.lines.map(l, l.n)").unwrap();
+        assert!(
+            matches!(node.kind, Kind::Call { ref function, ref args, .. } if function == "map" && args.len() == 2)
+        );
+        let node = parse("has(event.a)").unwrap();
+        assert!(matches!(node.kind, Kind::Call { ref function, of: None, .. } if function == "has"));
+    }
+
+    #[test]
+    fn text_that_does_not_parse_says_where() {
+        let faults = parse("'€' + ) 1").unwrap_err();
+        assert_eq!(faults[0].at.start, "'€' + ".len(), "{faults:?}");
+        assert!(faults[0].message.starts_with("the expression cannot be read: "), "{faults:?}");
+        for text in [
+            "", " ", "a b", "a +", "(", "'open", "a.b.", "@", "\u{0}", "1u", "{'a': 1}", "A{b: 1}", "[?a]",
+            "if",
+        ] {
+            assert!(parse(text).is_err(), "{text:?}");
+        }
+    }
+
+    #[test]
+    fn size_and_depth_are_bounded() {
+        let nested = |depth| format!("{}1{}", "(".repeat(depth), ")".repeat(depth));
+        assert!(parse(&nested(BRACKETS_MAX)).is_ok());
+        let fault = &parse(&nested(BRACKETS_MAX + 1)).unwrap_err()[0];
+        assert_eq!(fault.message, "33 brackets stand inside each other; at most 32 are allowed");
+        let text = |bytes: usize| format!("'{}'", "x".repeat(bytes - 2));
+        assert!(parse(&text(TEXT_MAX)).is_ok());
+        let fault = &parse(&text(TEXT_MAX + 1)).unwrap_err()[0];
+        assert_eq!(fault.message, "the expression has 4097 bytes; at most 4096 are allowed");
+        assert!(parse(&format!("true{}", " && true".repeat(OPERATORS_MAX))).is_ok());
+        let fault = &parse(&format!("true{}", " && true".repeat(OPERATORS_MAX + 1))).unwrap_err()[0];
+        assert_eq!(fault.message, "the expression has 257 operators; at most 256 are allowed");
+        for (first, more) in [("a", ".b"), ("1", " + 1"), ("1", " == 1")] {
+            assert!(parse(&format!("{first}{}", more.repeat(DEPTH_MAX - 1))).is_ok(), "{more}");
+            let fault = &parse(&format!("{first}{}", more.repeat(DEPTH_MAX))).unwrap_err()[0];
+            assert_eq!(fault.message, "more than 64 parts stand inside each other", "{more}");
+        }
+        assert!(parse(&"-".repeat(4000)).is_err());
+        assert!(parse(&"a in ".repeat(800)).is_err());
+    }
+}

@@ -1,0 +1,468 @@
+//! Binds every read to exactly one table.
+//!
+//! Comes in: a model and its tables. Goes out: a [`ReadPlan`] for each `@read`, or the faults, each with the
+//! `@table` line that is missing. No read ever needs filtering.
+
+use std::sync::Arc;
+
+use super::fit::{Fit, Given, Misfit, fit};
+use super::{EntityPlan, Part, ReadPlan, ReadSource, Shape, TableId, TablePlan, lint};
+use crate::diagnostic::{Diagnostic, Span, nearest};
+use crate::schema::{
+    ArgOp, Argument, ArgumentBinding, ColumnId, ColumnType, Field, FieldId, FieldSource, FieldType,
+    KeyFunction, Named, ObjectType, ReadDecl, ReadModel, RefDecl, Scalar, TypeId, TypeKind,
+};
+
+/// What reads are bound against.
+pub(super) struct Ground<'a> {
+    pub model: &'a ReadModel,
+    pub tables: &'a [Arc<TablePlan>],
+    pub entities: &'a [EntityPlan],
+}
+
+/// What one read asks for.
+struct Asked<'a> {
+    parent: TypeId,
+    field_id: FieldId,
+    field: &'a Field,
+    decl: &'a ReadDecl,
+    entity: TypeId,
+    shape: Shape,
+    given: Vec<Given>,
+    /// What fills each of `given`.
+    sources: Vec<ReadSource>,
+    bounds: Vec<(ColumnId, ArgOp, ReadSource)>,
+}
+
+impl Ground<'_> {
+    /// Binds all reads of all types.
+    pub(super) fn reads(&self, faults: &mut Vec<Diagnostic>) -> Vec<ReadPlan> {
+        let mut reads = Vec::new();
+        for (index, ty) in self.model.types.iter().enumerate() {
+            let parent = TypeId(u32::try_from(index).expect("types are counted in u32"));
+            for (field_index, field) in ty.fields.iter().enumerate() {
+                let field_id = FieldId(u32::try_from(field_index).expect("fields are counted in u32"));
+                let FieldSource::Read(decl) = &field.source else { continue };
+                let faults_before = faults.len();
+                let asked = self.asked(parent, field_id, field, decl, faults);
+                if faults.len() > faults_before {
+                    continue;
+                }
+                match self.bind(&asked) {
+                    Ok(read) => reads.push(read),
+                    Err(fault) => faults.push(*fault),
+                }
+            }
+        }
+        reads
+    }
+
+    fn asked<'a>(
+        &self,
+        parent: TypeId,
+        field_id: FieldId,
+        field: &'a Field,
+        decl: &'a ReadDecl,
+        faults: &mut Vec<Diagnostic>,
+    ) -> Asked<'a> {
+        let (entity, shape) = self.answers(field, decl);
+        let (given, sources, bounds) = (Vec::new(), Vec::new(), Vec::new());
+        let mut asked = Asked { parent, field_id, field, decl, entity, shape, given, sources, bounds };
+        if self.model.ty(parent).kind == TypeKind::Query {
+            if decl.via.is_some() {
+                let fault = Diagnostic::error("S072", decl.span, "`via` has no use on a field of `Query`");
+                faults.push(
+                    fault
+                        .label("no parent")
+                        .help("Remove it: only a field of another type has a parent row."),
+                );
+            }
+        } else if let Err(fault) = self.add_parent(&mut asked) {
+            faults.push(*fault);
+        }
+        for (index, argument) in field.args.iter().enumerate() {
+            if let Err(fault) = self.add_argument(&mut asked, index, argument) {
+                faults.push(*fault);
+            }
+        }
+        asked
+    }
+
+    fn answers(&self, field: &Field, decl: &ReadDecl) -> (TypeId, Shape) {
+        let Named::Object(answer) = field.ty.named() else { unreachable!("a read answers an object type") };
+        let (page, max) = (decl.page, decl.max);
+        match self.model.ty(answer).kind {
+            TypeKind::Connection { node } => {
+                (node, Shape::Connection { page, max, lookback_ms: decl.lookback_ms })
+            }
+            _ if matches!(field.ty, FieldType::List { .. }) => (answer, Shape::List { page, max }),
+            _ => (answer, Shape::One),
+        }
+    }
+
+    /// The parent binds through the child's reference to it.
+    fn add_parent(&self, asked: &mut Asked<'_>) -> Result<(), Box<Diagnostic>> {
+        let (child, parent) = (self.model.ty(asked.entity), self.model.ty(asked.parent));
+        let reference = self.reference_back(asked, child, parent)?;
+        for (key, column) in &reference.key {
+            let source = match (&parent.field(*key).source, parent.kind) {
+                (FieldSource::Column(column), TypeKind::Entity) => ReadSource::ParentColumn(*column),
+                _ => ReadSource::ParentField(*key),
+            };
+            asked.given.push(Given::Column(*column));
+            asked.sources.push(source);
+        }
+        Ok(())
+    }
+
+    fn reference_back<'m>(
+        &self,
+        asked: &Asked<'_>,
+        child: &'m ObjectType,
+        parent: &ObjectType,
+    ) -> Result<&'m RefDecl, Box<Diagnostic>> {
+        let back: Vec<(&str, &RefDecl)> = child
+            .fields
+            .iter()
+            .filter_map(|field| match &field.source {
+                FieldSource::Ref(decl) if decl.target == asked.parent => Some((field.name.as_str(), decl)),
+                _ => None,
+            })
+            .collect();
+        let names = || back.iter().map(|(name, _)| *name);
+        let fault = |message: String| Diagnostic::error("S072", asked.decl.span, message);
+        match (&asked.decl.via, &back[..]) {
+            (Some(via), _) => match back.iter().find(|(name, _)| name == via) {
+                Some((_, decl)) => Ok(decl),
+                None => {
+                    let fault =
+                        fault(format!("`{}` has no `@ref` field `{via}` to `{}`", child.name, parent.name))
+                            .label("not a reference back");
+                    Err(Box::new(match nearest(via, names()) {
+                        Some(near) => fault.help(format!("Did you mean `{near}`?")),
+                        None => fault.help(format!("References to `{}`: {}.", parent.name, list(names()))),
+                    }))
+                }
+            },
+            (None, [(_, decl)]) => Ok(decl),
+            (None, []) => Err(fault(format!("nothing in `{}` leads back to `{}`", child.name, parent.name))
+                .label("no reference back")
+                .help(format!(
+                    "Add a reference to `{}`: `{}: {} @ref(key: \"{}Id\")`.",
+                    child.name,
+                    lower_first(&parent.name),
+                    parent.name,
+                    lower_first(&parent.name)
+                ))
+                .into()),
+            (None, _) => {
+                Err(fault(format!("`{}` leads back to `{}` by {}", child.name, parent.name, list(names())))
+                    .label("which one?")
+                    .help(format!("Choose: `@read(via: \"{}\")`.", back[0].0))
+                    .into())
+            }
+        }
+    }
+
+    fn add_argument(
+        &self,
+        asked: &mut Asked<'_>,
+        index: usize,
+        argument: &Argument,
+    ) -> Result<(), Box<Diagnostic>> {
+        let ArgumentBinding::Column { column, op } = &argument.binds else { return Ok(()) };
+        let child = self.model.ty(asked.entity);
+        let source = ReadSource::Argument(index);
+        let fault = |message: String| Diagnostic::error("S070", argument.span, message);
+        let Some(id) = child.column_named(column) else {
+            let bucket = self.bucket_part(asked.entity, column).filter(|_| *op == ArgOp::Eq);
+            let Some(of) = bucket else {
+                return Err(Box::new(self.unknown_column(child, argument, column)));
+            };
+            self.check_type(child, of, argument)?;
+            asked.given.push(Given::Bucket(column.clone()));
+            asked.sources.push(source);
+            return Ok(());
+        };
+        self.check_type(child, id, argument)?;
+        if *op != ArgOp::Eq {
+            let others = asked.bounds.iter().find(|(other, ..)| *other != id);
+            if let Some((other, ..)) = others {
+                let message = format!("`{column}` and `{}` are both bounded", child.column(*other).name);
+                return Err(fault(message)
+                    .label("a second range")
+                    .help("One read bounds one column.")
+                    .into());
+            }
+            let is_lower = |op: &ArgOp| matches!(op, ArgOp::Gt | ArgOp::Gte);
+            if asked.bounds.iter().any(|(_, before, _)| is_lower(before) == is_lower(op)) {
+                let message = format!("`{column}` is bounded twice on the same side");
+                return Err(fault(message).label("a second bound").into());
+            }
+            asked.bounds.push((id, *op, source));
+            return Ok(());
+        }
+        if !argument.ty.non_null() {
+            let message = format!(
+                "the argument `{}` may be left out, but its column is part of the key",
+                argument.name
+            );
+            let help = format!(
+                "Write its type with `!`: `{}: {}!`.",
+                argument.name,
+                self.type_name(argument.ty.named())
+            );
+            return Err(fault(message).label("nullable").help(help).into());
+        }
+        if asked.given.contains(&Given::Column(id)) {
+            let message = format!("`{column}` is given twice");
+            return Err(fault(message)
+                .label("a second time")
+                .help("The parent's row, or another argument, gives it already.")
+                .into());
+        }
+        asked.given.push(Given::Column(id));
+        asked.sources.push(source);
+        Ok(())
+    }
+
+    /// The column of a time bucket by the name of its key part.
+    fn bucket_part(&self, entity: TypeId, name: &str) -> Option<ColumnId> {
+        let keys = self.tables_of(entity).flat_map(|table| &table.partition);
+        let mut buckets = keys.filter(|key| matches!(key.part.via, KeyFunction::Bucket(_)));
+        buckets.find(|key| key.part.name == name).map(|key| key.part.column)
+    }
+
+    fn unknown_column(&self, child: &ObjectType, argument: &Argument, column: &str) -> Diagnostic {
+        let message = format!("the argument `{}` names no column of `{}`", argument.name, child.name);
+        let fault = Diagnostic::error("S070", argument.span, message).label(format!("no column `{column}`"));
+        let reference = child.field_named(column).and_then(|field| match &child.field(field).source {
+            FieldSource::Ref(decl) => Some(&child.column(decl.key.first()?.1).name),
+            _ => None,
+        });
+        let names = || child.columns.iter().map(|column| column.name.as_str());
+        match reference.map(String::as_str).or_else(|| nearest(column, names())) {
+            Some(near) => fault.help(format!(
+                "Did you mean `{near}`? Rename the argument, or add `@arg(column: \"{near}\")`."
+            )),
+            None => fault.help(format!("Its columns: {}. Say which: `@arg(column: …)`.", list(names()))),
+        }
+    }
+
+    fn check_type(
+        &self,
+        child: &ObjectType,
+        column: ColumnId,
+        argument: &Argument,
+    ) -> Result<(), Box<Diagnostic>> {
+        let column = child.column(column);
+        let text = |scalar: Scalar| if scalar == Scalar::Id { Scalar::String } else { scalar };
+        let fits = match (&column.ty, argument.ty.named()) {
+            (ColumnType::Scalar(here), Named::Scalar(there)) => text(*here) == text(there),
+            (ColumnType::Enum(here), Named::Enum(there)) => *here == there,
+            _ => false,
+        };
+        if fits {
+            return Ok(());
+        }
+        let (given, name) = (self.type_name(argument.ty.named()), &argument.name);
+        let message = format!("the argument `{name}` is `{given}`, but the column `{}` is not", column.name);
+        let fault = Diagnostic::error("S070", argument.span, message).label(format!("`{given}`"));
+        Err(fault.help(format!("Give it the type of `{}.{}`.", child.name, column.name)).into())
+    }
+
+    fn type_name(&self, named: Named) -> String {
+        match named {
+            Named::Object(id) => self.model.ty(id).name.clone(),
+            Named::Enum(id) => self.model.enumeration(id).name.clone(),
+            Named::Scalar(scalar) => super::explain::scalar_name(scalar).to_string(),
+        }
+    }
+
+    fn bind(&self, asked: &Asked<'_>) -> Result<ReadPlan, Box<Diagnostic>> {
+        let (table, fit) = match &asked.decl.table {
+            Some(name) => self.named(asked, name)?,
+            None => self.inferred(asked)?,
+        };
+        if asked.decl.lookback_ms.is_some() && !fit.walks_buckets() {
+            let message = format!("`lookback` has no use: no buckets of `{}` are walked", table.name);
+            let fault = Diagnostic::error("S073", asked.decl.span, message).label("no buckets");
+            return Err(fault.help("Remove it, or read a table whose partition has a time bucket.").into());
+        }
+        let source = |part: &Part<usize>| match part {
+            Part::From(index) => Part::From(asked.sources[*index].clone()),
+            Part::EachBucket => Part::EachBucket,
+            Part::EachShard(shards) => Part::EachShard(*shards),
+        };
+        Ok(ReadPlan {
+            parent: asked.parent,
+            field: asked.field_id,
+            table: table.id,
+            entity: asked.entity,
+            partition: fit.partition.iter().map(source).collect(),
+            equal: fit.equal.iter().map(|&index| asked.sources[index].clone()).collect(),
+            bounds: asked.bounds.iter().map(|(_, op, source)| (*op, source.clone())).collect(),
+            shape: asked.shape,
+            completed: !table.complete,
+        })
+    }
+
+    fn named(&self, asked: &Asked<'_>, name: &str) -> Result<(&TablePlan, Fit), Box<Diagnostic>> {
+        let child = self.model.ty(asked.entity);
+        let names = || self.tables_of(asked.entity).map(|table| table.name.as_str());
+        let Some(table) = self.tables_of(asked.entity).find(|table| table.name == name) else {
+            let message = format!("`{}` has no table `{name}`", child.name);
+            let fault = Diagnostic::error("S071", asked.decl.span, message).label("not a table");
+            return Err(Box::new(match nearest(name, names()) {
+                Some(near) => fault.help(format!("Did you mean `{near}`?")),
+                None => fault.help(format!("Its tables: {}.", list(names()))),
+            }));
+        };
+        match self.fit(asked, table) {
+            Ok(fit) => Ok((table, fit)),
+            Err(misfit) => Err(Box::new(self.refused(asked, Some(table), &misfit))),
+        }
+    }
+
+    /// The table that fits best: all parts given before walks, the base table before copies. A copy with a `where`
+    /// holds only some rows, so it is never taken unasked.
+    fn inferred(&self, asked: &Asked<'_>) -> Result<(&TablePlan, Fit), Box<Diagnostic>> {
+        let mut fits: Vec<((usize, usize, bool), &TablePlan, Fit)> = Vec::new();
+        let mut misfit: Option<(&TablePlan, Misfit)> = None;
+        let mut filtered = None;
+        for table in self.tables_of(asked.entity) {
+            match self.fit(asked, table) {
+                Ok(fit) if table.filter.is_none() => fits.push((rank(asked, table, &fit), table, fit)),
+                Ok(_) => {
+                    let why = format!(
+                        "`{0}` holds only the rows of its `where`, so it must be named: `@read(table: \"{0}\")`",
+                        table.name
+                    );
+                    filtered = filtered.or(Some((table, Misfit::Clustering(why))));
+                }
+                Err(found) => {
+                    let is_nearer = matches!(found, Misfit::Clustering(_))
+                        && !matches!(misfit, Some((_, Misfit::Clustering(_))));
+                    if misfit.is_none() || is_nearer {
+                        misfit = Some((table, found));
+                    }
+                }
+            }
+        }
+        fits.sort_by_key(|(rank, ..)| *rank);
+        if let [(first, a, _), (second, b, _), ..] = &fits[..]
+            && first == second
+        {
+            let message = format!("`{}` could read `{}` or `{}`", asked.field.name, a.name, b.name);
+            return Err(Diagnostic::error("S071", asked.decl.span, message)
+                .label("which one?")
+                .help(format!("Say which: `@read(table: \"{}\")`.", a.name))
+                .into());
+        }
+        match (fits.into_iter().next(), filtered.or(misfit)) {
+            (Some((_, table, fit)), _) => Ok((table, fit)),
+            (None, Some((table, misfit))) => Err(Box::new(self.refused(asked, Some(table), &misfit))),
+            (None, None) => unreachable!("an entity has a table, which fits or does not"),
+        }
+    }
+
+    fn fit(&self, asked: &Asked<'_>, table: &TablePlan) -> Result<Fit, Misfit> {
+        let child = self.model.ty(asked.entity);
+        let name = |column: ColumnId| child.column(column).name.clone();
+        fit(table, &asked.given, asked.bounds.first().map(|(column, ..)| *column), &name)
+    }
+
+    fn refused(&self, asked: &Asked<'_>, table: Option<&TablePlan>, misfit: &Misfit) -> Diagnostic {
+        let parent = self.model.ty(asked.parent);
+        let field = format!("{}.{}", parent.name, asked.field.name);
+        let help = match self.missing_table(asked) {
+            Some(line) => format!("Add to `{}`: {line}", self.model.ty(asked.entity).name),
+            None => {
+                "Every read names its partition. Give the field an argument that is a column of a table's \
+                     partition, such as the customer, the category or the day."
+                    .to_string()
+            }
+        };
+        let table = table.map_or("", |table| &table.name);
+        match misfit {
+            Misfit::Partition(column) => lint::l01(&field, table, column, asked.decl.span).help(help),
+            Misfit::Clustering(why) => lint::l02(&field, table, why, asked.decl.span).help(help),
+        }
+    }
+
+    /// The `@table` line that would answer the read.
+    fn missing_table(&self, asked: &Asked<'_>) -> Option<String> {
+        let child = self.model.ty(asked.entity);
+        let entity = self.entities.iter().find(|entity| entity.entity == asked.entity)?;
+        let name = |column: &ColumnId| child.column(*column).name.clone();
+        let given: Vec<ColumnId> = asked
+            .given
+            .iter()
+            .filter_map(|given| match given {
+                Given::Column(column) => Some(*column),
+                Given::Bucket(_) => None,
+            })
+            .collect();
+        if given.is_empty() {
+            return None;
+        }
+        let mut clustering: Vec<ColumnId> = asked.bounds.iter().map(|(column, ..)| *column).collect();
+        clustering.dedup();
+        let rest =
+            entity.base_key.iter().filter(|column| !given.contains(column) && !clustering.contains(column));
+        let clustering: Vec<String> = clustering.iter().chain(rest).map(name).collect();
+        let partition: Vec<String> = given.iter().map(name).collect();
+        let by: Vec<String> = given.iter().map(|column| crate::schema::snake(&name(column))).collect();
+        let base = &child.tables.first()?.name;
+        let clustering = match clustering.is_empty() {
+            true => String::new(),
+            false => format!(", clustering: \"{}\"", clustering.join(", ")),
+        };
+        let name = self.free_name(format!("{base}_by_{}", by.join("_and_")));
+        Some(format!("@table(name: \"{name}\", partition: \"{}\"{clustering})", partition.join(", ")))
+    }
+
+    /// The name, with a number behind it where a table has it already.
+    pub(super) fn free_name(&self, name: String) -> String {
+        let is_free = |name: &str| !self.tables.iter().any(|table| table.name == name);
+        let numbered = (2..).map(|number| format!("{name}_{number}"));
+        std::iter::once(name.clone()).chain(numbered).find(|name| is_free(name)).expect("tables are finite")
+    }
+
+    pub(super) fn tables_of(&self, entity: TypeId) -> impl Iterator<Item = &TablePlan> {
+        let found = self.entities.iter().find(|found| found.entity == entity);
+        let ids = found
+            .into_iter()
+            .flat_map(|found| std::iter::once(found.base).chain(found.copies.iter().copied()));
+        ids.map(|id: TableId| &*self.tables[id.0 as usize])
+    }
+}
+
+/// Smaller is better: parts of the partition that are walked, clustering columns left open where one row is wanted,
+/// and copies after the base table.
+fn rank(asked: &Asked<'_>, table: &TablePlan, fit: &Fit) -> (usize, usize, bool) {
+    let walked = fit.partition.iter().filter(|part| !matches!(part, Part::From(_))).count();
+    let open = match asked.shape {
+        Shape::One => table.clustering.len() - fit.equal.len(),
+        _ => 0,
+    };
+    let is_copy = !matches!(table.role, super::TableRole::Base);
+    (walked, open, is_copy)
+}
+
+fn list<'n>(names: impl Iterator<Item = &'n str>) -> String {
+    names.map(|name| format!("`{name}`")).collect::<Vec<_>>().join(", ")
+}
+
+fn lower_first(name: &str) -> String {
+    let mut letters = name.chars();
+    letters.next().map_or(String::new(), |first| first.to_ascii_lowercase().to_string() + letters.as_str())
+}
+
+/// Where a read stands, for rules that look at it afterwards.
+pub(super) fn read_span(model: &ReadModel, read: &ReadPlan) -> Span {
+    match &model.ty(read.parent).field(read.field).source {
+        FieldSource::Read(decl) => decl.span,
+        _ => model.ty(read.parent).field(read.field).span,
+    }
+}

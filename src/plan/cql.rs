@@ -1,0 +1,223 @@
+//! Prints types and tables as the CQL that Cassandra 5 takes.
+//!
+//! Comes in: a model and its plan. Goes out: statements, in an order in which they can be run. Names are without
+//! generation and keyspace; running them is a store's.
+
+use super::{KeyColumn, Plan, TablePlan, TableRole};
+use crate::schema::{Column, ColumnId, ColumnType, Order, ReadModel, Scalar, TypeId, TypeKind, snake};
+
+/// The statements that make everything the plan stores: `CREATE TYPE`, each after those it holds, then `CREATE TABLE`.
+pub fn create_statements(model: &ReadModel, plan: &Plan) -> Vec<String> {
+    let mut done = Vec::new();
+    let mut statements = Vec::new();
+    for (index, ty) in model.types.iter().enumerate() {
+        if ty.kind == TypeKind::Udt {
+            create_type(
+                model,
+                TypeId(u32::try_from(index).expect("types are counted in u32")),
+                &mut done,
+                &mut statements,
+            );
+        }
+    }
+    statements.extend(plan.tables.iter().map(|table| create_table(model, table)));
+    statements
+}
+
+/// The statement that makes one table.
+pub fn create_table(model: &ReadModel, table: &TablePlan) -> String {
+    let columns: Vec<String> =
+        columns(model, table).into_iter().map(|(name, ty)| format!("  {} {ty},\n", quoted(&name))).collect();
+    let names = |keys: &[KeyColumn]| {
+        keys.iter().map(|key| quoted(&snake(&key.part.name))).collect::<Vec<_>>().join(", ")
+    };
+    let partition = match &table.partition[..] {
+        [one] => quoted(&snake(&one.part.name)),
+        several => format!("({})", names(several)),
+    };
+    let clustering = match table.clustering.is_empty() {
+        true => String::new(),
+        false => format!(", {}", names(&table.clustering)),
+    };
+    let order = match table.clustering.iter().any(|key| key.order == Order::Desc) {
+        true => {
+            let orders: Vec<String> = table
+                .clustering
+                .iter()
+                .map(|key| format!("{} {}", quoted(&snake(&key.part.name)), direction(key.order)))
+                .collect();
+            format!(" WITH CLUSTERING ORDER BY ({})", orders.join(", "))
+        }
+        false => String::new(),
+    };
+    let name = quoted(&table_name(table));
+    format!("CREATE TABLE {name} (\n{}  PRIMARY KEY ({partition}{clustering})\n){order};", columns.concat())
+}
+
+/// A table's name as the store has it, without generation.
+pub fn table_name(table: &TablePlan) -> String {
+    match table.role {
+        TableRole::Buckets { .. } => {
+            let of = table.name.strip_suffix("__buckets").unwrap_or(&table.name);
+            format!("{}__buckets", snake(of))
+        }
+        _ => snake(&table.name),
+    }
+}
+
+/// Name and type of each column: those of the key first, then the others, then what the engine keeps.
+fn columns(model: &ReadModel, table: &TablePlan) -> Vec<(String, String)> {
+    let keys: Vec<&KeyColumn> = table.partition.iter().chain(&table.clustering).collect();
+    let mut columns: Vec<(String, String)> =
+        keys.iter().map(|key| (snake(&key.part.name), cql_type(model, &key.ty))).collect();
+    if matches!(table.role, TableRole::Buckets { .. }) {
+        return columns;
+    }
+    let is_key = |column: ColumnId| keys.iter().any(|key| key.is_plain() && key.part.column == column);
+    for &id in table.columns.iter().filter(|&&column| !is_key(column)) {
+        let Column { name, ty, .. } = model.ty(table.entity).column(id);
+        columns.push((snake(name), cql_type(model, ty)));
+    }
+    if table.role == TableRole::Base {
+        columns.push(("__o".to_string(), "bigint".to_string()));
+        columns.push(("__live".to_string(), "boolean".to_string()));
+    }
+    columns
+}
+
+fn create_type(model: &ReadModel, id: TypeId, done: &mut Vec<TypeId>, statements: &mut Vec<String>) {
+    if done.contains(&id) {
+        return;
+    }
+    done.push(id);
+    let ty = model.ty(id);
+    for inner in ty.columns.iter().filter_map(|column| record_of(&column.ty)) {
+        create_type(model, inner, done, statements);
+    }
+    let fields: Vec<String> = ty
+        .columns
+        .iter()
+        .map(|column| format!("  {} {}", quoted(&snake(&column.name)), cql_type(model, &column.ty)))
+        .collect();
+    statements.push(format!("CREATE TYPE {} (\n{}\n);", quoted(&snake(&ty.name)), fields.join(",\n")));
+}
+
+fn record_of(ty: &ColumnType) -> Option<TypeId> {
+    match ty {
+        ColumnType::Record(record) | ColumnType::Map { record, .. } => Some(*record),
+        ColumnType::List(of) | ColumnType::Set(of) => record_of(of),
+        ColumnType::Scalar(_) | ColumnType::Enum(_) => None,
+    }
+}
+
+fn cql_type(model: &ReadModel, ty: &ColumnType) -> String {
+    match ty {
+        ColumnType::Scalar(scalar) => scalar_type(*scalar).to_string(),
+        ColumnType::Enum(_) => "text".to_string(),
+        ColumnType::Record(record) => format!("frozen<{}>", quoted(&snake(&model.ty(*record).name))),
+        ColumnType::List(of) => format!("frozen<list<{}>>", cql_type(model, of)),
+        ColumnType::Set(of) => format!("frozen<set<{}>>", cql_type(model, of)),
+        ColumnType::Map { key, record } => {
+            let key = cql_type(model, &model.ty(*record).column(*key).ty);
+            format!("frozen<map<{key}, {}>>", cql_type(model, &ColumnType::Record(*record)))
+        }
+    }
+}
+
+fn scalar_type(scalar: Scalar) -> &'static str {
+    match scalar {
+        Scalar::Boolean => "boolean",
+        Scalar::Int => "int",
+        Scalar::Long | Scalar::BigInt => "bigint",
+        Scalar::Float => "double",
+        Scalar::String | Scalar::Id => "text",
+        Scalar::Decimal => "decimal",
+        Scalar::DateTime => "timestamp",
+        Scalar::LocalDate => "date",
+        Scalar::LocalTime => "time",
+        Scalar::Uuid => "uuid",
+        Scalar::Bytes => "blob",
+    }
+}
+
+/// `ASC` or `DESC`.
+pub(super) fn direction(order: Order) -> &'static str {
+    match order {
+        Order::Asc => "ASC",
+        Order::Desc => "DESC",
+    }
+}
+
+/// A name as CQL takes it: in quotes where it is a reserved word or begins with `_`.
+fn quoted(name: &str) -> String {
+    let is_plain = name.starts_with(|letter: char| letter.is_ascii_lowercase());
+    match is_plain && !RESERVED.contains(&name) {
+        true => name.to_string(),
+        false => format!("\"{name}\""),
+    }
+}
+
+const RESERVED: &[&str] = &[
+    "add",
+    "allow",
+    "alter",
+    "and",
+    "apply",
+    "asc",
+    "authorize",
+    "batch",
+    "begin",
+    "by",
+    "columnfamily",
+    "create",
+    "default",
+    "delete",
+    "desc",
+    "describe",
+    "drop",
+    "entries",
+    "execute",
+    "from",
+    "full",
+    "grant",
+    "if",
+    "in",
+    "index",
+    "infinity",
+    "insert",
+    "into",
+    "is",
+    "keyspace",
+    "limit",
+    "materialized",
+    "mbean",
+    "mbeans",
+    "modify",
+    "nan",
+    "norecursive",
+    "not",
+    "null",
+    "of",
+    "on",
+    "or",
+    "order",
+    "primary",
+    "rename",
+    "replace",
+    "revoke",
+    "schema",
+    "select",
+    "set",
+    "table",
+    "to",
+    "token",
+    "truncate",
+    "unlogged",
+    "unset",
+    "update",
+    "use",
+    "using",
+    "view",
+    "where",
+    "with",
+];

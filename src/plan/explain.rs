@@ -1,0 +1,313 @@
+//! Shows a plan to a person, or as JSON to a tool: tables with their keys and CQL, how each entity is kept up to date,
+//! and for each read its table, partition, order, reads and cost.
+//!
+//! Comes in: a model, its plan, and the update kind of each projection. Goes out: text or JSON. Decides nothing.
+
+use serde_json::{Value, json};
+
+use super::{KeyColumn, Part, Plan, ReadPlan, ReadSource, Shape, TablePlan, TableRole, cql};
+use crate::schema::{ArgOp, Bucket, Field, KeyFunction, ReadModel, Scalar, TypeId, function_name};
+
+/// The plan as text. `kinds` holds projection, entity, and update kind with its reason.
+pub fn explain(model: &ReadModel, plan: &Plan, kinds: &[(String, String, String)]) -> String {
+    let mut text = String::from("Tables\n");
+    for table in &plan.tables {
+        text.push_str(&table_text(model, plan, table));
+    }
+    if !kinds.is_empty() {
+        text.push_str("\nUpdates\n");
+        for (projection, entity, kind) in kinds {
+            text.push_str(&format!("  {projection} -> {entity}: {kind}\n"));
+        }
+    }
+    text.push_str("\nKeys\n");
+    for entity in &plan.entities {
+        text.push_str(&keys_text(model, plan, entity.entity));
+    }
+    text.push_str("\nReads\n");
+    for read in &plan.reads {
+        text.push_str(&read_text(model, plan, read));
+    }
+    text.push_str("\nCQL\n");
+    for statement in cql::create_statements(model, plan) {
+        text.push_str(&format!("{statement}\n"));
+    }
+    text
+}
+
+/// The plan as JSON: `tables`, `updates`, `reads`, `cql`.
+pub fn explain_json(model: &ReadModel, plan: &Plan, kinds: &[(String, String, String)]) -> Value {
+    let tables: Vec<Value> = plan.tables.iter().map(|table| table_json(model, table)).collect();
+    let updates: Vec<Value> = kinds
+        .iter()
+        .map(|(projection, entity, kind)| json!({ "projection": projection, "entity": entity, "kind": kind }))
+        .collect();
+    let reads: Vec<Value> = plan.reads.iter().map(|read| read_json(model, plan, read)).collect();
+    json!({ "tables": tables, "updates": updates, "reads": reads, "cql": cql::create_statements(model, plan) })
+}
+
+fn table_text(model: &ReadModel, plan: &Plan, table: &TablePlan) -> String {
+    let entity = model.ty(table.entity);
+    let role = match table.role {
+        TableRole::Base => format!("base table of {}", entity.name),
+        TableRole::Copy => format!("copy of {}", entity.name),
+        TableRole::Buckets { of } => format!("buckets of {}", plan.table(of).name),
+    };
+    let mut text =
+        format!("  {}: {role}\n    partition   {}\n", table.name, keys(model, table, &table.partition));
+    let declared = table.clustering.len() - table.appended;
+    if declared > 0 {
+        text.push_str(&format!("    clustering  {}\n", keys(model, table, &table.clustering[..declared])));
+    }
+    if table.appended > 0 {
+        let appended = keys(model, table, &table.clustering[declared..]);
+        text.push_str(&format!(
+            "    appended    {appended} (the base key, so that two rows never share a key)\n"
+        ));
+    }
+    if let Some(filter) = &table.filter {
+        text.push_str(&format!("    where       {}\n", filter.text));
+    }
+    if !table.complete && !matches!(table.role, TableRole::Buckets { .. }) {
+        let names: Vec<&str> =
+            table.columns.iter().map(|column| entity.column(*column).name.as_str()).collect();
+        text.push_str(&format!("    columns     {}\n", names.join(", ")));
+    }
+    if let Some(rows) = table.rows {
+        text.push_str(&format!("    rows        {rows} in a partition\n"));
+    }
+    if let Some(rate) = table.rate {
+        text.push_str(&format!("    rate        {rate} writes a second to the hottest partition\n"));
+    }
+    text
+}
+
+fn keys_text(model: &ReadModel, plan: &Plan, entity: TypeId) -> String {
+    let (ty, found) = (model.ty(entity), plan.entity(entity));
+    let mut text = String::new();
+    for (key, load) in ty.keys.iter().zip(&found.keys) {
+        let names: Vec<&str> = key.fields.iter().map(|field| ty.field(*field).name.as_str()).collect();
+        let how = match load {
+            None => "not resolvable".to_string(),
+            Some(load) => {
+                let table = plan.table(load.table);
+                let then = if table.complete {
+                    String::new()
+                } else {
+                    format!(", then {}", plan.table(found.base).name)
+                };
+                format!("{}{then}", table.name)
+            }
+        };
+        text.push_str(&format!("  {} by {}: {how}\n", ty.name, names.join(" ")));
+    }
+    text
+}
+
+fn read_text(model: &ReadModel, plan: &Plan, read: &ReadPlan) -> String {
+    let (parent, table) = (model.ty(read.parent), plan.table(read.table));
+    let field = parent.field(read.field);
+    let mut text = format!("  {}.{}: {}\n", parent.name, field.name, table.name);
+    text.push_str(&format!("    partition   {}\n", partition(model, table, read, field)));
+    if !read.equal.is_empty() {
+        let given = read.equal.iter().zip(&table.clustering);
+        let equal: Vec<String> = given
+            .map(|(from, key)| format!("{} = {}", key.part.name, source(model, read, field, from)))
+            .collect();
+        text.push_str(&format!("    rows        {}\n", equal.join(", ")));
+    }
+    if let (false, Some(key)) = (read.bounds.is_empty(), table.clustering.get(read.equal.len())) {
+        let bounds: Vec<String> = read
+            .bounds
+            .iter()
+            .map(|(op, from)| format!("{} {} {}", key.part.name, sign(*op), source(model, read, field, from)))
+            .collect();
+        text.push_str(&format!("    range       {}\n", bounds.join(", ")));
+    }
+    let order = order(&table.clustering[read.equal.len()..]);
+    if !order.is_empty() {
+        text.push_str(&format!("    order       {order}\n"));
+    }
+    let (reads, cost) = cost(plan, read);
+    text.push_str(&format!(
+        "    answers     {}\n    reads       {reads}; cost {cost}\n",
+        answers(read.shape)
+    ));
+    text
+}
+
+fn keys(model: &ReadModel, table: &TablePlan, keys: &[KeyColumn]) -> String {
+    let one = |key: &KeyColumn| {
+        let column = &model.ty(table.entity).column(key.part.column).name;
+        let order = if key.order == crate::schema::Order::Desc { " DESC" } else { "" };
+        match key.part.via {
+            KeyFunction::Itself => format!("{column}{order}"),
+            KeyFunction::Hash(shards) => format!("hash({column}, {shards}) AS {}", key.part.name),
+            via @ KeyFunction::Bucket(_) => {
+                format!("{}({column}) AS {}{order}", function_name(via), key.part.name)
+            }
+        }
+    };
+    keys.iter().map(one).collect::<Vec<_>>().join(", ")
+}
+
+fn partition(model: &ReadModel, table: &TablePlan, read: &ReadPlan, field: &Field) -> String {
+    let one = |(part, key): (&Part<ReadSource>, &KeyColumn)| {
+        let name = &key.part.name;
+        match part {
+            Part::From(from) => format!("{name} = {}", through(key, &source(model, read, field, from))),
+            Part::EachBucket => format!("{name}: each bucket in turn"),
+            Part::EachShard(shards) => format!("{name}: all {shards} shards, merged"),
+        }
+    };
+    read.partition.iter().zip(&table.partition).map(one).collect::<Vec<_>>().join(", ")
+}
+
+fn through(key: &KeyColumn, value: &str) -> String {
+    match key.part.via {
+        KeyFunction::Itself => value.to_string(),
+        KeyFunction::Hash(shards) => format!("hash({value}, {shards})"),
+        via @ KeyFunction::Bucket(_) => format!("{}({value})", function_name(via)),
+    }
+}
+
+fn source(model: &ReadModel, read: &ReadPlan, field: &Field, from: &ReadSource) -> String {
+    let parent = model.ty(read.parent);
+    match from {
+        ReadSource::Argument(index) => format!("${}", field.args[*index].name),
+        ReadSource::ParentColumn(column) => format!("{}.{}", parent.name, parent.column(*column).name),
+        ReadSource::ParentField(id) => format!("{}.{}", parent.name, parent.field(*id).name),
+    }
+}
+
+fn order(clustering: &[KeyColumn]) -> String {
+    let one = |key: &KeyColumn| format!("{} {}", key.part.name, cql::direction(key.order));
+    clustering.iter().map(one).collect::<Vec<_>>().join(", ")
+}
+
+fn answers(shape: Shape) -> String {
+    match shape {
+        Shape::One => "the first row, or null".to_string(),
+        Shape::List { page, max } => format!("a list of {page} rows, at most {max}"),
+        Shape::Connection { page, max, lookback_ms } => {
+            let back =
+                lookback_ms.map_or(String::new(), |ms| format!(", buckets of the last {} s", ms / 1000));
+            format!("pages of {page} rows, at most {max}{back}")
+        }
+    }
+}
+
+/// How many partitions are read, in words, and the cost: 1 for each partition of a page that is not walked, and 1 for
+/// the completion.
+fn cost(plan: &Plan, read: &ReadPlan) -> (String, u64) {
+    let mut reads = Vec::new();
+    let mut cost: u64 = 1;
+    for part in &read.partition {
+        match part {
+            Part::From(_) => {}
+            Part::EachShard(shards) => {
+                cost *= u64::from(*shards);
+                reads.push(format!("{shards} partitions at once"));
+            }
+            Part::EachBucket => {
+                cost += 1;
+                reads
+                    .push("the buckets, then 1 partition for each bucket until the page is full".to_string());
+            }
+        }
+    }
+    if reads.is_empty() {
+        reads.push("1 partition".to_string());
+    }
+    if read.completed {
+        cost += 1;
+        reads.push(format!("then one batched read of {}", plan.table(plan.entity(read.entity).base).name));
+    }
+    (reads.join(", "), cost)
+}
+
+fn table_json(model: &ReadModel, table: &TablePlan) -> Value {
+    let entity = model.ty(table.entity);
+    let role = match table.role {
+        TableRole::Base => "base",
+        TableRole::Copy => "copy",
+        TableRole::Buckets { .. } => "buckets",
+    };
+    let key = |key: &KeyColumn| {
+        json!({
+            "name": key.part.name,
+            "column": entity.column(key.part.column).name,
+            "via": via_name(key.part.via),
+            "order": cql::direction(key.order),
+        })
+    };
+    let columns: Vec<&str> =
+        table.columns.iter().map(|column| entity.column(*column).name.as_str()).collect();
+    json!({
+        "name": table.name,
+        "entity": entity.name,
+        "role": role,
+        "partition": table.partition.iter().map(key).collect::<Vec<_>>(),
+        "clustering": table.clustering.iter().map(key).collect::<Vec<_>>(),
+        "appended": table.appended,
+        "columns": columns,
+        "where": table.filter.as_ref().map(|filter| filter.text.to_string()),
+        "rows": table.rows,
+        "rate": table.rate,
+    })
+}
+
+fn via_name(via: KeyFunction) -> Value {
+    match via {
+        KeyFunction::Itself => Value::Null,
+        KeyFunction::Hash(shards) => json!(format!("hash {shards}")),
+        KeyFunction::Bucket(Bucket::Hour | Bucket::Day | Bucket::Week | Bucket::Month | Bucket::Year) => {
+            json!(function_name(via))
+        }
+    }
+}
+
+fn read_json(model: &ReadModel, plan: &Plan, read: &ReadPlan) -> Value {
+    let (parent, table) = (model.ty(read.parent), plan.table(read.table));
+    let field = parent.field(read.field);
+    let (reads, cost) = cost(plan, read);
+    json!({
+        "field": format!("{}.{}", parent.name, field.name),
+        "table": table.name,
+        "partition": partition(model, table, read, field),
+        "order": order(&table.clustering[read.equal.len()..]),
+        "answers": answers(read.shape),
+        "reads": reads,
+        "cost": cost,
+        "completed": read.completed,
+    })
+}
+
+fn sign(op: ArgOp) -> &'static str {
+    match op {
+        ArgOp::Eq => "=",
+        ArgOp::Lt => "<",
+        ArgOp::Lte => "<=",
+        ArgOp::Gt => ">",
+        ArgOp::Gte => ">=",
+    }
+}
+
+/// A scalar's usual name in a schema.
+pub(super) fn scalar_name(scalar: Scalar) -> &'static str {
+    match scalar {
+        Scalar::Boolean => "Boolean",
+        Scalar::Int => "Int",
+        Scalar::Long => "Long",
+        Scalar::BigInt => "BigInt",
+        Scalar::Float => "Float",
+        Scalar::String => "String",
+        Scalar::Id => "ID",
+        Scalar::Decimal => "Decimal",
+        Scalar::DateTime => "DateTime",
+        Scalar::LocalDate => "LocalDate",
+        Scalar::LocalTime => "LocalTime",
+        Scalar::Uuid => "UUID",
+        Scalar::Bytes => "Base64String",
+    }
+}

@@ -1,0 +1,229 @@
+//! How it is stored: the read models laid out as tables, and every read bound to exactly one of them.
+//!
+//! Comes in: a [`ReadModel`]. Goes out: a [`Plan`], or every fault at once with the `@table` line that is
+//! missing. `layout` lays out tables, `key` makes keys, `fit` knows what a table can answer, `bind` binds reads,
+//! `load` keys, `cql` prints tables as CQL, `lint` has the numbered rules, `explain` shows it all. Reads nothing and
+//! writes nothing.
+
+mod bind;
+pub mod cql;
+pub mod explain;
+mod fit;
+pub mod key;
+mod layout;
+mod lint;
+mod load;
+#[cfg(test)]
+mod tests;
+
+use std::sync::Arc;
+
+pub use self::lint::{COLLECTION_MAX, COLLECTION_WARN};
+use crate::diagnostic::{Diagnostic, Severity, Sources};
+use crate::expr::Compiled;
+use crate::schema::{ColumnId, ColumnType, FieldId, KeyFunction, KeyPart, Order, ReadModel, TypeId};
+
+/// Index of a table in [`Plan::tables`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct TableId(pub u32);
+
+/// Everything that `project`, `resolve` and the stores need to know of storage.
+#[derive(Debug)]
+pub struct Plan {
+    pub tables: Vec<Arc<TablePlan>>,
+    /// One for each entity, with its tables.
+    pub entities: Vec<EntityPlan>,
+    /// One for each `@read` field.
+    pub reads: Vec<ReadPlan>,
+}
+
+/// The tables of one entity.
+#[derive(Clone, Debug)]
+pub struct EntityPlan {
+    pub entity: TypeId,
+    /// The table whose rows carry the fold's state and position.
+    pub base: TableId,
+    /// Every other table of the entity that holds its rows.
+    pub copies: Vec<TableId>,
+    /// For each `@key` of the type, in its order: how a representation is loaded.
+    /// `None` where the key is not resolvable.
+    pub keys: Vec<Option<KeyLoad>>,
+    /// How a `@ref` from anywhere to this type is loaded: by the base key.
+    pub base_key: Vec<ColumnId>,
+}
+
+/// How the row of an entity is found by one of its keys.
+#[derive(Clone, Debug)]
+pub struct KeyLoad {
+    pub table: TableId,
+    /// For each partition column of the table: the position in the key's fields of what fills it.
+    /// Clustering columns left over are open: the first row in clustering order answers.
+    pub partition: Vec<Part<usize>>,
+    pub clustering: Vec<Part<usize>>,
+}
+
+/// One table.
+#[derive(Debug)]
+pub struct TablePlan {
+    pub id: TableId,
+    /// Name without generation.
+    pub name: String,
+    pub entity: TypeId,
+    pub role: TableRole,
+    pub partition: Vec<KeyColumn>,
+    /// For a copy, what of the base key was missing is appended.
+    pub clustering: Vec<KeyColumn>,
+    /// How many of `clustering`'s last columns were appended by us.
+    pub appended: usize,
+    /// The entity's columns that this table's rows hold (key columns included).
+    pub columns: Vec<ColumnId>,
+    /// Whether `columns` are all the entity's columns: a read needs no completion.
+    pub complete: bool,
+    /// `where`: a row is in this table only while it holds.
+    pub filter: Option<Compiled>,
+    /// The table of this table's non-empty buckets, where its partition has a time bucket.
+    pub buckets: Option<TableId>,
+    pub rows: Option<u64>,
+    pub rate: Option<u64>,
+}
+
+/// What a table is for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum TableRole {
+    /// Holds the fold's state and each row's position.
+    Base,
+    /// Another key over the same rows.
+    Copy,
+    /// Names the non-empty buckets of `of`: partition = that table's partition without the bucket,
+    /// clustering = the bucket, in the order of the first clustering column of `of`.
+    Buckets { of: TableId },
+}
+
+/// A column of a key.
+#[derive(Clone, Debug)]
+pub struct KeyColumn {
+    pub part: KeyPart,
+    /// Type of the stored key value.
+    pub ty: ColumnType,
+    /// Type of the column that the part is made from: what a hash is taken over depends on it.
+    pub source: ColumnType,
+    pub order: Order,
+}
+
+/// What fills a part of a key when reading.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Part<Source> {
+    /// A value, put through the key part's function.
+    From(Source),
+    /// Every bucket in turn, as the buckets table names them.
+    EachBucket,
+    /// Every shard at once, merged: `0..n`.
+    EachShard(u32),
+}
+
+/// What fills a part of a key in an `@read`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum ReadSource {
+    /// An argument of the field, by its index in `Field::args`.
+    Argument(usize),
+    /// A column of the parent's row.
+    ParentColumn(ColumnId),
+    /// A key field of the parent that is a stub: it comes in the representation or the `@ref`.
+    ParentField(FieldId),
+}
+
+/// One `@read` field bound to its table.
+#[derive(Clone, Debug)]
+pub struct ReadPlan {
+    pub parent: TypeId,
+    pub field: FieldId,
+    pub table: TableId,
+    pub entity: TypeId,
+    pub partition: Vec<Part<ReadSource>>,
+    /// Equalities on the first clustering columns.
+    pub equal: Vec<ReadSource>,
+    /// Bounds on the clustering column after `equal`.
+    pub bounds: Vec<(crate::schema::ArgOp, ReadSource)>,
+    pub shape: Shape,
+    /// The copy lacks columns: one batched read of the base table completes its rows.
+    pub completed: bool,
+}
+
+/// What a read answers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Shape {
+    /// The first row in clustering order, or null.
+    One,
+    /// A plain list of at most `max` rows.
+    List {
+        page: u32,
+        max: u32,
+    },
+    Connection {
+        page: u32,
+        max: u32,
+        lookback_ms: Option<i64>,
+    },
+}
+
+/// Lays a model out as tables, and binds every read and every key to exactly one of them.
+///
+/// With errors there is no plan; every fault is in the list. Warnings and remarks come with a plan.
+pub fn plan(model: &ReadModel, sources: &Sources) -> (Option<Plan>, Vec<Diagnostic>) {
+    let mut faults = Vec::new();
+    let (tables, mut entities) = layout::lay_out(model, &mut faults);
+    let ground = bind::Ground { model, tables: &tables, entities: &entities };
+    let reads = ground.reads(&mut faults);
+    let keys: Vec<_> = entities.iter().map(|entity| ground.key_loads(entity.entity, &mut faults)).collect();
+    for (entity, keys) in entities.iter_mut().zip(keys) {
+        entity.keys = keys;
+    }
+    debug_assert!(
+        faults.iter().flat_map(|fault| fault.span).all(|span| (span.file.0 as usize) < sources.files().len())
+    );
+    faults.extend(lint::lint_model(model));
+    if faults.iter().any(|fault| fault.severity == Severity::Error) {
+        return (None, faults);
+    }
+    let plan = Plan { tables, entities, reads };
+    faults.extend(lint::lint_plan(model, &plan));
+    (Some(plan), faults)
+}
+
+impl Plan {
+    /// The table with that number.
+    pub fn table(&self, id: TableId) -> &Arc<TablePlan> {
+        &self.tables[id.0 as usize]
+    }
+
+    /// The tables of an entity.
+    ///
+    /// # Panics
+    /// If the type is not an entity.
+    pub fn entity(&self, id: TypeId) -> &EntityPlan {
+        self.entities.iter().find(|entity| entity.entity == id).expect("the type has tables")
+    }
+
+    /// The read of a field.
+    pub fn read(&self, parent: TypeId, field: FieldId) -> Option<&ReadPlan> {
+        self.reads.iter().find(|read| read.parent == parent && read.field == field)
+    }
+}
+
+impl KeyColumn {
+    /// Whether this part is the column's own value.
+    pub fn is_plain(&self) -> bool {
+        self.part.via == KeyFunction::Itself
+    }
+}
+
+/// Which projection feeds an entity, and from where. A read of the entity waits for it, and a parked key of it
+/// marks answers.
+#[derive(Clone, Debug)]
+pub struct Feed {
+    pub projection: Arc<str>,
+    pub entity: TypeId,
+    pub topic: Arc<str>,
+    /// The base key column whose text form is the record's key, where the projection says so.
+    pub record_key: Option<ColumnId>,
+}

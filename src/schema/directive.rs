@@ -1,0 +1,449 @@
+//! The directives: which are ours and what they take, which are the federation's, which are reserved.
+//!
+//! Comes in: the directives of a type, field or argument. Goes out: [`Use`]s of ours with every argument checked, and
+//! the faults of all others. What the values mean for the model is `bind`'s.
+
+use apollo_compiler::Node;
+use apollo_compiler::ast::{self, Value};
+
+use super::columns::{Text, later};
+use super::parse::{In, name_span, span};
+use crate::diagnostic::{Diagnostic, FileId, Sources, Span, nearest};
+
+/// Where a directive may stand.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Place {
+    Object,
+    Field,
+    Argument,
+    /// Enums, scalars, the schema: nothing of ours belongs there.
+    Elsewhere,
+}
+
+impl Place {
+    fn name(self) -> &'static str {
+        match self {
+            Place::Object => "a type",
+            Place::Field => "a field",
+            Place::Argument => "an argument",
+            Place::Elsewhere => "this place",
+        }
+    }
+}
+
+/// What an argument of ours takes.
+enum Kind {
+    Text,
+    Int {
+        min: u64,
+        max: u64,
+    },
+    Bool,
+    Choice {
+        now: &'static [&'static str],
+        later: &'static [&'static str],
+    },
+    /// Reserved.
+    Later,
+}
+
+struct Parameter {
+    name: &'static str,
+    kind: Kind,
+    required: bool,
+}
+
+const fn may(name: &'static str, kind: Kind) -> Parameter {
+    Parameter { name, kind, required: false }
+}
+
+const fn must(name: &'static str, kind: Kind) -> Parameter {
+    Parameter { name, kind, required: true }
+}
+
+struct Ours {
+    name: &'static str,
+    place: Place,
+    repeatable: bool,
+    parameters: &'static [Parameter],
+}
+
+const PAGE: Kind = Kind::Int { min: 1, max: 10_000 };
+const COUNT: Kind = Kind::Int { min: 1, max: 1_000_000_000_000 };
+
+const OURS: &[Ours] = &[
+    Ours {
+        name: "table",
+        place: Place::Object,
+        repeatable: true,
+        parameters: &[
+            must("name", Kind::Text),
+            must("partition", Kind::Text),
+            may("clustering", Kind::Text),
+            may("fields", Kind::Text),
+            may("where", Kind::Text),
+            may("rows", COUNT),
+            may("rate", COUNT),
+            may("static", Kind::Later),
+            may("ttl", Kind::Later),
+            may("ttlFrom", Kind::Later),
+            may("options", Kind::Later),
+        ],
+    },
+    Ours {
+        name: "read",
+        place: Place::Field,
+        repeatable: false,
+        parameters: &[
+            may("table", Kind::Text),
+            may("via", Kind::Text),
+            may("page", PAGE),
+            may("max", PAGE),
+            may("lookback", Kind::Text),
+            may("count", Kind::Choice { now: &["NONE"], later: &["CAPPED", "EXACT"] }),
+            may("order", Kind::Later),
+            may("maxAge", Kind::Later),
+            may("scope", Kind::Later),
+        ],
+    },
+    Ours {
+        name: "arg",
+        place: Place::Argument,
+        repeatable: false,
+        parameters: &[
+            may("column", Kind::Text),
+            may(
+                "op",
+                Kind::Choice {
+                    now: &["EQ", "LT", "LTE", "GT", "GTE"],
+                    later: &["IN", "PREFIX", "CONTAINS", "ANN"],
+                },
+            ),
+        ],
+    },
+    Ours { name: "ref", place: Place::Field, repeatable: false, parameters: &[must("key", Kind::Text)] },
+    Ours { name: "udt", place: Place::Object, repeatable: false, parameters: &[may("name", Kind::Later)] },
+    Ours {
+        name: "column",
+        place: Place::Field,
+        repeatable: false,
+        parameters: &[
+            may("name", Kind::Text),
+            may("as", Kind::Choice { now: &["LIST", "SET", "MAP"], later: &[] }),
+            may("key", Kind::Text),
+            may("max", Kind::Int { min: 1, max: 1_000_000 }),
+            may("hidden", Kind::Bool),
+            may("type", Kind::Text),
+        ],
+    },
+];
+
+const RESERVED: &[&str] = &["index", "rollup", "agg", "top", "live", "owner"];
+
+/// Directives of the federation specification, with the minor version that brought them.
+pub(super) const FEDERATION: &[(&str, u32)] = &[
+    ("key", 0),
+    ("shareable", 0),
+    ("external", 0),
+    ("requires", 0),
+    ("provides", 0),
+    ("override", 0),
+    ("tag", 0),
+    ("inaccessible", 0),
+    ("extends", 0),
+    ("composeDirective", 1),
+    ("interfaceObject", 3),
+    ("authenticated", 5),
+    ("requiresScopes", 5),
+    ("policy", 6),
+    ("context", 8),
+    ("fromContext", 8),
+    ("cost", 9),
+    ("listSize", 9),
+    ("cacheTag", 12),
+];
+
+/// Directives of GraphQL itself, and the one that imports others.
+const BUILT_IN: &[&str] = &["deprecated", "specifiedBy", "oneOf", "link"];
+
+/// Whether a directive is ours: cut out of the text that a gateway sees.
+pub(super) fn is_ours(name: &str) -> bool {
+    OURS.iter().any(|ours| ours.name == name)
+}
+
+/// One directive of ours, its arguments checked.
+#[derive(Clone, Debug)]
+pub(super) struct Use {
+    pub name: &'static str,
+    /// The whole directive.
+    pub span: Span,
+    arguments: Vec<(&'static str, Given)>,
+}
+
+#[derive(Clone, Debug)]
+enum Given {
+    Text(Text),
+    Int(u64),
+    Bool(bool),
+    Choice(&'static str),
+}
+
+impl Use {
+    /// The text of an argument.
+    pub fn text(&self, name: &str) -> Option<&Text> {
+        match self.given(name)? {
+            Given::Text(text) => Some(text),
+            _ => None,
+        }
+    }
+
+    /// The number that an argument gives.
+    pub fn int(&self, name: &str) -> Option<u64> {
+        match self.given(name)? {
+            Given::Int(number) => Some(*number),
+            _ => None,
+        }
+    }
+
+    /// Whether a flag is set.
+    pub fn flag(&self, name: &str) -> bool {
+        matches!(self.given(name), Some(Given::Bool(true)))
+    }
+
+    /// The word that an argument gives.
+    pub fn choice(&self, name: &str) -> Option<&'static str> {
+        match self.given(name)? {
+            Given::Choice(word) => Some(word),
+            _ => None,
+        }
+    }
+
+    fn given(&self, name: &str) -> Option<&Given> {
+        self.arguments.iter().find(|(given, _)| *given == name).map(|(_, given)| given)
+    }
+}
+
+/// The directives that the author's SDL itself defines or imports: they pass through untouched.
+#[derive(Debug, Default)]
+pub(super) struct Known {
+    names: Vec<String>,
+}
+
+impl Known {
+    /// Gathers definitions, and what `@link` imports.
+    pub fn new(
+        definitions: &[In<'_, Node<ast::DirectiveDefinition>>],
+        schema: &[In<'_, Node<ast::Directive>>],
+    ) -> Known {
+        let mut names: Vec<String> =
+            definitions.iter().map(|definition| definition.node.name.to_string()).collect();
+        for link in schema.iter().filter(|directive| directive.node.name == "link") {
+            names.extend(link_names(link.node));
+        }
+        Known { names }
+    }
+
+    fn has(&self, name: &str) -> bool {
+        name.contains("__")
+            || BUILT_IN.contains(&name)
+            || FEDERATION.iter().any(|(known, _)| *known == name)
+            || self.names.iter().any(|known| known == name)
+    }
+
+    fn all(&self) -> impl Iterator<Item = &str> {
+        let ours = OURS.iter().map(|ours| ours.name).chain(RESERVED.iter().copied());
+        let theirs = FEDERATION.iter().map(|(name, _)| *name).chain(BUILT_IN.iter().copied());
+        ours.chain(theirs).chain(self.names.iter().map(String::as_str))
+    }
+}
+
+/// The names of directives that one `@link` brings: what it imports, under the names it gives them, and its own.
+fn link_names(link: &ast::Directive) -> Vec<String> {
+    let mut names = Vec::new();
+    let mut imported = |value: &Value| {
+        if let Some(name) = value.as_str().and_then(|name| name.strip_prefix('@')) {
+            names.push(name.to_string());
+        }
+    };
+    for argument in &link.arguments {
+        match (argument.name.as_str(), &*argument.value) {
+            ("as", Value::String(name)) => imported(&Value::String(format!("@{name}"))),
+            ("url", Value::String(url)) => {
+                if let Some(spec) = url.rsplit('/').nth(1) {
+                    imported(&Value::String(format!("@{spec}")));
+                }
+            }
+            ("import", Value::List(items)) => {
+                for item in items {
+                    match &**item {
+                        Value::Object(fields) => fields.iter().for_each(|(_, value)| imported(value)),
+                        one => imported(one),
+                    }
+                }
+            }
+            _ => {}
+        }
+    }
+    names
+}
+
+/// Checks the directives that stand in one place; answers ours.
+pub(super) fn uses(
+    directives: &[In<'_, Node<ast::Directive>>],
+    place: Place,
+    known: &Known,
+    sources: &Sources,
+    faults: &mut Vec<Diagnostic>,
+) -> Vec<Use> {
+    let mut uses: Vec<Use> = Vec::new();
+    for directive in directives {
+        let name = directive.node.name.as_str();
+        let whole = span(directive.file, directive.node.location(), sources);
+        let Some(ours) = OURS.iter().find(|ours| ours.name == name) else {
+            faults.extend(not_ours(name, whole, known));
+            continue;
+        };
+        if ours.place != place {
+            faults.push(
+                Diagnostic::error("S011", whole, format!("`@{name}` cannot stand on {}", place.name()))
+                    .label("wrong place")
+                    .help(format!("It belongs on {}.", ours.place.name())),
+            );
+            continue;
+        }
+        if !ours.repeatable && uses.iter().any(|used| used.name == ours.name) {
+            faults.push(
+                Diagnostic::error("S015", whole, format!("`@{name}` stands here twice"))
+                    .label("a second time")
+                    .help("Keep one, with the arguments of both."),
+            );
+            continue;
+        }
+        uses.push(arguments(ours, directive.file, directive.node, whole, sources, faults));
+    }
+    uses
+}
+
+fn not_ours(name: &str, whole: Span, known: &Known) -> Option<Diagnostic> {
+    if known.has(name) {
+        return None;
+    }
+    if RESERVED.contains(&name) {
+        return Some(later(&format!("`@{name}`"), whole));
+    }
+    let fault =
+        Diagnostic::error("S010", whole, format!("no directive is named `@{name}`")).label("not known");
+    Some(match nearest(name, known.all()) {
+        Some(near) => fault.help(format!("Did you mean `@{near}`?")),
+        None => fault.help(format!(
+            "Define it (`directive @{name} on …`) or import it with `@link` if a gateway is to see it."
+        )),
+    })
+}
+
+/// One directive of ours, with those of its arguments that have no fault. It stays a use of the directive even so: one
+/// typo should not make the field look as if nothing were said of it.
+fn arguments(
+    ours: &'static Ours,
+    file: FileId,
+    directive: &ast::Directive,
+    whole: Span,
+    sources: &Sources,
+    faults: &mut Vec<Diagnostic>,
+) -> Use {
+    let mut found = Use { name: ours.name, span: whole, arguments: Vec::new() };
+    for argument in &directive.arguments {
+        let name = argument.name.as_str();
+        let place = name_span(file, &argument.name);
+        let Some(parameter) = ours.parameters.iter().find(|parameter| parameter.name == name) else {
+            faults.push(unknown_argument(ours, name, place));
+            continue;
+        };
+        if found.given(name).is_some() {
+            faults.push(
+                Diagnostic::error("S015", place, format!("`{name}` is given twice")).label("a second time"),
+            );
+            continue;
+        }
+        let value_span = span(file, argument.value.location(), sources);
+        match value(ours.name, parameter, &argument.value, value_span, place, sources) {
+            Ok(given) => found.arguments.push((parameter.name, given)),
+            Err(fault) => faults.push(*fault),
+        }
+    }
+    for parameter in ours.parameters.iter().filter(|parameter| parameter.required) {
+        let written = directive.arguments.iter().any(|argument| argument.name == parameter.name);
+        if !written {
+            let message = format!("`@{}` needs the argument `{}`", ours.name, parameter.name);
+            faults.push(
+                Diagnostic::error("S014", whole, message)
+                    .label(format!("without `{}`", parameter.name))
+                    .help(format!("Add `{}: \"…\"`.", parameter.name)),
+            );
+        }
+    }
+    found
+}
+
+fn unknown_argument(ours: &Ours, name: &str, place: Span) -> Diagnostic {
+    let names =
+        || ours.parameters.iter().filter(|known| !matches!(known.kind, Kind::Later)).map(|known| known.name);
+    let message = format!("`@{}` has no argument `{name}`", ours.name);
+    let fault = Diagnostic::error("S012", place, message).label("not known");
+    match nearest(name, names()) {
+        Some(near) => fault.help(format!("Did you mean `{near}`?")),
+        None if names().next().is_none() => fault.help(format!("`@{}` takes no arguments.", ours.name)),
+        None => fault.help(format!("It takes: {}.", names().collect::<Vec<_>>().join(", "))),
+    }
+}
+
+fn value(
+    directive: &str,
+    parameter: &Parameter,
+    given: &Value,
+    at: Span,
+    name_at: Span,
+    sources: &Sources,
+) -> Result<Given, Box<Diagnostic>> {
+    let name = parameter.name;
+    let wrong = |expected: &str| {
+        let message = format!("`{name}` of `@{directive}` takes {expected}, not `{given}`");
+        Box::new(Diagnostic::error("S013", at, message).label(format!("expected {expected}")))
+    };
+    match (&parameter.kind, given) {
+        (Kind::Later, _) => Err(Box::new(later(&format!("`{name}` of `@{directive}`"), name_at))),
+        (Kind::Text, Value::String(text)) => Ok(Given::Text(literal(text, at, sources))),
+        (Kind::Text, _) => Err(wrong("a string")),
+        (Kind::Bool, Value::Boolean(flag)) => Ok(Given::Bool(*flag)),
+        (Kind::Bool, _) => Err(wrong("true or false")),
+        (&Kind::Int { min, max }, Value::Int(number)) => match number.as_str().parse::<u64>() {
+            Ok(number) if (min..=max).contains(&number) => Ok(Given::Int(number)),
+            _ => Err(wrong(&format!("a whole number from {min} to {max}"))),
+        },
+        (Kind::Int { min, max }, _) => Err(wrong(&format!("a whole number from {min} to {max}"))),
+        (Kind::Choice { now, later: reserved }, Value::Enum(word)) => {
+            if let Some(word) = now.iter().find(|known| word == **known) {
+                return Ok(Given::Choice(word));
+            }
+            if reserved.iter().any(|known| word == *known) {
+                return Err(Box::new(later(&format!("`{name}: {word}`"), at)));
+            }
+            let fault = wrong(&now.join(", "));
+            Err(match nearest(word, now.iter().chain(*reserved).copied()) {
+                Some(near) => Box::new(fault.help(format!("Did you mean `{near}`?"))),
+                None => fault,
+            })
+        }
+        (Kind::Choice { now, .. }, _) => Err(wrong(&format!("one of {} without quotes", now.join(", ")))),
+    }
+}
+
+/// A string with the place of its letters, where the literal has no escapes.
+fn literal(value: &str, at: Span, sources: &Sources) -> Text {
+    let raw = sources.file(at.file).text.get(at.start as usize..at.end as usize).unwrap_or("");
+    let quotes = if raw.starts_with("\"\"\"") { 3 } else { 1 };
+    let inner = raw.get(quotes..raw.len().saturating_sub(quotes));
+    let verbatim =
+        (inner == Some(value)).then(|| at.start + u32::try_from(quotes).expect("at most three quotes"));
+    Text { value: value.to_string(), span: at, verbatim }
+}

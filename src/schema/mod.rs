@@ -1,0 +1,426 @@
+//! What is served: the read models, as the author's `schema/*.graphql` declare them.
+//!
+//! Comes in: SDL text. Goes out: a [`ReadModel`], or every fault of the text at once, and the SDL that a
+//! gateway sees. `parse` reads the text, `directive` knows our directives, `columns` the small languages inside
+//! them; `bind` makes the model with `scalar`, `column`, `reference`, `table`, `read` and `connection`; `names` has the rules of names;
+//! `sdl` cuts what is ours out of the text and appends what is derived. Nothing here knows of tables'
+//! layout on disk (that is `plan`) or of events.
+
+mod bind;
+mod column;
+mod columns;
+mod connection;
+mod directive;
+mod names;
+mod parse;
+mod read;
+mod reference;
+mod scalar;
+mod sdl;
+mod table;
+#[cfg(test)]
+mod tests;
+
+use std::sync::Arc;
+
+use apollo_compiler::Schema;
+
+pub use self::names::{NAME_BYTES_MAX, snake};
+pub use self::table::function_name;
+use crate::diagnostic::{Diagnostic, FileId, Severity, Sources, Span};
+
+/// Index of an object type in [`ReadModel::types`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct TypeId(pub u32);
+
+/// Index of an enum in [`ReadModel::enums`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct EnumId(pub u32);
+
+/// Index of a column in [`ObjectType::columns`], of a cell in a row or in a record.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct ColumnId(pub u32);
+
+/// All read models of a project, bound and checked.
+#[derive(Debug)]
+pub struct ReadModel {
+    /// Every object type of the SDL that the gateway sees, derived ones (connections) included.
+    pub types: Vec<ObjectType>,
+    pub enums: Vec<EnumType>,
+    /// The root type `Query`.
+    pub query: TypeId,
+    /// The SDL that `kinora sdl` and `_service { sdl }` give, byte for byte.
+    pub sdl: Arc<str>,
+    /// The schema that operations are validated against: the types of `sdl` without the directives that only a
+    /// gateway reads, with `_service` and `_entities`. Valid by itself.
+    pub api_sdl: Arc<str>,
+}
+
+/// Reads the author's schema files into a model.
+///
+/// The order of `files` has no meaning: they are taken by path. With errors there is no model; every fault of
+/// every file is in the list, syntax first: where a file cannot be read, types are not looked at.
+pub fn load(files: &[FileId], sources: &Sources) -> (Option<ReadModel>, Vec<Diagnostic>) {
+    let mut files = files.to_vec();
+    files.sort_by(|a, b| sources.file(*a).path.cmp(&sources.file(*b).path));
+    let mut faults = Vec::new();
+    let parsed = parse::parse(&files, sources, &mut faults);
+    if !faults.is_empty() {
+        return (None, faults);
+    }
+    let (declarations, faults) = parse::declarations(&parsed, sources);
+    let mut bound = bind::bind(&declarations, sources);
+    bound.faults.splice(0..0, faults);
+    let mut faults = bound.faults;
+    let Some(query) = bound.query.filter(|_| !faults.iter().any(|fault| fault.severity == Severity::Error))
+    else {
+        return (None, faults);
+    };
+    let none: Arc<str> = Arc::from("");
+    let mut model =
+        ReadModel { types: bound.types, enums: bound.enums, query, sdl: none.clone(), api_sdl: none };
+    model.sdl = sdl::subgraph(&parsed, &declarations, &model, sources).into();
+    model.api_sdl = sdl::executable(&declarations, &model).into();
+    match Schema::parse_and_validate(model.api_sdl.to_string(), "schema") {
+        Ok(_) => (Some(model), faults),
+        Err(invalid) => {
+            faults.extend(invalid.errors.iter().map(|error| not_graphql(&error.error.to_string(), &model)));
+            (None, faults)
+        }
+    }
+}
+
+/// A rule of GraphQL that no check of ours covers, placed on the type that the reason names first.
+fn not_graphql(reason: &str, model: &ReadModel) -> Diagnostic {
+    let name = reason.split('`').nth(1).and_then(|path| path.split('.').next()).unwrap_or_default();
+    let types = model.types.iter().map(|ty| (&ty.name, ty.span));
+    let mut named = types.chain(model.enums.iter().map(|found| (&found.name, found.span)));
+    let span = named.find(|(known, _)| *known == name).map(|(_, span)| span);
+    let nowhere = Span { file: FileId(0), start: 0, end: 0 };
+    let message = format!("the schema is not valid GraphQL: {}", reason.trim());
+    let fault = Diagnostic { span, ..Diagnostic::error("S060", nowhere, message) };
+    fault.help("This is a rule of the GraphQL specification; compare the type it names with it.")
+}
+
+/// An object type.
+#[derive(Debug)]
+pub struct ObjectType {
+    pub name: String,
+    pub kind: TypeKind,
+    pub span: Span,
+    pub fields: Vec<Field>,
+    /// What is stored: the cells of an entity's row, or the parts of a `@udt`. Hidden ones included.
+    pub columns: Vec<Column>,
+    /// `@key`s, in the author's order. Only resolvable ones can come in `_entities`.
+    pub keys: Vec<EntityKey>,
+    /// `@table`s, in the author's order; the first is the base table. Empty unless an entity.
+    pub tables: Vec<TableDecl>,
+}
+
+/// What an object type is to us.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum TypeKind {
+    /// The root type `Query`.
+    Query,
+    /// Has `@table`: its rows are stored here.
+    Entity,
+    /// Has `@key` but no `@table`: another subgraph's, its key is its existence.
+    Stub,
+    /// A value type stored inside a row.
+    Udt,
+    /// `XConnection`: `edges`, `nodes`, `pageInfo`.
+    Connection { node: TypeId },
+    /// `XEdge`: `cursor`, `node`.
+    Edge { node: TypeId },
+    /// `PageInfo`.
+    PageInfo,
+}
+
+/// One `@key`.
+#[derive(Clone, Debug)]
+pub struct EntityKey {
+    /// The key's fields in the order written. Nested key fields are refused until their issue.
+    pub fields: Vec<FieldId>,
+    pub resolvable: bool,
+    pub span: Span,
+}
+
+/// Index of a field in [`ObjectType::fields`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct FieldId(pub u32);
+
+/// A field of an object type, as the graph shows it.
+#[derive(Debug)]
+pub struct Field {
+    pub name: String,
+    pub ty: FieldType,
+    pub args: Vec<Argument>,
+    pub source: FieldSource,
+    pub span: Span,
+}
+
+/// Where a field's value comes from.
+#[derive(Clone, Debug)]
+pub enum FieldSource {
+    /// A cell of the row, or a part of the record.
+    Column(ColumnId),
+    /// `@ref`: another entity, of which this row (or record) holds the key.
+    Ref(RefDecl),
+    /// `@read`: rows of another table.
+    Read(ReadDecl),
+    /// Belongs to a connection, edge or page info: the executor knows it by name.
+    Page,
+    /// Nothing is stored: a key field of a stub, or an `@external` field. Its value can only come in a
+    /// representation, or for a key in the `@ref` that led here.
+    External,
+}
+
+/// `@ref(key:)`.
+#[derive(Clone, Debug)]
+pub struct RefDecl {
+    pub target: TypeId,
+    /// Pairs: the target's key field, and the column here that holds it.
+    pub key: Vec<(FieldId, ColumnId)>,
+}
+
+/// `@read` as written; `plan` binds it to a table.
+#[derive(Clone, Debug)]
+pub struct ReadDecl {
+    pub table: Option<String>,
+    /// The child's `@ref` field that leads back to the parent.
+    pub via: Option<String>,
+    /// Default page size.
+    pub page: u32,
+    /// Largest page.
+    pub max: u32,
+    /// Most buckets walked, as a duration back from the newest; `None`: all.
+    pub lookback_ms: Option<i64>,
+    pub span: Span,
+}
+
+/// An argument of a field.
+#[derive(Clone, Debug)]
+pub struct Argument {
+    pub name: String,
+    pub ty: FieldType,
+    /// `@arg(column:, op:)`, or the argument's own name and `EQ`. Paging arguments have `Paging`.
+    pub binds: ArgumentBinding,
+    pub span: Span,
+}
+
+/// What an argument does.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum ArgumentBinding {
+    /// `first`, `last`, `after`, `before` of a list or connection.
+    Paging,
+    Column {
+        column: String,
+        op: ArgOp,
+    },
+}
+
+/// Comparison of `@arg(op:)`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ArgOp {
+    Eq,
+    Lt,
+    Lte,
+    Gt,
+    Gte,
+}
+
+/// The GraphQL type of a field or argument.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum FieldType {
+    Named { name: Named, non_null: bool },
+    List { of: Box<FieldType>, non_null: bool },
+}
+
+impl FieldType {
+    /// Whether null is refused.
+    pub fn non_null(&self) -> bool {
+        match self {
+            FieldType::Named { non_null, .. } | FieldType::List { non_null, .. } => *non_null,
+        }
+    }
+
+    /// The named type under all lists.
+    pub fn named(&self) -> Named {
+        match self {
+            FieldType::Named { name, .. } => *name,
+            FieldType::List { of, .. } => of.named(),
+        }
+    }
+}
+
+/// A named type.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Named {
+    Scalar(Scalar),
+    Enum(EnumId),
+    Object(TypeId),
+}
+
+/// The scalars that can be stored and served. Names and wire forms are in the README.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Scalar {
+    Boolean,
+    Int,
+    /// 64 bits, a JSON number on the wire.
+    Long,
+    /// 64 bits, a string on the wire.
+    BigInt,
+    Float,
+    String,
+    Id,
+    /// Exact, a string on the wire, scale kept.
+    Decimal,
+    /// Milliseconds, `…sssZ` on the wire.
+    DateTime,
+    /// `YYYY-MM-DD`.
+    LocalDate,
+    /// `HH:mm:ss.nnnnnnnnn`.
+    LocalTime,
+    Uuid,
+    /// Base64 with padding.
+    Bytes,
+}
+
+/// An enum; its values are stored by name.
+#[derive(Debug)]
+pub struct EnumType {
+    pub name: String,
+    pub values: Vec<String>,
+    pub span: Span,
+}
+
+/// Something stored: a cell of a row, or a part of a record.
+#[derive(Clone, Debug)]
+pub struct Column {
+    /// The author's name for it; `plan` makes the CQL name from it.
+    pub name: String,
+    pub ty: ColumnType,
+    /// A row without it is not a row: folding rejects.
+    pub non_null: bool,
+    /// Stored, but not in the graph.
+    pub hidden: bool,
+    /// Bound on the elements of a collection.
+    pub max: Option<u32>,
+    pub span: Span,
+}
+
+/// What a column holds.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub enum ColumnType {
+    Scalar(Scalar),
+    Enum(EnumId),
+    /// A `@udt`.
+    Record(TypeId),
+    List(Box<ColumnType>),
+    Set(Box<ColumnType>),
+    /// A list of records stored by one of their columns, unique by it, answered in its order.
+    Map {
+        key: ColumnId,
+        record: TypeId,
+    },
+}
+
+/// One `@table`.
+#[derive(Clone, Debug)]
+pub struct TableDecl {
+    pub name: String,
+    pub partition: Vec<KeyPart>,
+    pub clustering: Vec<(KeyPart, Order)>,
+    /// Columns of this copy beside its key; `None`: all.
+    pub fields: Option<Vec<ColumnId>>,
+    /// `where`: CEL text over the columns, and where it stands.
+    pub filter: Option<(String, Span)>,
+    /// Rows expected in a partition (p99).
+    pub rows: Option<u64>,
+    /// Writes expected per second to the hottest partition (p99).
+    pub rate: Option<u64>,
+    /// The whole directive.
+    pub span: Span,
+    pub partition_span: Span,
+    pub clustering_span: Span,
+}
+
+/// A part of a table's key, made from one column.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct KeyPart {
+    pub column: ColumnId,
+    pub via: KeyFunction,
+    /// `AS name`; else the column's name, with the function's appended.
+    pub name: String,
+}
+
+/// How a key part is made from its column.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum KeyFunction {
+    /// The column itself.
+    Itself,
+    /// First day (or hour) of the time bucket that holds the timestamp or date, in UTC.
+    Bucket(Bucket),
+    /// xxHash64, seed 0, of the column's CQL bytes, modulo this.
+    Hash(u32),
+}
+
+/// Width of a time bucket.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Bucket {
+    Year,
+    Month,
+    Week,
+    Day,
+    Hour,
+}
+
+/// Direction of a clustering column.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
+pub enum Order {
+    #[default]
+    Asc,
+    Desc,
+}
+
+impl ReadModel {
+    /// The type with that number.
+    pub fn ty(&self, id: TypeId) -> &ObjectType {
+        &self.types[id.0 as usize]
+    }
+
+    /// The enum with that number.
+    pub fn enumeration(&self, id: EnumId) -> &EnumType {
+        &self.enums[id.0 as usize]
+    }
+
+    /// The type with that name.
+    pub fn type_named(&self, name: &str) -> Option<TypeId> {
+        let index = self.types.iter().position(|ty| ty.name == name)?;
+        Some(TypeId(u32::try_from(index).expect("types are counted in u32")))
+    }
+}
+
+impl ObjectType {
+    /// The field with that number.
+    pub fn field(&self, id: FieldId) -> &Field {
+        &self.fields[id.0 as usize]
+    }
+
+    /// The field with that name.
+    pub fn field_named(&self, name: &str) -> Option<FieldId> {
+        let index = self.fields.iter().position(|field| field.name == name)?;
+        Some(FieldId(u32::try_from(index).expect("fields are counted in u32")))
+    }
+
+    /// The column with that number.
+    pub fn column(&self, id: ColumnId) -> &Column {
+        &self.columns[id.0 as usize]
+    }
+
+    /// The column with that name.
+    pub fn column_named(&self, name: &str) -> Option<ColumnId> {
+        let index = self.columns.iter().position(|column| column.name == name)?;
+        Some(ColumnId(u32::try_from(index).expect("columns are counted in u32")))
+    }
+}

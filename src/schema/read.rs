@@ -1,0 +1,227 @@
+//! `@read` and `@arg`: what a field asks for, and what its arguments mean.
+//!
+//! Comes in: types with columns and keys. Goes out: the source and the arguments of every read field, or the faults.
+//! Which table answers is `plan`'s.
+
+use super::bind::Binder;
+use super::columns::duration_ms;
+use super::directive::{Place, Use, uses};
+use super::parse::{In, name_span, place, twice};
+use super::{
+    ArgOp, Argument, ArgumentBinding, FieldSource, FieldType, Named, ReadDecl, Scalar, TypeId, TypeKind,
+};
+use crate::diagnostic::{Diagnostic, Span};
+
+/// What a field with `@read` answers with.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Answers {
+    One,
+    List,
+    Connection,
+}
+
+impl Binder<'_> {
+    /// Binds every field with `@read`.
+    pub(super) fn bind_reads(&mut self) {
+        for ty in self.ids() {
+            for index in 0..self.drafts[ty.0 as usize].fields.len() {
+                if self.drafts[ty.0 as usize].fields[index].used("read").is_some() {
+                    self.bind_read(ty, index);
+                }
+            }
+        }
+    }
+
+    fn bind_read(&mut self, ty: TypeId, index: usize) {
+        let draft = &self.drafts[ty.0 as usize].fields[index];
+        let Some(field_type) = draft.ty.clone() else { return };
+        let (name, at) = (draft.node.name.to_string(), draft.span);
+        let answers = match self.answers(&field_type) {
+            Ok(answers) => answers,
+            Err(wrong) => {
+                let message = format!("`{name}` cannot read {wrong}");
+                self.faults.push(Diagnostic::error("S042", at, message).label("not a read model").help(
+                    "A read answers a type with `@table`: one (`Order`), a list (`[Order!]!`) or a page of them \
+                     (`OrderConnection!`).",
+                ));
+                return;
+            }
+        };
+        if self.types[ty.0 as usize].kind == TypeKind::Udt {
+            let message = format!("`{name}` reads from inside a value type");
+            self.faults.push(
+                Diagnostic::error("S042", at, message)
+                    .label("in a value type")
+                    .help("Put the `@read` on a type with a key, or on `Query`."),
+            );
+            return;
+        }
+        if answers == Answers::One && field_type.non_null() {
+            let message = format!("`{name}` cannot be non-null: the row may be absent");
+            self.faults.push(
+                Diagnostic::error("S042", at, message)
+                    .label("with `!`")
+                    .help("Remove the `!` of the field's type."),
+            );
+        }
+        let faults_before = self.faults.len();
+        let drafts = std::mem::take(&mut self.drafts);
+        let draft = &drafts[ty.0 as usize].fields[index];
+        let used = draft.used("read").expect("the caller looked");
+        let decl = self.read_decl(used, answers);
+        let args = self.arguments(&name, draft.file, draft.node, answers);
+        self.drafts = drafts;
+        if self.faults.len() > faults_before {
+            return;
+        }
+        let owner = &mut self.types[ty.0 as usize];
+        if let Some(field) = owner.fields.iter_mut().find(|field| field.name == name) {
+            field.source = FieldSource::Read(decl);
+            field.args = args;
+        }
+    }
+
+    fn answers(&self, ty: &FieldType) -> Result<Answers, String> {
+        let (id, list) = match ty {
+            FieldType::Named { name: Named::Object(id), .. } => (*id, false),
+            FieldType::List { of, .. } => match **of {
+                FieldType::Named { name: Named::Object(id), .. } => (id, true),
+                _ => return Err("a list of scalars or of lists".to_string()),
+            },
+            FieldType::Named { .. } => return Err("a scalar".to_string()),
+        };
+        let found = &self.types[id.0 as usize];
+        match (found.kind, list) {
+            (TypeKind::Entity, false) => Ok(Answers::One),
+            (TypeKind::Entity, true) => Ok(Answers::List),
+            (TypeKind::Connection { node }, false)
+                if self.types[node.0 as usize].kind == TypeKind::Entity =>
+            {
+                Ok(Answers::Connection)
+            }
+            _ => Err(format!("`{}`, which has no table", found.name)),
+        }
+    }
+
+    fn read_decl(&mut self, used: &Use, answers: Answers) -> ReadDecl {
+        let number = |name: &str, default: u32| {
+            used.int(name).map_or(default, |given| u32::try_from(given).expect("checked when it was read"))
+        };
+        let max = number("max", 100);
+        let page = number("page", 20.min(max));
+        if page > max {
+            let message = format!("the default page of {page} is above the largest, {max}");
+            self.faults.push(Diagnostic::error("S013", used.span, message).label("`page` above `max`"));
+        }
+        if answers == Answers::One {
+            let without_use = ["page", "max"].into_iter().find(|name| used.int(name).is_some());
+            let without_use = without_use.or(used.text("lookback").map(|_| "lookback"));
+            if let Some(name) = without_use {
+                let message = format!("`{name}` has no use: the field answers one row");
+                self.faults.push(Diagnostic::error("S042", used.span, message).label("one row"));
+            }
+        }
+        let lookback_ms = used.text("lookback").and_then(|text| {
+            let found = duration_ms(&text.value);
+            if found.is_none() {
+                let message = format!("`{}` is not a duration", text.value);
+                self.faults.push(
+                    Diagnostic::error("S013", text.span, message)
+                        .label("not a duration")
+                        .help("Write a whole number and a unit: \"45s\", \"30m\", \"12h\", \"90d\", \"8w\"."),
+                );
+            }
+            found
+        });
+        let text = |name: &str| used.text(name).map(|text| text.value.clone());
+        ReadDecl { table: text("table"), via: text("via"), page, max, lookback_ms, span: used.span }
+    }
+
+    fn arguments(
+        &mut self,
+        field: &str,
+        file: crate::diagnostic::FileId,
+        node: &apollo_compiler::ast::FieldDefinition,
+        answers: Answers,
+    ) -> Vec<Argument> {
+        let mut arguments: Vec<Argument> = Vec::new();
+        for argument in &node.arguments {
+            let name = argument.name.to_string();
+            let at = name_span(file, &argument.name);
+            if let Some(first) = arguments.iter().find(|before| before.name == name) {
+                self.faults.push(twice("argument", &name, at, &place(first.span, self.sources)));
+                continue;
+            }
+            let directives: Vec<_> = argument.directives.iter().map(|node| In { file, node }).collect();
+            let found = uses(&directives, Place::Argument, &self.known, self.sources, &mut self.faults);
+            let Some((ty, span)) = self.argument(file, argument) else { continue };
+            let used = found.first();
+            let is_paging =
+                answers != Answers::One && used.is_none() && PAGING.iter().any(|(known, _)| *known == name);
+            let binds = if is_paging {
+                self.check_paging(field, &name, &ty, span, answers);
+                ArgumentBinding::Paging
+            } else {
+                self.check_argument(field, &name, &ty, span);
+                let column = used.and_then(|used| used.text("column"));
+                let op = used.and_then(|used| used.choice("op")).map_or(ArgOp::Eq, op);
+                ArgumentBinding::Column { column: column.map_or(name.clone(), |text| text.value.clone()), op }
+            };
+            arguments.push(Argument { name, ty, binds, span });
+        }
+        arguments
+    }
+
+    fn check_argument(&mut self, field: &str, name: &str, ty: &FieldType, at: Span) {
+        let fault = match ty {
+            FieldType::List { .. } => {
+                super::columns::later(&format!("the list argument `{name}` of `{field}`"), at)
+            }
+            FieldType::Named { name: Named::Object(_), .. } => {
+                let message = format!("the argument `{name}` of `{field}` has an output type");
+                Diagnostic::error("S043", at, message)
+                    .label("an output type")
+                    .help("Arguments are scalars and enums: ask for the key.")
+            }
+            FieldType::Named { .. } => return,
+        };
+        self.faults.push(fault);
+    }
+
+    fn check_paging(&mut self, field: &str, name: &str, ty: &FieldType, at: Span, answers: Answers) {
+        let wanted = PAGING.iter().find(|(known, _)| *known == name).expect("the caller looked").1;
+        let fits = matches!(ty, FieldType::Named { name: Named::Scalar(found), non_null: false } if *found == wanted);
+        if !fits {
+            let wanted = if wanted == Scalar::Int { "Int" } else { "String" };
+            let message =
+                format!("the paging argument `{name}` of `{field}` has another type than `{wanted}`");
+            self.faults.push(
+                Diagnostic::error("S043", at, message).label(format!("expected `{wanted}`, nullable")).help(
+                    format!("Write `{name}: {wanted}`; for a column of that name add `@arg(column: …)`."),
+                ),
+            );
+        }
+        if answers == Answers::List && name != "first" {
+            let message = format!("a plain list has no cursors, so `{name}` of `{field}` has no use");
+            self.faults.push(
+                Diagnostic::error("S043", at, message)
+                    .label("no use")
+                    .help("Answer a connection to page through: `OrderConnection!`."),
+            );
+        }
+    }
+}
+
+/// The arguments of the cursor connections specification, with their types.
+const PAGING: &[(&str, Scalar)] =
+    &[("first", Scalar::Int), ("last", Scalar::Int), ("after", Scalar::String), ("before", Scalar::String)];
+
+fn op(word: &str) -> ArgOp {
+    match word {
+        "LT" => ArgOp::Lt,
+        "LTE" => ArgOp::Lte,
+        "GT" => ArgOp::Gt,
+        "GTE" => ArgOp::Gte,
+        _ => ArgOp::Eq,
+    }
+}

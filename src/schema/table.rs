@@ -1,0 +1,336 @@
+//! `@table` and `@key`: the keys of tables and of entities, bound to columns and fields.
+//!
+//! Comes in: types with columns. Goes out: `tables` and `keys` of each type, or the faults. Whether a read or a key
+//! can be served is `plan`'s.
+
+use super::bind::{Binder, argument_text, directive_span};
+use super::column::with_nearest;
+use super::columns::{Allowed, ColumnUse, Text, columns, later};
+use super::directive::Use;
+use super::{
+    Bucket, ColumnId, ColumnType, EntityKey, FieldId, FieldSource, KeyFunction, KeyPart, Order, Scalar,
+    TableDecl, TypeId, TypeKind,
+};
+use crate::diagnostic::{Diagnostic, Span};
+
+impl Binder<'_> {
+    /// Binds the keys and tables of every type.
+    pub(super) fn bind_keys_and_tables(&mut self) {
+        for ty in self.ids() {
+            self.bind_keys(ty);
+            if self.types[ty.0 as usize].kind == TypeKind::Entity {
+                self.bind_tables(ty);
+            }
+        }
+    }
+
+    fn bind_keys(&mut self, ty: TypeId) {
+        let declaration = self.drafts[ty.0 as usize].declaration;
+        for directive in declaration.directives.iter().filter(|directive| directive.node.name == "key") {
+            let span = directive_span(directive.file, directive.node, self.sources);
+            let resolvable = !directive
+                .node
+                .arguments
+                .iter()
+                .any(|argument| argument.name == "resolvable" && argument.value.to_bool() == Some(false));
+            let Some(fields) = argument_text(directive.node, "fields") else {
+                let message = "`@key` needs the argument `fields`";
+                let fault = Diagnostic::error("S014", span, message).label("without `fields`");
+                self.faults.push(fault.help("Add `fields: \"id\"`."));
+                continue;
+            };
+            match self.key_fields(ty, fields, span) {
+                Ok(fields) => self.types[ty.0 as usize].keys.push(EntityKey { fields, resolvable, span }),
+                Err(fault) => self.faults.push(*fault),
+            }
+        }
+    }
+
+    fn key_fields(&mut self, ty: TypeId, text: &str, span: Span) -> Result<Vec<FieldId>, Box<Diagnostic>> {
+        if text.contains(['{', '(']) {
+            return Err(Box::new(later("a `@key` of nested fields", span)));
+        }
+        let mut fields = Vec::new();
+        for name in text.split([' ', ',', '\n', '\t', '\r']).filter(|name| !name.is_empty()) {
+            let owner = &self.types[ty.0 as usize];
+            let Some(field) = owner.field_named(name) else {
+                let message = format!("`{}` has no field `{name}`", owner.name);
+                let fault = Diagnostic::error("S050", span, message).label("not a field");
+                return Err(
+                    with_nearest(fault, name, owner.fields.iter().map(|field| field.name.as_str())).into()
+                );
+            };
+            let (column, non_null) = (owner.field(field).source.clone(), owner.field(field).ty.non_null());
+            let is_scalar = !matches!(owner.field(field).ty.named(), super::Named::Object(_));
+            match column {
+                FieldSource::Column(_) | FieldSource::External if is_scalar => {}
+                _ => {
+                    let message = format!("`{name}` cannot be part of a key: it is not a stored scalar");
+                    return Err(Diagnostic::error("S050", span, message).label("not a scalar").into());
+                }
+            }
+            if !non_null {
+                let message = format!("`{name}` may be null, but is part of a `@key`");
+                let help = format!("Write the type of `{}.{name}` with `!`.", owner.name);
+                return Err(Diagnostic::error("S032", span, message).label("nullable").help(help).into());
+            }
+            fields.push(field);
+        }
+        match fields.is_empty() {
+            true => Err(Diagnostic::error("S050", span, "this `@key` names no field").label("empty").into()),
+            false => Ok(fields),
+        }
+    }
+
+    fn bind_tables(&mut self, ty: TypeId) {
+        let tables = self.drafts[ty.0 as usize].uses.iter().filter(|used| used.name == "table");
+        for used in tables.cloned().collect::<Vec<Use>>() {
+            let found = self.table(ty, &used);
+            let Some(table) = found else { continue };
+            let keys = table.partition.iter().map(|part| (part, table.partition_span));
+            let clustering = table.clustering.iter().map(|(part, _)| (part, table.clustering_span));
+            let what = format!("part of the key of the table `{}`", table.name);
+            for (column, at) in keys.chain(clustering).map(|(part, at)| (part.column, at)).collect::<Vec<_>>()
+            {
+                self.require_non_null(ty, column, at, &what);
+            }
+            self.types[ty.0 as usize].tables.push(table);
+        }
+        // A base table with a fault is not in the list; then the first there is another.
+        let declared = self.drafts[ty.0 as usize].uses.iter().filter(|used| used.name == "table").count();
+        if self.types[ty.0 as usize].tables.len() == declared {
+            self.check_base(ty);
+        }
+    }
+
+    fn table(&mut self, ty: TypeId, used: &Use) -> Option<TableDecl> {
+        let faults_before = self.faults.len();
+        let name = used.text("name")?;
+        let partition_text = used.text("partition")?;
+        let is_name = name.value.starts_with(|letter: char| letter.is_ascii_alphabetic() || letter == '_')
+            && name.value.chars().all(|letter| letter.is_ascii_alphanumeric() || letter == '_');
+        if !is_name {
+            let message = format!("`{}` is not a name", name.value);
+            self.faults.push(
+                Diagnostic::error("S013", name.span, message)
+                    .label("not a name")
+                    .help("A name has letters, digits and `_`, and begins with a letter."),
+            );
+        } else if name.value.contains("__") {
+            let message = format!("the table name `{}` contains `__`", name.value);
+            self.faults.push(
+                Diagnostic::error("S003", name.span, message)
+                    .label("reserved")
+                    .help("`__` sets apart the engine's own tables and generations. Use one `_`."),
+            );
+        }
+        let partition = self.key_parts(ty, partition_text, Allowed::Expressions);
+        let clustering = match used.text("clustering") {
+            Some(text) => self.key_parts(ty, text, Allowed::ExpressionsInOrder),
+            None => Vec::new(),
+        };
+        let clustering: Vec<(KeyPart, Order)> = clustering;
+        self.check_parts(&partition, &clustering, used);
+        let fields = used.text("fields").map(|text| self.table_fields(ty, text));
+        (self.faults.len() == faults_before).then(|| TableDecl {
+            name: name.value.clone(),
+            partition: partition.into_iter().map(|(part, _)| part).collect(),
+            clustering,
+            fields,
+            filter: used.text("where").map(|text| (text.value.clone(), filter_span(text))),
+            rows: used.int("rows"),
+            rate: used.int("rate"),
+            span: used.span,
+            partition_span: partition_text.span,
+            clustering_span: used.text("clustering").unwrap_or(partition_text).span,
+        })
+    }
+
+    fn key_parts(&mut self, ty: TypeId, text: &Text, allowed: Allowed) -> Vec<(KeyPart, Order)> {
+        let uses = match columns(text, allowed) {
+            Ok(uses) => uses,
+            Err(fault) => {
+                self.faults.push(fault);
+                return Vec::new();
+            }
+        };
+        let mut parts = Vec::new();
+        for used in uses {
+            let Some(column) = self.column_in(ty, &used.column, used.span) else { continue };
+            if let Some(fault) = self.unfit(ty, column, &used) {
+                self.faults.push(fault);
+                continue;
+            }
+            let name = match &used.alias {
+                Some(alias) => alias.clone(),
+                None => part_name(&used.column, used.via),
+            };
+            parts.push((KeyPart { column, via: used.via, name }, used.order.unwrap_or_default()));
+        }
+        parts
+    }
+
+    fn column_in(&mut self, ty: TypeId, name: &str, at: Span) -> Option<ColumnId> {
+        let owner = &self.types[ty.0 as usize];
+        if let Some(column) = owner.column_named(name) {
+            return Some(column);
+        }
+        let message = format!("`{}` has no column `{name}`", owner.name);
+        let fault = Diagnostic::error("S031", at, message).label("not a column");
+        let reference = self.drafts.get(ty.0 as usize).and_then(|draft| {
+            let field = draft.fields.iter().find(|field| *field.node.name == *name)?;
+            Some(field.used("ref")?.text("key")?.value.clone())
+        });
+        let fault = match reference {
+            Some(key) => fault.help(format!("`{name}` is a reference; what is stored is its key: `{key}`.")),
+            None => with_nearest(fault, name, owner.columns.iter().map(|column| column.name.as_str())),
+        };
+        self.faults.push(fault);
+        None
+    }
+
+    /// Why a column cannot be this part of a key.
+    fn unfit(&self, ty: TypeId, column: ColumnId, used: &ColumnUse) -> Option<Diagnostic> {
+        let column = self.types[ty.0 as usize].column(column);
+        let scalar = match &column.ty {
+            ColumnType::Scalar(scalar) => Some(*scalar),
+            ColumnType::Enum(_) => None,
+            _ => {
+                let message =
+                    format!("`{}` cannot be part of a key: it is a collection or record", column.name);
+                return Some(
+                    Diagnostic::error("S032", used.span, message)
+                        .label("not a scalar")
+                        .help("Keys are made of scalars and enums."),
+                );
+            }
+        };
+        let fits = match used.via {
+            KeyFunction::Itself | KeyFunction::Hash(_) => true,
+            KeyFunction::Bucket(Bucket::Hour) => scalar == Some(Scalar::DateTime),
+            KeyFunction::Bucket(_) => matches!(scalar, Some(Scalar::DateTime | Scalar::LocalDate)),
+        };
+        if fits {
+            return None;
+        }
+        let message = format!("`{}` has no time that `{}` could take", column.name, function_name(used.via));
+        Some(
+            Diagnostic::error("S033", used.span, message)
+                .label("not a time")
+                .help("Time buckets are made of a DateTime; all but `hour` also of a LocalDate."),
+        )
+    }
+
+    fn check_parts(&mut self, partition: &[(KeyPart, Order)], clustering: &[(KeyPart, Order)], used: &Use) {
+        let partition_span = used.text("partition").map_or(used.span, |text| text.span);
+        let clustering_span = used.text("clustering").map_or(used.span, |text| text.span);
+        let all = partition.iter().map(|part| (part, partition_span));
+        let all: Vec<_> = all.chain(clustering.iter().map(|part| (part, clustering_span))).collect();
+        for (index, ((part, _), at)) in all.iter().enumerate() {
+            if all[..index].iter().any(|((before, _), _)| before.name == part.name) {
+                let message = format!("`{}` is twice in this key", part.name);
+                self.faults.push(Diagnostic::error("S034", *at, message).label("a second time"));
+            }
+        }
+        if let Some((part, _)) = clustering.iter().find(|(part, _)| part.via != KeyFunction::Itself) {
+            let message = format!("`{}` cannot be a clustering column", part.name);
+            self.faults.push(
+                Diagnostic::error("S033", clustering_span, message)
+                    .label("an expression")
+                    .help("Buckets and hashes divide partitions. Sort by the column itself."),
+            );
+        }
+        let buckets = partition.iter().filter(|(part, _)| matches!(part.via, KeyFunction::Bucket(_))).count();
+        if buckets > 1 {
+            self.faults.push(
+                Diagnostic::error("S035", partition_span, "this partition has several time buckets")
+                    .label("several buckets")
+                    .help("One bucket bounds a partition; keep the narrowest that is needed."),
+            );
+        }
+        if buckets == 1 && partition.len() == 1 {
+            self.faults.push(
+                Diagnostic::error("S035", partition_span, "this partition is only a time bucket")
+                    .label("nothing else")
+                    .help("All writes of the moment would go to one partition. Put a column before it, or `hash(id, 16)`."),
+            );
+        }
+    }
+
+    fn table_fields(&mut self, ty: TypeId, text: &Text) -> Vec<ColumnId> {
+        match columns(text, Allowed::Names) {
+            Ok(uses) => {
+                uses.iter().filter_map(|used| self.field_column(ty, &used.column, used.span)).collect()
+            }
+            Err(fault) => {
+                self.faults.push(fault);
+                Vec::new()
+            }
+        }
+    }
+
+    /// A column by its name or by the reference that it belongs to.
+    fn field_column(&mut self, ty: TypeId, name: &str, at: Span) -> Option<ColumnId> {
+        self.column_in(ty, name, at)
+    }
+
+    fn check_base(&mut self, ty: TypeId) {
+        let owner = &self.types[ty.0 as usize];
+        let Some(base) = owner.tables.first() else { return };
+        let mut faults = Vec::new();
+        if base.filter.is_some() {
+            let message = format!("the base table `{}` has a `where`", base.name);
+            faults.push(
+                Diagnostic::error("S036", base.span, message).label("the first table holds every row").help(
+                    "Put `where` on a later `@table`: a copy holds only the rows for which it is true.",
+                ),
+            );
+        }
+        let clustering = base.clustering.iter().map(|(part, _)| part);
+        let parts: Vec<&KeyPart> = base.partition.iter().chain(clustering).collect();
+        for part in parts.iter().filter(|part| part.via != KeyFunction::Itself) {
+            let is_plain =
+                parts.iter().any(|other| other.column == part.column && other.via == KeyFunction::Itself);
+            if !is_plain {
+                let name = &owner.column(part.column).name;
+                let message =
+                    format!("two rows could have one key: `{name}` is only in it as `{}`", part.name);
+                faults.push(
+                    Diagnostic::error("S036", base.partition_span, message)
+                        .label("an expression only")
+                        .help(format!("Add `{name}` itself to the clustering of the base table.")),
+                );
+            }
+        }
+        self.faults.extend(faults);
+    }
+}
+
+/// Where the letters of a `where` begin, so that faults of the expression are placed in it.
+fn filter_span(text: &Text) -> Span {
+    text.at(0, text.value.len())
+}
+
+/// Name of a key part without `AS`: the column's, with the function's appended.
+fn part_name(column: &str, via: KeyFunction) -> String {
+    let function = function_name(via);
+    match function.split_at_checked(1) {
+        None => column.to_string(),
+        Some((first, rest)) => format!("{column}{}{rest}", first.to_uppercase()),
+    }
+}
+
+/// A key function's name in the schema language; empty for the column itself.
+pub fn function_name(via: KeyFunction) -> &'static str {
+    match via {
+        KeyFunction::Itself => "",
+        KeyFunction::Hash(_) => "hash",
+        KeyFunction::Bucket(bucket) => match bucket {
+            Bucket::Year => "year",
+            Bucket::Month => "month",
+            Bucket::Week => "week",
+            Bucket::Day => "day",
+            Bucket::Hour => "hour",
+        },
+    }
+}

@@ -1,0 +1,206 @@
+//! The golden cases of the schema language, and the texts made for gateways and operations.
+
+use super::*;
+
+fn load_text(text: &str) -> (Option<ReadModel>, String) {
+    let mut sources = Sources::default();
+    let file = sources.add("schema.graphql", text);
+    let (model, faults) = load(&[file], &sources);
+    (model, crate::diagnostic::render(&faults, &sources, false))
+}
+
+fn shop() -> ReadModel {
+    let (model, faults) = load_text(include_str!("../../schema/shop.graphql"));
+    assert_eq!(faults, "");
+    model.expect("the shop loads")
+}
+
+#[test]
+fn the_shop_loads_and_its_sdl_is_the_text_without_what_is_ours() {
+    let model = shop();
+    println!("{}", model.sdl);
+    println!("{}", model.api_sdl);
+    for ours in ["@table", "@read", "@ref", "@udt", "@column", "@arg", "currency: String! @"] {
+        assert!(!model.sdl.contains(ours), "{ours} in\n{}", model.sdl);
+    }
+}
+
+/// Loads and plans every file of a case's folder, and renders what was found.
+fn findings(folder: &std::path::Path) -> String {
+    let mut paths: Vec<_> = std::fs::read_dir(folder)
+        .expect("a case is a folder")
+        .map(|entry| entry.expect("a folder can be listed").path())
+        .filter(|path| path.extension().is_some_and(|extension| extension == "graphql"))
+        .collect();
+    paths.sort();
+    let mut sources = Sources::default();
+    let files: Vec<FileId> = paths
+        .iter()
+        .map(|path| {
+            let name = path.file_name().expect("a file has a name").to_string_lossy();
+            sources.add(format!("schema/{name}"), std::fs::read_to_string(path).expect("a case can be read"))
+        })
+        .collect();
+    let (model, mut faults) = load(&files, &sources);
+    if let Some(model) = &model {
+        faults.extend(crate::plan::plan(model, &sources).1);
+    }
+    let text = crate::diagnostic::render(&faults, &sources, false);
+    let lines: Vec<&str> = text.lines().map(str::trim_end).collect();
+    if lines.is_empty() { "nothing found\n".to_string() } else { lines.join("\n") + "\n" }
+}
+
+#[test]
+fn every_kind_of_fault_reads_as_its_golden_text() {
+    let root = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden/schema");
+    let bless = std::env::var_os("KINORA_BLESS").is_some_and(|bless| bless == "1");
+    let mut folders: Vec<_> = std::fs::read_dir(&root)
+        .expect("the cases are there")
+        .map(|entry| entry.expect("a folder can be listed").path())
+        .collect();
+    folders.sort();
+    assert!(folders.len() >= 60, "{} cases are too few", folders.len());
+    let mut differing = Vec::new();
+    let mut seen = String::new();
+    for folder in folders {
+        let found = findings(&folder);
+        let expect = folder.join("expect.txt");
+        if bless {
+            std::fs::write(&expect, &found).expect("the case's folder can be written");
+        }
+        let name = folder.file_name().expect("a folder has a name").to_string_lossy().to_string();
+        let quiet = name.ends_with("_quiet").then(|| name[5..8].to_uppercase());
+        assert!(!quiet.is_some_and(|code| found.contains(&code)), "{name}:\n{found}");
+        if std::fs::read_to_string(&expect).unwrap_or_default() != found {
+            differing.push(format!("{name}:\n{found}"));
+        }
+        seen.push_str(&found);
+    }
+    assert!(differing.is_empty(), "KINORA_BLESS=1 rewrites these:\n{}", differing.join("\n"));
+    let missing: Vec<String> = codes().into_iter().filter(|code| !seen.contains(code.as_str())).collect();
+    assert!(missing.is_empty(), "no case shows {missing:?}");
+}
+
+/// Every code that the rooms `schema` and `plan` can give, as their sources write it.
+fn codes() -> Vec<String> {
+    let mut codes = Vec::new();
+    for room in ["src/schema", "src/plan"] {
+        let folder = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join(room);
+        for entry in std::fs::read_dir(folder).expect("the sources are there") {
+            let path = entry.expect("a folder can be listed").path();
+            if path.ends_with("tests.rs") {
+                continue;
+            }
+            let text = std::fs::read_to_string(path).expect("sources are text");
+            for piece in text.split('"') {
+                let is_code = piece.len() >= 3
+                    && piece.starts_with(['S', 'L'])
+                    && piece[1..].bytes().all(|byte| byte.is_ascii_digit());
+                if is_code {
+                    codes.push(piece.to_string());
+                }
+            }
+        }
+    }
+    codes.sort();
+    codes.dedup();
+    codes
+}
+
+/// The gateway's SDL of a schema that needs one table, with `fields` in its type.
+fn sdl_of(head: &str, fields: &str) -> String {
+    let text = format!("{head}type Query {{ a(id: ID!): A @read }}\n{fields}");
+    let (model, faults) = load_text(&text);
+    model.unwrap_or_else(|| panic!("{faults}")).sdl.to_string()
+}
+
+const A: &str = "@key(fields: \"id\")";
+
+#[test]
+fn what_is_ours_goes_with_the_blanks_before_it_and_nothing_else() {
+    let sdl = sdl_of(
+        "# head\n",
+        "type A @key(fields: \"id\") # why\n  @table(name: \"a\", partition: \"id\") { # then\n  id: ID!,,\n  \
+         \"Not for others.\"\n  secret: String @column(hidden: true) # gone\n  two: Int @column(hidden: true)\n  \
+         x: [String!]!   @column(max: 5)   @deprecated y: Int @column(hidden: true) z: Int }",
+    );
+    let expect = "# head\ntype Query { a(id: ID!): A }\ntype A @key(fields: \"id\") # why\n { # then\n  id: ID!,, # \
+                  gone\n  x: [String!]!   @deprecated z: Int }\n";
+    let (authored, _) = sdl.split_once("\nextend schema").expect("a link is appended");
+    assert_eq!(authored, expect);
+}
+
+#[test]
+fn the_link_has_the_lowest_version_that_covers_what_is_used() {
+    for (directive, version) in [
+        ("", "v2.0\", import: [\"@key\"]"),
+        ("@tag(name: \"x\")", "v2.0\", import: [\"@key\", \"@tag\"]"),
+        ("@override(from: \"b\")", "v2.0\", import: [\"@key\", \"@override\"]"),
+        ("@override(from: \"b\", label: \"percent(5)\")", "v2.7\", import: [\"@key\", \"@override\"]"),
+        ("@authenticated", "v2.5\", import: [\"@authenticated\", \"@key\"]"),
+        ("@cost(weight: 5)", "v2.9\", import: [\"@cost\", \"@key\"]"),
+    ] {
+        let table = "@table(name: \"a\", partition: \"id\")";
+        let sdl = sdl_of("", &format!("type A {A} {table} {{ id: ID!  x: Int {directive} }}\n"));
+        assert!(sdl.contains(&format!("https://specs.apollo.dev/federation/{version}")), "{sdl}");
+    }
+}
+
+#[test]
+fn the_authors_own_link_stays_the_only_one() {
+    let head = "extend schema @link(url: \"https://specs.apollo.dev/federation/v2.3\", import: [\"@key\"])\n";
+    let text = format!(
+        "{head}type Query {{ a(id: ID!): A @read  all(kind: ID!, first: Int): AConnection! @read }}\ntype A {A} \
+         @table(name: \"a\", partition: \"id\") @table(name: \"b\", partition: \"kind\") {{ id: ID! kind: ID! }}\n"
+    );
+    let (model, faults) = load_text(&text);
+    let model = model.unwrap_or_else(|| panic!("{faults}"));
+    assert_eq!(model.sdl.matches("federation/v2").count(), 1, "{}", model.sdl);
+    assert!(model.sdl.contains("type AConnection @federation__shareable {"), "{}", model.sdl);
+}
+
+#[test]
+fn types_spread_over_files_are_one_model_whatever_their_order() {
+    let mut sources = Sources::default();
+    let query =
+        sources.add("schema/b.graphql", "type Query { a(id: ID!): A @read }\nextend type A { x: Int }\n");
+    let ty = sources
+        .add("schema/a.graphql", format!("type A {A} @table(name: \"a\", partition: \"id\") {{ id: ID! }}"));
+    let sdl = |files: &[FileId]| load(files, &sources).0.expect("loads").sdl;
+    assert_eq!(sdl(&[query, ty]), sdl(&[ty, query]));
+    assert!(
+        sdl(&[ty, query]).starts_with("type A @key(fields: \"id\") { id: ID! }\n\ntype Query"),
+        "{}",
+        sdl(&[ty])
+    );
+}
+
+#[test]
+fn a_reference_makes_a_hidden_column_that_is_required_where_it_is_a_key() {
+    let model = shop();
+    let column = |ty: &str, name: &str| {
+        let ty = model.ty(model.type_named(ty).expect("is declared"));
+        ty.column(ty.column_named(name).expect("is made")).clone()
+    };
+    let (cart_user, order_user) = (column("Cart", "userId"), column("Order", "userId"));
+    assert!(cart_user.hidden && !cart_user.non_null);
+    assert!(order_user.hidden && order_user.non_null, "it is in the partition of `orders_by_user`");
+    assert!(column("CartLine", "productId").non_null, "it is the key of the map `lines`");
+    assert!(!column("OrderLine", "productId").non_null);
+    let ColumnType::Map { key, record } = column("Cart", "lines").ty else { panic!("`lines` is a map") };
+    assert_eq!(model.ty(record).column(key).name, "productId");
+}
+
+#[test]
+fn paging_types_are_derived_once_each() {
+    let model = shop();
+    let names: Vec<&str> = model
+        .types
+        .iter()
+        .filter(|ty| {
+            matches!(ty.kind, TypeKind::Connection { .. } | TypeKind::Edge { .. } | TypeKind::PageInfo)
+        })
+        .map(|ty| ty.name.as_str())
+        .collect();
+    assert_eq!(names, ["OrderConnection", "OrderEdge", "ProductConnection", "ProductEdge", "PageInfo"]);
+}

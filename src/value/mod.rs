@@ -1,0 +1,70 @@
+//! What a stored cell can hold, and the one order and one encoding that every store uses.
+//!
+//! Comes in: values made by `decode` and `expr`. Goes out: cells of rows, parts of keys, bytes.
+//! `decimal` holds exact decimals, `order` compares, `encode` has the bytes of keys, `row` those of rows.
+
+pub mod decimal;
+pub mod encode;
+mod order;
+pub mod row;
+
+pub use decimal::Decimal;
+pub use uuid::Uuid;
+
+/// One cell of a row, one part of a key, or a value inside a collection.
+///
+/// Equality and order are those of the stores: text compares by bytes, a decimal by its number
+/// first (then by scale, so that `1.0` and `1.00` are two values), `Null` sorts before everything.
+#[derive(Clone, Debug, Default)]
+pub enum Value {
+    /// No value. Never part of a key.
+    #[default]
+    Null,
+    Bool(bool),
+    /// `Int` and `Long`: the column type says how many bits.
+    Int(i64),
+    /// A double. Finite: `decode` and `expr` reject NaN and the infinities.
+    Float(f64),
+    Decimal(Decimal),
+    /// Text, ids, and enum values by name.
+    Text(Box<str>),
+    /// Milliseconds since 1970-01-01T00:00:00Z.
+    Timestamp(i64),
+    /// Days since 1970-01-01.
+    Date(i32),
+    /// Nanoseconds since midnight.
+    Time(i64),
+    Uuid(Uuid),
+    Bytes(Box<[u8]>),
+    /// In the author's order.
+    List(Vec<Value>),
+    /// Sorted, without duplicates.
+    Set(Vec<Value>),
+    /// Sorted by key, each key once.
+    Map(Vec<(Value, Value)>),
+    /// A value type (`@udt`): one entry for each of its columns, in their declared order.
+    Record(Vec<Value>),
+}
+
+/// The cells of a row, one for each column of the read model, in column order.
+pub type Cells = Vec<Value>;
+
+impl Value {
+    /// Text from anything that reads as a string.
+    pub fn text(text: impl Into<Box<str>>) -> Value {
+        Value::Text(text.into())
+    }
+
+    /// Whether this is `Null`.
+    pub fn is_null(&self) -> bool {
+        matches!(self, Value::Null)
+    }
+
+    /// The text, where this is text.
+    pub fn as_str(&self) -> Option<&str> {
+        match self {
+            Value::Text(text) => Some(text),
+            _ => None,
+        }
+    }
+}

@@ -46,4 +46,6 @@ pub mod event;
 pub mod expr;
 pub mod plan;
 pub mod schema;
+pub mod source;
+pub mod store;
 pub mod value;

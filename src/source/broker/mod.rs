@@ -1,0 +1,379 @@
+//! The embedded log: append-only topics in a directory, for one process.
+//!
+//! Layout: `<directory>/<topic>/topic.json` (id, number of partitions, version of the format) and
+//! `<directory>/<topic>/<partition>/<first offset>.log`. `record` has the bytes of a record, `log` one partition, `read`
+//! readers. An append is acknowledged when its bytes are on the disk. Nothing is ever deleted.
+
+mod log;
+mod read;
+mod record;
+#[cfg(test)]
+mod tests;
+
+use std::collections::BTreeMap;
+use std::fs::File;
+use std::io::Write;
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::{Arc, PoisonError, RwLock};
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use futures_util::future::BoxFuture;
+use serde::{Deserialize, Serialize};
+use tokio::sync::watch;
+
+use super::{NewRecord, PartitionInfo, Reader, Source, SourceError, TopicInfo, partition};
+use crate::event::{Offset, Position, Record, TopicPartition};
+use log::Partition;
+use read::{BrokerReader, Cursor};
+
+const FORMAT_VERSION: u32 = 1;
+/// Most partitions of a topic.
+const PARTITIONS_MAX: u32 = 10_000;
+
+/// How the log is kept.
+#[derive(Clone, Copy, Debug)]
+pub struct BrokerSettings {
+    /// Whether an append waits for fsync. Without, a power loss may take the last appends, and a store that has folded
+    /// them is then ahead of the log and refuses to go on. Default: true; false suits tests and benchmarks.
+    pub sync: bool,
+    /// Bytes after which a new segment file is begun. Default: 64 MiB.
+    pub segment_bytes: u64,
+}
+
+impl Default for BrokerSettings {
+    fn default() -> BrokerSettings {
+        BrokerSettings { sync: true, segment_bytes: 64 * 1024 * 1024 }
+    }
+}
+
+/// The embedded log. A clone is the same log.
+#[derive(Clone, Debug)]
+pub struct Broker {
+    inner: Arc<Inner>,
+}
+
+#[derive(Debug)]
+struct Inner {
+    directory: PathBuf,
+    settings: BrokerSettings,
+    topics: RwLock<BTreeMap<Arc<str>, Arc<Topic>>>,
+    /// Counts the writes; readers at their end wait for it.
+    changes: watch::Sender<u64>,
+    /// Held locked as long as the log is open: two writers would destroy it.
+    _lock: File,
+}
+
+#[derive(Debug)]
+struct Topic {
+    name: Arc<str>,
+    id: u128,
+    partitions: Vec<Arc<Partition>>,
+    /// The partition of the next record without a key.
+    turn: AtomicU32,
+}
+
+/// `topic.json`.
+#[derive(Debug, Serialize, Deserialize)]
+struct TopicFile {
+    version: u32,
+    /// 32 hexadecimal digits.
+    id: String,
+    partitions: u32,
+}
+
+impl Broker {
+    /// Opens the log in a directory, making it if it is missing. Blocks while every file is checked.
+    ///
+    /// # Errors
+    /// [`SourceError::Refused`] if it is open already or of another version, [`SourceError::Corrupt`] with file and byte.
+    pub fn open(directory: &Path) -> Result<Broker, SourceError> {
+        Broker::open_with(directory, BrokerSettings::default())
+    }
+
+    /// As [`Broker::open`], with settings.
+    ///
+    /// # Errors
+    /// As [`Broker::open`].
+    pub fn open_with(directory: &Path, settings: BrokerSettings) -> Result<Broker, SourceError> {
+        let io =
+            |source| SourceError::Io { what: format!("opening the log in {}", directory.display()), source };
+        std::fs::create_dir_all(directory).map_err(io)?;
+        let lock = File::create(directory.join(".lock")).map_err(io)?;
+        if lock.try_lock().is_err() {
+            return Err(SourceError::Refused(format!(
+                "the log in {} is open already, here or in another process; stop that one, or publish through its address",
+                directory.display()
+            )));
+        }
+        let mut topics = BTreeMap::new();
+        for entry in std::fs::read_dir(directory).map_err(io)? {
+            let path = entry.map_err(io)?.path();
+            if path.is_dir()
+                && let Some(topic) = open_topic(&path, settings)?
+            {
+                topics.insert(Arc::clone(&topic.name), Arc::new(topic));
+            }
+        }
+        let inner = Inner {
+            directory: directory.to_owned(),
+            settings,
+            topics: RwLock::new(topics),
+            changes: watch::Sender::new(0),
+            _lock: lock,
+        };
+        Ok(Broker { inner: Arc::new(inner) })
+    }
+
+    /// Makes a topic; answers it as it is if it exists, whatever its number of partitions. Blocks on the disk.
+    ///
+    /// # Errors
+    /// The name is none that Kafka takes, the number of partitions is not in 1..=10,000, or the disk fails.
+    pub fn create_topic(&self, name: &str, partitions: u32) -> Result<TopicInfo, SourceError> {
+        check_name(name)?;
+        if !(1..=PARTITIONS_MAX).contains(&partitions) {
+            let reason = format!("topic {name:?} has 1 to {PARTITIONS_MAX} partitions, not {partitions}");
+            return Err(SourceError::Refused(reason));
+        }
+        let mut topics = self.inner.topics.write().unwrap_or_else(PoisonError::into_inner);
+        if let Some(topic) = topics.get(name) {
+            return Ok(topic.info());
+        }
+        let path = self.inner.directory.join(name);
+        make_topic(&path, partitions)?;
+        sync_directory(&self.inner.directory)
+            .map_err(|source| SourceError::Io { what: format!("making topic {name:?}"), source })?;
+        let topic = open_topic(&path, self.inner.settings)?.ok_or_else(|| {
+            SourceError::Corrupt(format!("{} has no topic.json although it was just written", path.display()))
+        })?;
+        let info = topic.info();
+        topics.insert(Arc::clone(&topic.name), Arc::new(topic));
+        drop(topics);
+        self.inner.changes.send_modify(|count| *count += 1);
+        Ok(info)
+    }
+
+    /// Appends records; answers their positions, in their order, once all are on the disk. Records are checked before
+    /// any is written. Of a call that a crash interrupts each partition has all records or none. Waits for the disk
+    /// off the runtime's threads; if the future is dropped, the records are appended all the same.
+    ///
+    /// # Errors
+    /// [`SourceError::Refused`] if there is no such topic or partition, or a record is too large;
+    /// [`SourceError::Unavailable`] if the disk fails: then the records of some partitions may be there.
+    ///
+    /// # Panics
+    /// Outside a tokio runtime.
+    pub async fn append(&self, topic: &str, records: Vec<NewRecord>) -> Result<Vec<Position>, SourceError> {
+        let topic = self.inner.topic(topic)?;
+        let now_ms = now_ms();
+        let (places, groups) = topic.assign(records)?;
+        let mut told = BTreeMap::new();
+        for (number, records) in groups {
+            let partition = Arc::clone(&topic.partitions[number as usize]);
+            let (done, must_write) = partition.queue(records, now_ms);
+            if must_write {
+                let inner = Arc::clone(&self.inner);
+                tokio::task::spawn_blocking(move || {
+                    partition.write_pending(move || inner.changes.send_modify(|count| *count += 1));
+                });
+            }
+            told.insert(number, done);
+        }
+        let mut firsts = BTreeMap::new();
+        for (number, done) in told {
+            let first = match done.await {
+                Ok(Ok(first)) => first,
+                Ok(Err(reason)) => return Err(SourceError::Unavailable(reason)),
+                Err(_) => return Err(SourceError::Unavailable("the program is shutting down".to_owned())),
+            };
+            firsts.insert(number, first);
+        }
+        let position = |(number, nth): (u32, u64)| Position {
+            at: TopicPartition { topic: Arc::clone(&topic.name), partition: number },
+            offset: firsts[&number] + nth,
+        };
+        Ok(places.into_iter().map(position).collect())
+    }
+}
+
+impl Inner {
+    fn topic(&self, name: &str) -> Result<Arc<Topic>, SourceError> {
+        let topics = self.topics.read().unwrap_or_else(PoisonError::into_inner);
+        topics.get(name).cloned().ok_or_else(|| SourceError::Refused(format!("there is no topic {name:?}")))
+    }
+
+    fn cursor(&self, at: &TopicPartition, offset: Offset) -> Result<Cursor, SourceError> {
+        let topic = self.topic(&at.topic)?;
+        let partition = topic.partition(at.partition)?;
+        Cursor::new(at.clone(), Arc::clone(partition), offset)
+    }
+}
+
+/// For each record its partition and its place among the call's records there; and the records by partition.
+type Assigned = (Vec<(u32, u64)>, BTreeMap<u32, Vec<NewRecord>>);
+
+impl Topic {
+    fn info(&self) -> TopicInfo {
+        let info = |partition: &Arc<Partition>| {
+            let (start, end) = partition.offsets();
+            PartitionInfo { start, end }
+        };
+        TopicInfo {
+            name: Arc::clone(&self.name),
+            id: self.id,
+            partitions: self.partitions.iter().map(info).collect(),
+        }
+    }
+
+    fn partition(&self, number: u32) -> Result<&Arc<Partition>, SourceError> {
+        let (name, count) = (&self.name, self.partitions.len());
+        self.partitions.get(number as usize).ok_or_else(|| {
+            SourceError::Refused(format!(
+                "topic {name:?} has {count} partitions from 0, there is no partition {number}"
+            ))
+        })
+    }
+
+    fn assign(&self, records: Vec<NewRecord>) -> Result<Assigned, SourceError> {
+        for (at, record) in records.iter().enumerate() {
+            if record::body_len(record).is_none() {
+                let max = record::BODY_MAX;
+                let reason =
+                    format!("record {} of the call has more than {max} bytes or 65,535 headers", at + 1);
+                return Err(SourceError::Refused(reason));
+            }
+            self.partition(record.partition.unwrap_or(0))?;
+        }
+        let mut groups: BTreeMap<u32, Vec<NewRecord>> = BTreeMap::new();
+        let mut places = Vec::with_capacity(records.len());
+        for record in records {
+            let number = self.number_of(&record);
+            let group = groups.entry(number).or_default();
+            places.push((number, group.len() as u64));
+            group.push(record);
+        }
+        Ok((places, groups))
+    }
+
+    fn number_of(&self, record: &NewRecord) -> u32 {
+        let count = u32::try_from(self.partitions.len()).expect("at most 10,000 partitions");
+        match (record.partition, &record.key) {
+            (Some(number), _) => number,
+            (None, Some(key)) => partition::of_key(key, count),
+            (None, None) => self.turn.fetch_add(1, Ordering::Relaxed) % count,
+        }
+    }
+}
+
+impl Source for Broker {
+    fn topics(&self) -> BoxFuture<'_, Result<Vec<TopicInfo>, SourceError>> {
+        Box::pin(async {
+            let topics = self.inner.topics.read().unwrap_or_else(PoisonError::into_inner);
+            Ok(topics.values().map(|topic| topic.info()).collect())
+        })
+    }
+
+    fn topic<'a>(&'a self, name: &'a str) -> BoxFuture<'a, Result<Option<TopicInfo>, SourceError>> {
+        Box::pin(async move {
+            let topics = self.inner.topics.read().unwrap_or_else(PoisonError::into_inner);
+            Ok(topics.get(name).map(|topic| topic.info()))
+        })
+    }
+
+    fn read<'a>(
+        &'a self,
+        from: &'a [(TopicPartition, Offset)],
+    ) -> BoxFuture<'a, Result<Box<dyn Reader>, SourceError>> {
+        Box::pin(async move {
+            let cursors: Result<Vec<Cursor>, SourceError> =
+                from.iter().map(|(at, offset)| self.inner.cursor(at, *offset)).collect();
+            let reader = BrokerReader::new(cursors?, self.inner.changes.subscribe());
+            Ok(Box::new(reader) as Box<dyn Reader>)
+        })
+    }
+
+    fn fetch<'a>(
+        &'a self,
+        at: &'a TopicPartition,
+        offset: Offset,
+    ) -> BoxFuture<'a, Result<Option<Record>, SourceError>> {
+        Box::pin(async move {
+            match self.inner.cursor(at, offset) {
+                Ok(mut cursor) => cursor.one(),
+                Err(SourceError::Gone(_)) => Ok(None),
+                Err(error) => Err(error),
+            }
+        })
+    }
+}
+
+/// Refuses names that Kafka refuses.
+fn check_name(name: &str) -> Result<(), SourceError> {
+    let allowed = |byte: u8| byte.is_ascii_alphanumeric() || b"._-".contains(&byte);
+    if (1..=249).contains(&name.len()) && name.bytes().all(allowed) && name != "." && name != ".." {
+        return Ok(());
+    }
+    Err(SourceError::Refused(format!(
+        "{name:?} is not a topic name: 1 to 249 letters, digits, dots, underscores and hyphens, and not \".\" or \"..\""
+    )))
+}
+
+/// Makes a topic's directory; its `topic.json` last, so that a topic is there whole or not at all.
+fn make_topic(path: &Path, partitions: u32) -> Result<(), SourceError> {
+    let io = |source| SourceError::Io { what: format!("making {}", path.display()), source };
+    for number in 0..partitions {
+        std::fs::create_dir_all(path.join(number.to_string())).map_err(io)?;
+    }
+    let mut id = [0; 16];
+    getrandom::fill(&mut id)
+        .map_err(|error| SourceError::Unavailable(format!("no random numbers for a topic's id: {error}")))?;
+    let id = format!("{:032x}", u128::from_be_bytes(id));
+    let file = TopicFile { version: FORMAT_VERSION, id, partitions };
+    let text = serde_json::to_vec(&file).expect("numbers and text are always JSON");
+    let unfinished = path.join("topic.json.new");
+    File::create(&unfinished)
+        .and_then(|mut file| file.write_all(&text).and_then(|()| file.sync_all()))
+        .and_then(|()| std::fs::rename(&unfinished, path.join("topic.json")))
+        .and_then(|()| sync_directory(path))
+        .map_err(io)
+}
+
+/// Opens a topic's directory; `None` if its making was never finished.
+fn open_topic(path: &Path, settings: BrokerSettings) -> Result<Option<Topic>, SourceError> {
+    let file = path.join("topic.json");
+    let corrupt = |reason: String| SourceError::Corrupt(format!("{}: {reason}", file.display()));
+    let text = match std::fs::read(&file) {
+        Ok(text) => text,
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(None),
+        Err(source) => return Err(SourceError::Io { what: format!("reading {}", file.display()), source }),
+    };
+    let found: TopicFile = serde_json::from_slice(&text).map_err(|error| corrupt(error.to_string()))?;
+    if found.version != FORMAT_VERSION {
+        return Err(SourceError::Refused(format!(
+            "{} has format {}, but this version of Kinora knows format {FORMAT_VERSION}; run the version that wrote it",
+            file.display(),
+            found.version
+        )));
+    }
+    let id = u128::from_str_radix(&found.id, 16)
+        .map_err(|error| corrupt(format!("id {:?}: {error}", found.id)))?;
+    let name = path.file_name().and_then(|name| name.to_str());
+    let name = name.ok_or_else(|| corrupt("the topic's name is not UTF-8".to_owned()))?;
+    let open = |number: u32| Partition::open(path.join(number.to_string()), settings).map(Arc::new);
+    if !(1..=PARTITIONS_MAX).contains(&found.partitions) {
+        return Err(corrupt(format!("{} partitions; a topic has 1 to {PARTITIONS_MAX}", found.partitions)));
+    }
+    let partitions = (0..found.partitions).map(open).collect::<Result<_, SourceError>>()?;
+    Ok(Some(Topic { name: name.into(), id, partitions, turn: AtomicU32::new(0) }))
+}
+
+/// Makes the names in a directory durable.
+fn sync_directory(path: &Path) -> std::io::Result<()> {
+    // Elsewhere a directory cannot be opened, and its names are durable with their files.
+    if cfg!(unix) { File::open(path)?.sync_all() } else { Ok(()) }
+}
+
+fn now_ms() -> i64 {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    i64::try_from(since.as_millis()).unwrap_or(i64::MAX)
+}

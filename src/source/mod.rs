@@ -1,0 +1,122 @@
+//! Where events come from. Backends: `broker`, the embedded log in a directory, and `file`, JSON lines.
+//!
+//! Shaped for Kafka: topics of many partitions, batches of one partition, at least once, async.
+//! Both backends pass one contract suite. Nothing here decodes a record.
+
+pub mod broker;
+pub mod file;
+pub mod partition;
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use futures_util::future::BoxFuture;
+
+use crate::event::{Offset, Record, TopicPartition};
+
+/// Why a log could not be read or written.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum SourceError {
+    #[error("the log is not answering: {0}")]
+    Unavailable(String),
+    /// The log no longer holds what is asked for, or is another log under the same name.
+    #[error("{0}")]
+    Gone(String),
+    #[error("the log is damaged: {0}")]
+    Corrupt(String),
+    #[error("{0}")]
+    Refused(String),
+    #[error("{what}: {source}")]
+    Io { what: String, source: std::io::Error },
+}
+
+/// A topic as the log describes it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct TopicInfo {
+    pub name: Arc<str>,
+    /// Drawn when the topic was made: one created anew under the same name has another.
+    pub id: u128,
+    /// One for each partition, from 0.
+    pub partitions: Vec<PartitionInfo>,
+}
+
+/// The offsets that a partition holds: `start..end`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct PartitionInfo {
+    pub start: Offset,
+    pub end: Offset,
+}
+
+/// A place with topics.
+pub trait Source: Send + Sync + 'static {
+    /// All topics.
+    fn topics(&self) -> BoxFuture<'_, Result<Vec<TopicInfo>, SourceError>>;
+
+    /// One topic; `None` if there is none of that name.
+    fn topic<'a>(&'a self, name: &'a str) -> BoxFuture<'a, Result<Option<TopicInfo>, SourceError>>;
+
+    /// Starts reading partitions from given offsets.
+    ///
+    /// # Errors
+    /// [`SourceError::Gone`] where an offset is no longer, or not yet, in the log.
+    fn read<'a>(
+        &'a self,
+        from: &'a [(TopicPartition, Offset)],
+    ) -> BoxFuture<'a, Result<Box<dyn Reader>, SourceError>>;
+
+    /// Reads single records by position: what waits for a parked key. `None` where the log lacks it.
+    fn fetch<'a>(
+        &'a self,
+        at: &'a TopicPartition,
+        offset: Offset,
+    ) -> BoxFuture<'a, Result<Option<Record>, SourceError>>;
+}
+
+/// Reads a set of partitions, in order within each.
+pub trait Reader: Send {
+    /// Waits for records; answers those of one partition, at most about `bytes_max` of them (one at least).
+    /// Partitions take turns. Dropping the future loses nothing.
+    fn next(&mut self, bytes_max: usize) -> BoxFuture<'_, Result<Fetched, SourceError>>;
+
+    /// Reads on from another place.
+    fn seek(&mut self, at: &TopicPartition, offset: Offset) -> Result<(), SourceError>;
+}
+
+/// Records of one partition, in order.
+#[derive(Clone, Debug)]
+pub struct Fetched {
+    pub at: TopicPartition,
+    pub records: Vec<Record>,
+    /// The next offset to read: past the last record, and past what a compacted log no longer has.
+    pub next: Offset,
+    /// End of the partition when this was read.
+    pub end: Offset,
+}
+
+/// A record that is to be appended. The log gives it its offset.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct NewRecord {
+    pub key: Option<Bytes>,
+    /// `None` is a tombstone.
+    pub value: Option<Bytes>,
+    pub headers: Vec<(String, Bytes)>,
+    /// Milliseconds since 1970; `None`: when it is appended.
+    pub timestamp_ms: Option<i64>,
+    /// `None`: by the key's hash, as Kafka's own producer does; without a key in turn.
+    pub partition: Option<u32>,
+}
+
+/// Refuses an offset that a partition no longer has, or does not have yet. Its end is fine: nothing is there yet.
+fn within(at: &TopicPartition, offset: Offset, start: Offset, end: Offset) -> Result<(), SourceError> {
+    let place = format!("{}:{}@{offset}", at.topic, at.partition);
+    if offset < start {
+        return Err(SourceError::Gone(format!("{place} is no longer in the log, which begins at {start}")));
+    }
+    if offset > end {
+        return Err(SourceError::Gone(format!(
+            "{place} is past the end of the log, {end}; was the topic deleted and created anew?"
+        )));
+    }
+    Ok(())
+}

@@ -1,0 +1,138 @@
+//! Opens the directory of the embedded store and its keyspaces, and says in words what fjall refuses.
+//!
+//! Comes in: a path and settings. Goes out: a database whose format this program knows. The format's version is
+//! one byte in `meta`; it is raised when keys, rows or `meta` are laid out differently.
+
+use std::path::Path;
+
+use fjall::{Database, Keyspace, KeyspaceCreateOptions, PersistMode};
+
+use super::EmbeddedSettings;
+use crate::store::StoreError;
+
+/// Version of what Kinora lays into fjall.
+const FORMAT_VERSION: u8 = 1;
+const VERSION_KEY: &[u8] = b"version";
+const META: &str = "meta";
+
+/// Opens the database and its `meta`, after checking its version.
+pub(super) fn open(directory: &Path, settings: EmbeddedSettings) -> Result<(Database, Keyspace), StoreError> {
+    let what = || format!("opening the store in {}", directory.display());
+    let io = |source| StoreError::Io { what: what(), source };
+    std::fs::create_dir_all(directory).map_err(io)?;
+    let database = Database::builder(directory).cache_size(settings.cache_bytes).open().map_err(|error| {
+        match error {
+            fjall::Error::Locked => StoreError::Refused(format!(
+                "another process has the store in {} open; stop it, or let it do this through its admin address",
+                directory.display()
+            )),
+            other => fault(&what(), other),
+        }
+    })?;
+    let meta = keyspace(&database, META, settings)?;
+    check_version(directory, &database, &meta)?;
+    Ok((database, meta))
+}
+
+fn check_version(directory: &Path, database: &Database, meta: &Keyspace) -> Result<(), StoreError> {
+    match meta.get(VERSION_KEY).map_err(|error| fault("reading the version of the store", error))?.as_deref()
+    {
+        Some([FORMAT_VERSION]) => Ok(()),
+        None if database.keyspace_count() == 1 => {
+            let written = meta.insert(VERSION_KEY, [FORMAT_VERSION]);
+            written
+                .and_then(|()| database.persist(PersistMode::SyncAll))
+                .map_err(|error| fault("writing the version of the store", error))
+        }
+        None => {
+            let path = directory.display();
+            Err(StoreError::Corrupt(format!("{path} holds tables but not the version of their format")))
+        }
+        Some(found) => Err(StoreError::Refused(format!(
+            "the store in {} has format {found:?}, but this version of Kinora knows format [{FORMAT_VERSION}]; run the \
+             version that wrote it, or fold the log into an empty directory",
+            directory.display()
+        ))),
+    }
+}
+
+/// Opens a keyspace, making it if it is missing.
+pub(super) fn keyspace(
+    database: &Database,
+    name: &str,
+    settings: EmbeddedSettings,
+) -> Result<Keyspace, StoreError> {
+    if !fjall_accepts(name) {
+        return Err(StoreError::Refused(format!(
+            "{name:?} is not a name for a table: it has 1 to 255 bytes"
+        )));
+    }
+    database
+        .keyspace(name, || KeyspaceCreateOptions::default().max_memtable_size(settings.memtable_bytes))
+        .map_err(|error| fault(&format!("opening table {name:?}"), error))
+}
+
+fn fjall_accepts(name: &str) -> bool {
+    (1..=255).contains(&name.len())
+}
+
+/// What the names of a generation's keyspaces end with.
+pub(super) fn generation_suffix(generation: u32) -> String {
+    format!("__g{generation}")
+}
+
+/// An error of fjall's, as one of ours.
+pub(super) fn fault(what: &str, error: fjall::Error) -> StoreError {
+    match error {
+        fjall::Error::Io(source) => StoreError::Io { what: what.to_owned(), source },
+        fjall::Error::Poisoned => StoreError::Refused(format!(
+            "{what}: an earlier write or fsync failed, so nothing more is written; check the disk, then start again"
+        )),
+        fjall::Error::KeyspaceDeleted => {
+            StoreError::Refused(format!("{what}: the tables of this generation have been dropped"))
+        }
+        fjall::Error::InvalidVersion(found) => StoreError::Refused(format!(
+            "{what}: it was written by another major version of fjall ({found:?}); fold the log into an empty directory"
+        )),
+        other => StoreError::Corrupt(format!("{what}: {other}")),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::store::embedded::{Durability, EmbeddedStore};
+
+    fn open_error(directory: &Path) -> String {
+        EmbeddedStore::open(directory, Durability::Buffer).expect_err("is refused").to_string()
+    }
+
+    #[test]
+    fn a_store_of_another_format_is_refused() {
+        let directory = tempfile::tempdir().expect("a directory");
+        {
+            let (_database, meta) = open(directory.path(), EmbeddedSettings::default()).expect("opens");
+            meta.insert(VERSION_KEY, [FORMAT_VERSION + 1]).expect("writes");
+        }
+        let error = open_error(directory.path());
+        assert!(error.contains("has format [2], but this version of Kinora knows format [1]"), "{error}");
+    }
+
+    #[test]
+    fn a_store_that_is_open_is_refused_with_advice() {
+        let directory = tempfile::tempdir().expect("a directory");
+        let _open = EmbeddedStore::open(directory.path(), Durability::Buffer).expect("opens");
+        let error = open_error(directory.path());
+        assert!(error.contains("another process has the store in"), "{error}");
+        assert!(error.contains("stop it"), "{error}");
+    }
+
+    #[test]
+    fn a_path_that_is_a_file_is_an_error_that_names_it() {
+        let directory = tempfile::tempdir().expect("a directory");
+        let path = directory.path().join("file");
+        std::fs::write(&path, "x").expect("writes");
+        let error = open_error(&path);
+        assert!(error.contains(&path.display().to_string()), "{error}");
+    }
+}

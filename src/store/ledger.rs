@@ -1,0 +1,109 @@
+//! Progress and parked keys as every store keeps them in memory, and who is told when progress moves.
+//!
+//! Comes in: what was read from the store at opening, then what each commit made durable. Goes out: shared views
+//! that cost no read. Writing them to a store is the store's.
+
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
+
+use tokio::sync::watch;
+
+use super::{Parked, Progress, ProgressMark};
+
+/// Locks, also after another thread panicked while it held the lock: what we guard is replaced whole, never left half done.
+pub(super) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// Progress and parked keys of one generation.
+#[derive(Debug)]
+pub(super) struct Ledger {
+    progress: RwLock<Arc<Progress>>,
+    parked: RwLock<Arc<Parked>>,
+    /// Counts the changes of progress; readers that wait for a position hold the other end.
+    changes: watch::Sender<u64>,
+}
+
+impl Ledger {
+    /// A ledger that begins with what a store holds.
+    pub fn new(progress: Progress, parked: Parked) -> Ledger {
+        Ledger {
+            progress: RwLock::new(Arc::new(progress)),
+            parked: RwLock::new(Arc::new(parked)),
+            changes: watch::Sender::new(0),
+        }
+    }
+
+    pub fn progress(&self) -> Arc<Progress> {
+        Arc::clone(&self.progress.read().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    pub fn parked(&self) -> Arc<Parked> {
+        Arc::clone(&self.parked.read().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    pub fn changes(&self) -> watch::Receiver<u64> {
+        self.changes.subscribe()
+    }
+
+    /// Shows new progress and tells who waits for it.
+    pub fn set_progress(&self, progress: Progress) {
+        *self.progress.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(progress);
+        self.changes.send_modify(|count| *count += 1);
+    }
+
+    /// Shows other parked keys.
+    pub fn set_parked(&self, parked: Parked) {
+        *self.parked.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(parked);
+    }
+}
+
+/// Takes marks into progress, except those that would go back. Answers which were taken.
+pub(super) fn advance(progress: &mut Progress, marks: Vec<ProgressMark>) -> Vec<ProgressMark> {
+    let mut taken = Vec::with_capacity(marks.len());
+    for mark in marks {
+        let same = |known: &&mut ProgressMark| known.projection == mark.projection && known.at == mark.at;
+        match progress.marks.iter_mut().find(same) {
+            Some(known) if known.next > mark.next => continue,
+            Some(known) => *known = mark.clone(),
+            None => progress.marks.push(mark.clone()),
+        }
+        taken.push(mark);
+    }
+    taken
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::event::TopicPartition;
+
+    fn mark(partition: u32, next: u64) -> ProgressMark {
+        ProgressMark {
+            projection: "orders".into(),
+            at: TopicPartition { topic: "shop.orders".into(), partition },
+            topic_id: 1,
+            next,
+            end: 100,
+            time_ms: 0,
+            base: 0,
+        }
+    }
+
+    #[test]
+    fn a_mark_never_goes_back() {
+        let mut progress = Progress::default();
+        assert_eq!(advance(&mut progress, vec![mark(0, 5), mark(1, 3)]).len(), 2);
+        assert_eq!(advance(&mut progress, vec![mark(0, 4), mark(1, 4)]), vec![mark(1, 4)]);
+        assert_eq!(progress.marks, vec![mark(0, 5), mark(1, 4)]);
+    }
+
+    #[test]
+    fn whoever_waits_is_told_of_each_change() {
+        let ledger = Ledger::new(Progress::default(), Parked::default());
+        let changes = ledger.changes();
+        assert!(!changes.has_changed().expect("the ledger lives"));
+        ledger.set_progress(Progress { marks: vec![mark(0, 1)] });
+        assert!(changes.has_changed().expect("the ledger lives"));
+        assert_eq!(ledger.progress().marks.len(), 1);
+    }
+}

@@ -1,0 +1,418 @@
+//! The store in memory: the model of Cassandra that simulations run on.
+//!
+//! Each cell has the stamp of its write, each row that of its last delete; the later wins, whatever came first. On
+//! equal stamps a delete beats a value, and the larger value beats the smaller. There are no row markers: a row is
+//! there while its live cell is. Writes can be lost, be late or come twice ([`Fate`]). `row` has one row. Nothing is
+//! kept on disk and tombstones are never purged.
+
+mod row;
+
+use std::collections::{BTreeMap, HashMap};
+use std::fmt;
+use std::ops::Bound as RangeBound;
+use std::sync::{Arc, Mutex};
+
+use futures_util::future::BoxFuture;
+
+use super::layout::{self, Layout};
+use super::ledger::{self, Ledger, lock};
+use super::{
+    Batch, Columns, Manifest, Mutation, ParkChange, Parked, ParkedKey, Profile, Progress, ProgressMark,
+    QueuedEvent, Scan, Store, StoreError, StoredRow, Tables,
+};
+use crate::event::{Offset, TopicPartition};
+use crate::plan::{Plan, TableId};
+use crate::value::Value;
+use crate::value::encode::RowKey;
+use row::Row;
+
+/// What becomes of one write.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Fate {
+    /// Applied and acknowledged.
+    Applied,
+    /// Applied and acknowledged, and once more at the next [`MemoryStore::release`].
+    Repeated,
+    /// Applied, but the acknowledgement is lost: the commit fails.
+    Unacknowledged,
+    /// Not applied before the next [`MemoryStore::release`]; the commit fails.
+    Late,
+    /// Never applied; the commit fails.
+    Lost,
+}
+
+/// Decides what becomes of each write. Called once for each, in the order in which they are sent.
+pub type Faults = Box<dyn FnMut(Write<'_>) -> Fate + Send>;
+
+/// One write of a batch.
+#[derive(Clone, Copy, Debug)]
+pub enum Write<'a> {
+    Row(&'a Mutation),
+    Park(&'a ParkChange),
+    Progress(&'a ProgressMark),
+}
+
+/// Generations of tables in memory. A clone is the same store.
+#[derive(Clone, Default)]
+pub struct MemoryStore {
+    inner: Arc<Inner>,
+}
+
+#[derive(Default)]
+struct Inner {
+    manifest: Mutex<Option<Manifest>>,
+    generations: Mutex<BTreeMap<u32, Arc<Generation>>>,
+    /// `None`: every write is applied.
+    faults: Mutex<Option<Faults>>,
+}
+
+/// One generation's data; outlives the handles to it, as a database outlives its clients.
+struct Generation {
+    data: Mutex<Data>,
+    ledger: Ledger,
+}
+
+#[derive(Default)]
+struct Data {
+    /// By the table's name, so that a plan made anew finds its tables.
+    tables: HashMap<String, BTreeMap<RowKey, Row>>,
+    queues: BTreeMap<(Arc<str>, ParkedKey), Queue>,
+    /// Writes that are yet to come, with the name of their table.
+    held: Vec<(String, Mutation)>,
+}
+
+/// The events that wait for one parked key, by position.
+type Queue = BTreeMap<(TopicPartition, Offset), QueuedEvent>;
+
+impl MemoryStore {
+    /// An empty store in which every write is applied at once.
+    pub fn new() -> MemoryStore {
+        MemoryStore::default()
+    }
+
+    /// An empty store whose writes meet the given fates.
+    pub fn with_faults(faults: impl FnMut(Write<'_>) -> Fate + Send + 'static) -> MemoryStore {
+        let store = MemoryStore::default();
+        *lock(&store.inner.faults) = Some(Box::new(faults));
+        store
+    }
+
+    /// Applies the writes of all generations that were late, and those that come twice, the last sent first.
+    pub fn release(&self) {
+        for generation in lock(&self.inner.generations).values() {
+            let mut data = lock(&generation.data);
+            while let Some((table, mutation)) = data.held.pop() {
+                data.apply(&table, &mutation);
+            }
+        }
+    }
+}
+
+impl fmt::Debug for MemoryStore {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let generations: Vec<u32> = lock(&self.inner.generations).keys().copied().collect();
+        f.debug_struct("MemoryStore").field("generations", &generations).finish_non_exhaustive()
+    }
+}
+
+impl Store for MemoryStore {
+    fn profile(&self) -> Profile {
+        Profile::Stamped
+    }
+
+    fn manifest(&self) -> BoxFuture<'_, Result<Option<Manifest>, StoreError>> {
+        Box::pin(async { Ok(lock(&self.inner.manifest).clone()) })
+    }
+
+    fn set_manifest<'a>(
+        &'a self,
+        expected: Option<&'a Manifest>,
+        new: &'a Manifest,
+    ) -> BoxFuture<'a, Result<bool, StoreError>> {
+        Box::pin(async move {
+            let mut manifest = lock(&self.inner.manifest);
+            let matches = manifest.as_ref() == expected;
+            if matches {
+                *manifest = Some(new.clone());
+            }
+            Ok(matches)
+        })
+    }
+
+    fn open<'a>(
+        &'a self,
+        generation: u32,
+        plan: &'a Arc<Plan>,
+    ) -> BoxFuture<'a, Result<Arc<dyn Tables>, StoreError>> {
+        Box::pin(async move {
+            let mut generations = lock(&self.inner.generations);
+            let generation = generations.entry(generation).or_insert_with(|| {
+                let ledger = Ledger::new(Progress::default(), Parked::default());
+                Arc::new(Generation { data: Mutex::default(), ledger })
+            });
+            let tables = MemoryTables {
+                store: Arc::clone(&self.inner),
+                generation: Arc::clone(generation),
+                layouts: layout::layouts(plan),
+            };
+            Ok(Arc::new(tables) as Arc<dyn Tables>)
+        })
+    }
+
+    fn drop_generation(&self, generation: u32) -> BoxFuture<'_, Result<(), StoreError>> {
+        Box::pin(async move {
+            lock(&self.inner.generations).remove(&generation);
+            Ok(())
+        })
+    }
+}
+
+/// A handle to one generation.
+struct MemoryTables {
+    store: Arc<Inner>,
+    generation: Arc<Generation>,
+    layouts: Vec<Layout>,
+}
+
+impl Tables for MemoryTables {
+    fn get<'a>(
+        &'a self,
+        table: TableId,
+        keys: &'a [RowKey],
+        columns: Columns<'a>,
+    ) -> BoxFuture<'a, Result<Vec<Option<StoredRow>>, StoreError>> {
+        Box::pin(async move {
+            let layout = layout::of(&self.layouts, table)?;
+            let data = lock(&self.generation.data);
+            let rows = data.tables.get(&layout.table.name);
+            let read = |key: &RowKey| match rows.and_then(|rows| rows.get(key)) {
+                Some(row) => stored(layout, key, row, columns),
+                None => Ok(None),
+            };
+            keys.iter().map(read).collect()
+        })
+    }
+
+    fn scan<'a>(&'a self, scan: Scan<'a>) -> BoxFuture<'a, Result<Vec<StoredRow>, StoreError>> {
+        Box::pin(async move {
+            let layout = layout::of(&self.layouts, scan.table)?;
+            let data = lock(&self.generation.data);
+            let (Some(rows), Some(range)) = (data.tables.get(&layout.table.name), layout::range_of(&scan))
+            else {
+                return Ok(Vec::new());
+            };
+            let first = RangeBound::Included(bound_key(range.first));
+            let end = range.end.map_or(RangeBound::Unbounded, |end| RangeBound::Excluded(bound_key(end)));
+            let range = rows.range((first, end));
+            if scan.reverse {
+                living(layout, range.rev(), scan.columns, scan.limit)
+            } else {
+                living(layout, range, scan.columns, scan.limit)
+            }
+        })
+    }
+
+    fn all<'a>(
+        &'a self,
+        table: TableId,
+        after: Option<&'a RowKey>,
+        limit: usize,
+    ) -> BoxFuture<'a, Result<Vec<StoredRow>, StoreError>> {
+        Box::pin(async move {
+            let layout = layout::of(&self.layouts, table)?;
+            let data = lock(&self.generation.data);
+            let Some(rows) = data.tables.get(&layout.table.name) else {
+                return Ok(Vec::new());
+            };
+            let first = after.map_or(RangeBound::Unbounded, RangeBound::Excluded);
+            living(layout, rows.range::<RowKey, _>((first, RangeBound::Unbounded)), Columns::All, limit)
+        })
+    }
+
+    fn commit(&self, batch: Batch) -> BoxFuture<'_, Result<(), StoreError>> {
+        Box::pin(async move {
+            for phase in [batch.buckets, batch.derived, batch.left, batch.base] {
+                self.send_rows(phase)?;
+            }
+            self.send_parked(batch.parked)?;
+            self.send_progress(batch.progress)
+        })
+    }
+
+    fn progress(&self) -> Arc<Progress> {
+        self.generation.ledger.progress()
+    }
+
+    fn reload(&self) -> BoxFuture<'_, Result<(), StoreError>> {
+        // The ledger is the store: there is nothing to read anew.
+        Box::pin(async { Ok(()) })
+    }
+
+    fn progress_changes(&self) -> tokio::sync::watch::Receiver<u64> {
+        self.generation.ledger.changes()
+    }
+
+    fn parked(&self) -> Arc<Parked> {
+        self.generation.ledger.parked()
+    }
+
+    fn parked_queue<'a>(
+        &'a self,
+        projection: &'a str,
+        key: &'a ParkedKey,
+        limit: usize,
+    ) -> BoxFuture<'a, Result<Vec<QueuedEvent>, StoreError>> {
+        Box::pin(async move {
+            let data = lock(&self.generation.data);
+            let queue = data.queues.get(&(Arc::from(projection), key.clone()));
+            Ok(queue.into_iter().flat_map(BTreeMap::values).take(limit).cloned().collect())
+        })
+    }
+}
+
+impl MemoryTables {
+    fn fate(&self, write: Write<'_>) -> Fate {
+        lock(&self.store.faults).as_mut().map_or(Fate::Applied, |faults| faults(write))
+    }
+
+    /// Sends one phase of rows. All of it is sent before a failure is told, as a driver with many writes in flight does.
+    fn send_rows(&self, phase: Vec<Mutation>) -> Result<(), StoreError> {
+        let mut failed = 0;
+        for mutation in phase {
+            let name = &layout::of(&self.layouts, mutation.table())?.table.name;
+            let fate = self.fate(Write::Row(&mutation));
+            let mut data = lock(&self.generation.data);
+            if fate.applies() {
+                data.apply(name, &mutation);
+            }
+            if matches!(fate, Fate::Repeated | Fate::Late) {
+                data.held.push((name.clone(), mutation));
+            }
+            failed += usize::from(!fate.acknowledges());
+        }
+        acknowledged(failed, "rows")
+    }
+
+    fn send_parked(&self, changes: Vec<ParkChange>) -> Result<(), StoreError> {
+        if changes.is_empty() {
+            return Ok(());
+        }
+        let mut failed = 0;
+        let mut data = lock(&self.generation.data);
+        let mut parked = Parked::clone(&self.generation.ledger.parked());
+        for change in changes {
+            let fate = self.fate(Write::Park(&change));
+            failed += usize::from(!fate.acknowledges());
+            if fate.applies() {
+                data.park(&mut parked, change);
+            }
+            if !fate.acknowledges() {
+                break;
+            }
+        }
+        self.generation.ledger.set_parked(parked);
+        acknowledged(failed, "decisions to park")
+    }
+
+    fn send_progress(&self, marks: Vec<ProgressMark>) -> Result<(), StoreError> {
+        let (mut failed, mut kept) = (0, Vec::with_capacity(marks.len()));
+        for mark in marks {
+            let fate = self.fate(Write::Progress(&mark));
+            failed += usize::from(!fate.acknowledges());
+            if fate.applies() {
+                kept.push(mark);
+            }
+        }
+        let _one_at_a_time = lock(&self.generation.data);
+        let mut progress = Progress::clone(&self.generation.ledger.progress());
+        if !ledger::advance(&mut progress, kept).is_empty() {
+            self.generation.ledger.set_progress(progress);
+        }
+        acknowledged(failed, "progress marks")
+    }
+}
+
+fn acknowledged(failed: usize, what: &str) -> Result<(), StoreError> {
+    if failed == 0 {
+        return Ok(());
+    }
+    Err(StoreError::Unavailable(format!("{failed} writes of {what} were not acknowledged")))
+}
+
+impl Fate {
+    fn applies(self) -> bool {
+        matches!(self, Fate::Applied | Fate::Repeated | Fate::Unacknowledged)
+    }
+
+    fn acknowledges(self) -> bool {
+        matches!(self, Fate::Applied | Fate::Repeated)
+    }
+}
+
+/// A key that stands before all keys with these bytes or more.
+fn bound_key(bytes: Vec<u8>) -> RowKey {
+    RowKey::split(bytes, 0).expect("an empty partition fits any bytes")
+}
+
+fn living<'r>(
+    layout: &Layout,
+    rows: impl Iterator<Item = (&'r RowKey, &'r Row)>,
+    columns: Columns<'_>,
+    limit: usize,
+) -> Result<Vec<StoredRow>, StoreError> {
+    rows.filter(|(_, row)| row.is_live())
+        .filter_map(|(key, row)| stored(layout, key, row, columns).transpose())
+        .take(limit)
+        .collect()
+}
+
+/// The row as a reader sees it; `None` if nothing of it is visible, or it is a copy that is not there.
+fn stored(
+    layout: &Layout,
+    key: &RowKey,
+    row: &Row,
+    columns: Columns<'_>,
+) -> Result<Option<StoredRow>, StoreError> {
+    let live = row.is_live();
+    let Some(offset) = row.offset().filter(|_| live || layout.is_base()) else {
+        return Ok(None);
+    };
+    let mut cells = vec![Value::Null; layout.width];
+    if live {
+        for (column, value) in row.cells() {
+            if let Some(slot) = cells.get_mut(column.0 as usize) {
+                slot.clone_from(value);
+            }
+        }
+        layout.fill_from_key(key, &mut cells)?;
+        super::keep_wanted(columns, &mut cells);
+    }
+    Ok(Some(StoredRow { key: key.clone(), offset, live, cells }))
+}
+
+impl Data {
+    fn apply(&mut self, table: &str, mutation: &Mutation) {
+        if !self.tables.contains_key(table) {
+            self.tables.insert(table.to_owned(), BTreeMap::new());
+        }
+        let rows = self.tables.get_mut(table).expect("it was made above if it was missing");
+        rows.entry(mutation.key().clone()).or_default().apply(mutation);
+    }
+
+    fn park(&mut self, parked: &mut Parked, change: ParkChange) {
+        let (projection, key, event) = match &change {
+            ParkChange::Park { projection, key, entry } => (projection, key, &entry.since),
+            ParkChange::Enqueue { projection, key, event } => (projection, key, event),
+        };
+        let place = (Arc::clone(projection), key.clone());
+        let queue = self.queues.entry(place.clone()).or_default();
+        queue.insert((event.at.clone(), event.offset), event.clone());
+        let waiting = queue.len() as u64;
+        if let ParkChange::Park { entry, .. } = change {
+            parked.keys.entry(place.clone()).or_insert(entry);
+        }
+        if let Some(entry) = parked.keys.get_mut(&place) {
+            entry.waiting = waiting;
+        }
+    }
+}

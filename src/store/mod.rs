@@ -1,0 +1,337 @@
+//! Where rows live. The write loop and the graph meet here, and nowhere else.
+//!
+//! [`Store`] holds generations of tables; [`Tables`] is one generation. Backends: `memory`, the model that
+//! simulations run on (cell stamps, tombstones, Cassandra's tie rules), and `embedded`, on disk with fjall.
+//! Both pass one contract suite (`tests/contract`). Only `project` calls [`Tables::commit`].
+//!
+//! Shaped for Cassandra: writes carry stamps, may be late, repeated or lost, and may be acknowledged in any
+//! order inside one phase of a [`Batch`].
+
+pub mod embedded;
+mod layout;
+mod ledger;
+pub mod memory;
+
+use std::sync::Arc;
+
+use futures_util::future::BoxFuture;
+
+use crate::event::{Offset, TopicPartition};
+use crate::plan::{Plan, TableId};
+use crate::schema::ColumnId;
+use crate::value::Value;
+use crate::value::encode::RowKey;
+
+pub use crate::value::row::Columns;
+
+/// Which promises a store makes about a [`Batch`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Profile {
+    /// A batch is applied whole or not at all, and is visible at once.
+    Atomic,
+    /// Each mutation stands alone; the stamps decide which of two wins.
+    Stamped,
+}
+
+/// Why a store could not do what was asked.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum StoreError {
+    /// Worth trying again.
+    #[error("the store is not answering: {0}")]
+    Unavailable(String),
+    /// What lies on disk is not what was written.
+    #[error("the store's data is damaged: {0}")]
+    Corrupt(String),
+    /// Another process has it, or it is of another version.
+    #[error("{0}")]
+    Refused(String),
+    #[error("{what}: {source}")]
+    Io { what: String, source: std::io::Error },
+}
+
+/// What is written once for all generations: which one answers and which definitions made it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Manifest {
+    /// The generation that answers.
+    pub active: u32,
+    /// Hash of the definitions of each generation that exists.
+    pub generations: Vec<(u32, String)>,
+}
+
+/// A place that holds generations of tables.
+pub trait Store: Send + Sync + 'static {
+    /// What this store promises about batches.
+    fn profile(&self) -> Profile;
+
+    /// The manifest; `None` before the first generation.
+    fn manifest(&self) -> BoxFuture<'_, Result<Option<Manifest>, StoreError>>;
+
+    /// Replaces the manifest if it is still `expected`; answers whether it was.
+    fn set_manifest<'a>(
+        &'a self,
+        expected: Option<&'a Manifest>,
+        new: &'a Manifest,
+    ) -> BoxFuture<'a, Result<bool, StoreError>>;
+
+    /// Opens the tables of a generation, making what is missing.
+    fn open<'a>(
+        &'a self,
+        generation: u32,
+        plan: &'a Arc<Plan>,
+    ) -> BoxFuture<'a, Result<Arc<dyn Tables>, StoreError>>;
+
+    /// Removes a generation's tables, progress and parked keys.
+    fn drop_generation(&self, generation: u32) -> BoxFuture<'_, Result<(), StoreError>>;
+}
+
+/// One generation of tables.
+pub trait Tables: Send + Sync + 'static {
+    /// Reads rows by their whole key. One answer for each key, in order. Deleted rows of a base table come
+    /// with `live == false`, so that their position is known; of a copy they are `None`.
+    fn get<'a>(
+        &'a self,
+        table: TableId,
+        keys: &'a [RowKey],
+        columns: Columns<'a>,
+    ) -> BoxFuture<'a, Result<Vec<Option<StoredRow>>, StoreError>>;
+
+    /// Reads living rows of one partition in clustering order, or its reverse.
+    fn scan<'a>(&'a self, scan: Scan<'a>) -> BoxFuture<'a, Result<Vec<StoredRow>, StoreError>>;
+
+    /// Reads every living row of a table, in no promised order, in pages. For `test`, oracles and checks;
+    /// no request of a client comes here. `after` is the last key of the page before.
+    fn all<'a>(
+        &'a self,
+        table: TableId,
+        after: Option<&'a RowKey>,
+        limit: usize,
+    ) -> BoxFuture<'a, Result<Vec<StoredRow>, StoreError>>;
+
+    /// Applies a batch, its phases in order: each is acknowledged before the next is sent.
+    ///
+    /// # Errors
+    /// On an error of a *stamped* store any part of the phase under way, and all before it, may have been
+    /// applied, or may be applied later. Committing the same batch again is always right.
+    fn commit(&self, batch: Batch) -> BoxFuture<'_, Result<(), StoreError>>;
+
+    /// How far each projection has come. Kept in memory: costs no read.
+    fn progress(&self) -> Arc<Progress>;
+
+    /// Reads progress and parked keys from the store anew (a new owner does).
+    fn reload(&self) -> BoxFuture<'_, Result<(), StoreError>>;
+
+    /// Told after each change of [`Tables::progress`].
+    fn progress_changes(&self) -> tokio::sync::watch::Receiver<u64>;
+
+    /// The parked keys. Kept in memory: costs no read.
+    fn parked(&self) -> Arc<Parked>;
+
+    /// The queue of one parked key, oldest first, at most `limit`.
+    fn parked_queue<'a>(
+        &'a self,
+        projection: &'a str,
+        key: &'a ParkedKey,
+        limit: usize,
+    ) -> BoxFuture<'a, Result<Vec<QueuedEvent>, StoreError>>;
+}
+
+/// A row as stored.
+#[derive(Clone, Debug)]
+pub struct StoredRow {
+    pub key: RowKey,
+    /// Offset of the last event applied to the row.
+    pub offset: Offset,
+    /// Whether the row is there, or only remembers its position.
+    pub live: bool,
+    /// One for each column of the entity; `Null` where the table lacks it or it was not asked for.
+    pub cells: Vec<Value>,
+}
+
+/// A read of one partition.
+#[derive(Clone, Debug)]
+pub struct Scan<'a> {
+    pub table: TableId,
+    /// The encoded partition, see [`crate::value::encode`].
+    pub partition: &'a [u8],
+    /// Encoded bounds on the clustering, in the table's own order whatever the direction.
+    pub from: Bound<'a>,
+    pub to: Bound<'a>,
+    /// Against the table's clustering order.
+    pub reverse: bool,
+    pub limit: usize,
+    pub columns: Columns<'a>,
+}
+
+/// A bound on encoded clustering bytes. A prefix of the clustering columns bounds all rows that begin with it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Bound<'a> {
+    Unbounded,
+    /// From (or to) these bytes, rows that begin with them included.
+    Included(&'a [u8]),
+    /// After (or before) these bytes, rows that begin with them left out.
+    Excluded(&'a [u8]),
+}
+
+/// A unit of writing. The phases are sent in the order of the fields.
+#[derive(Clone, Debug, Default)]
+pub struct Batch {
+    /// Names of time buckets: before a bucket's first row.
+    pub buckets: Vec<Mutation>,
+    /// Rows of copies: before the old copies go and before the base row.
+    pub derived: Vec<Mutation>,
+    /// Copies under keys that the row has left.
+    pub left: Vec<Mutation>,
+    /// Base rows.
+    pub base: Vec<Mutation>,
+    /// Decisions to park and queue entries.
+    pub parked: Vec<ParkChange>,
+    /// Progress: only over events that the phases above made durable.
+    pub progress: Vec<ProgressMark>,
+}
+
+/// One write of one row.
+#[derive(Clone, Debug)]
+pub enum Mutation {
+    /// Row delete at `offset - 1` and all non-null cells at `offset`: what stood there is gone (B2, B7).
+    Replace { table: TableId, key: RowKey, cells: Arc<Vec<Value>>, offset: Offset, base: i64 },
+    /// Row delete at `offset`.
+    Delete { table: TableId, key: RowKey, offset: Offset, base: i64 },
+    /// A base row goes but keeps its position: row delete at `offset - 1`, position at `offset`, not live (B3).
+    Bury { table: TableId, key: RowKey, offset: Offset, base: i64 },
+    /// Kind A: only these cells, null as a tombstone, and the live flag (A1).
+    Assign { table: TableId, key: RowKey, cells: Vec<(ColumnId, Value)>, offset: Offset, base: i64 },
+}
+
+/// How far a projection has come in a partition.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ProgressMark {
+    pub projection: Arc<str>,
+    pub at: TopicPartition,
+    /// Id of the topic, so that one created anew is seen.
+    pub topic_id: u128,
+    /// The next offset to read: all below it is applied, skipped or durably queued.
+    pub next: Offset,
+    /// End of the partition as the owner last saw it.
+    pub end: Offset,
+    /// Time of the last event passed, milliseconds since 1970; 0 before the first.
+    pub time_ms: i64,
+    /// The partition's base B: the write timestamp of offset n is `B + n` microseconds.
+    pub base: i64,
+}
+
+/// Progress of all projections. A mark never goes back.
+#[derive(Clone, Debug, Default)]
+pub struct Progress {
+    pub marks: Vec<ProgressMark>,
+}
+
+impl Progress {
+    /// The mark of a projection in a partition.
+    pub fn of(&self, projection: &str, at: &TopicPartition) -> Option<&ProgressMark> {
+        self.marks.iter().find(|mark| &*mark.projection == projection && mark.at == *at)
+    }
+}
+
+/// What is parked: a row, a record key where routing failed, or one record.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum ParkedKey {
+    /// Encoded key of the base row.
+    Row(RowKey),
+    /// The record's key, as it came.
+    Record(Box<[u8]>),
+    /// A record without a key.
+    Position(TopicPartition, Offset),
+}
+
+/// A decision about a key.
+#[derive(Clone, Debug)]
+pub enum ParkChange {
+    /// The key is parked from this event on.
+    Park { projection: Arc<str>, key: ParkedKey, entry: ParkedEntry },
+    /// Another event of a parked key waits.
+    Enqueue { projection: Arc<str>, key: ParkedKey, event: QueuedEvent },
+}
+
+/// A parked key, as it is listed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ParkedEntry {
+    /// The first event that could not be applied.
+    pub since: QueuedEvent,
+    /// Name of the entity.
+    pub entity: Box<str>,
+    /// The key for a person: `{"id":"o1"}`, or the record key.
+    pub shown: Box<str>,
+    pub stage: Box<str>,
+    pub reason: Box<str>,
+    pub type_name: Option<Box<str>>,
+    /// How many events wait, the first included.
+    pub waiting: u64,
+}
+
+/// A position in a parked key's queue; the log keeps the bytes.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct QueuedEvent {
+    pub at: TopicPartition,
+    pub offset: Offset,
+    pub time_ms: i64,
+}
+
+/// All parked keys of a generation, by projection.
+#[derive(Clone, Debug, Default)]
+pub struct Parked {
+    pub keys: std::collections::BTreeMap<(Arc<str>, ParkedKey), ParkedEntry>,
+}
+
+impl Mutation {
+    /// The table it writes to.
+    pub fn table(&self) -> TableId {
+        match self {
+            Mutation::Replace { table, .. }
+            | Mutation::Delete { table, .. }
+            | Mutation::Bury { table, .. }
+            | Mutation::Assign { table, .. } => *table,
+        }
+    }
+
+    /// The row it writes.
+    pub fn key(&self) -> &RowKey {
+        match self {
+            Mutation::Replace { key, .. }
+            | Mutation::Delete { key, .. }
+            | Mutation::Bury { key, .. }
+            | Mutation::Assign { key, .. } => key,
+        }
+    }
+
+    /// Offset of the event that it is the effect of.
+    pub fn offset(&self) -> Offset {
+        match self {
+            Mutation::Replace { offset, .. }
+            | Mutation::Delete { offset, .. }
+            | Mutation::Bury { offset, .. }
+            | Mutation::Assign { offset, .. } => *offset,
+        }
+    }
+
+    /// The base of its partition: its stamp is base plus offset.
+    pub fn base(&self) -> i64 {
+        match self {
+            Mutation::Replace { base, .. }
+            | Mutation::Delete { base, .. }
+            | Mutation::Bury { base, .. }
+            | Mutation::Assign { base, .. } => *base,
+        }
+    }
+}
+
+/// Makes null what was not asked for.
+fn keep_wanted(columns: Columns<'_>, cells: &mut [Value]) {
+    if let Columns::Only(only) = columns {
+        for (column, cell) in (0..).map(ColumnId).zip(cells) {
+            if only.binary_search(&column).is_err() {
+                *cell = Value::Null;
+            }
+        }
+    }
+}

@@ -1,0 +1,12 @@
+//! The contract suites: what every store and every source promises, run on each of them.
+
+mod sources;
+mod tables;
+
+/// Seeds of the random tests: `KINORA_SEEDS` of them from `KINORA_SEED_BASE` on.
+fn seeds(default: u64) -> impl Iterator<Item = u64> {
+    let number =
+        |name: &str, default| std::env::var(name).ok().and_then(|text| text.parse().ok()).unwrap_or(default);
+    let base: u64 = number("KINORA_SEED_BASE", 1);
+    base..base.saturating_add(number("KINORA_SEEDS", default))
+}

@@ -41,11 +41,16 @@
 //! - What outlives a process (rows, keys, progress, cursors, log segments) is encoded by hand in one place, with a
 //!   version.
 
+pub mod decode;
 pub mod diagnostic;
 pub mod event;
 pub mod expr;
+pub mod fold;
+pub mod handler;
 pub mod plan;
+pub mod route;
 pub mod schema;
 pub mod source;
 pub mod store;
+pub mod upcast;
 pub mod value;

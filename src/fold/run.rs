@@ -1,0 +1,429 @@
+//! Carries out the declared cases: picks one, evaluates its steps, makes the new row.
+//!
+//! Comes in: the bound cases, the row, the event. Goes out: a [`Change`], or the cells assigned. Only the columns
+//! that a case assigns are evaluated; the rest is taken over.
+
+use smallvec::SmallVec;
+
+use super::{Change, reject, settle};
+use crate::event::{Event, Reject};
+use crate::expr::{Compiled, Fault, Slot};
+use crate::handler::{Case, Condition, Declared, EventCases, Projection, Step, Verb, blank};
+use crate::schema::{Column, ColumnId, TypeId};
+use crate::value::Value;
+
+/// Slot of the first `let`; before it come the event and the row.
+const FIRST_LET: usize = 2;
+
+/// The slots of an expression: event, row, `let`s, and `old` or the name of `each`.
+type Slots<'a> = SmallVec<[Slot<'a>; 6]>;
+
+/// New cells by column; `None` where the column was not assigned.
+type Pending = Vec<Option<Value>>;
+
+/// Applies an event to a row.
+pub fn fold(
+    projection: &Projection,
+    declared: &Declared,
+    key_cells: &[(ColumnId, Value)],
+    row: Option<&[Value]>,
+    event: &Event,
+) -> Result<Change, Reject> {
+    let Some(cases) = declared.events.get(&event.kind) else { return Ok(Change::Nothing) };
+    let slots = slots(cases, row, event);
+    let Some(case) = pick(declared, cases, &slots)? else { return Ok(Change::Nothing) };
+    match (case.verb, row) {
+        (Verb::Create, Some(_)) | (Verb::Update | Verb::Delete | Verb::Remove, None) => Ok(Change::Nothing),
+        (Verb::Delete, Some(_)) => Ok(Change::Delete),
+        (Verb::Replace, _) | (_, None) => {
+            let pending = evaluate(projection, cases, case, slots, None)?;
+            let cells = projection.shape.row_of(key_cells);
+            finish(projection, pending, cells, true).map(Change::Write)
+        }
+        (_, Some(row)) => {
+            let pending = evaluate(projection, cases, case, slots, Some(row))?;
+            let kept = row.iter().zip(&pending);
+            let cells =
+                kept.map(|(old, new)| if new.is_none() { old.clone() } else { Value::Null }).collect();
+            finish(projection, pending, cells, false).map(Change::Write)
+        }
+    }
+}
+
+/// The cells that an event assigns, whatever the row is.
+pub fn assignments(
+    projection: &Projection,
+    declared: &Declared,
+    key_cells: &[(ColumnId, Value)],
+    event: &Event,
+) -> Result<Option<Vec<(ColumnId, Value)>>, Reject> {
+    let Some(cases) = declared.events.get(&event.kind) else { return Ok(None) };
+    let slots = slots(cases, None, event);
+    let Some(case) = pick(declared, cases, &slots)? else { return Ok(None) };
+    let pending = evaluate(projection, cases, case, slots, None)?;
+    let mut cells = key_cells.to_vec();
+    for (index, value) in pending.into_iter().enumerate() {
+        let Some(value) = value else { continue };
+        settle::check(&projection.shape.columns[index], &value)?;
+        cells.push((id(index), value));
+    }
+    Ok(Some(cells))
+}
+
+fn id(index: usize) -> ColumnId {
+    ColumnId(u32::try_from(index).expect("columns are counted in u32"))
+}
+
+/// Event and row, and a place for each `let`.
+fn slots<'a>(cases: &EventCases, row: Option<&'a [Value]>, event: &'a Event) -> Slots<'a> {
+    let mut slots = Slots::new();
+    slots.push(Slot::Json(&event.body));
+    slots.push(Slot::Record(row));
+    slots.extend(cases.lets.iter().map(|_| Slot::Owned(Value::Null)));
+    slots
+}
+
+/// A copy of a slot that borrows what the slot has.
+fn reborrow<'s>(slot: &'s Slot<'_>) -> Slot<'s> {
+    match slot {
+        Slot::Owned(value) => Slot::Value(value),
+        other => other.clone(),
+    }
+}
+
+/// Makes the `let`s that are needed, those first that others need, and goes on with the slots filled. Each is made
+/// for every condition and case that needs it: they are few, and always come out the same.
+fn with_lets<T>(
+    lets: &[(String, Compiled)],
+    needed: &[usize],
+    slots: Slots<'_>,
+    then: impl FnOnce(Slots<'_>) -> Result<T, Reject>,
+) -> Result<T, Reject> {
+    let mut then = Some(then);
+    let mut result = None;
+    make(lets, needed, slots, &mut |slots| {
+        let then = then.take().expect("the end is reached once");
+        result = Some(then(slots));
+    })?;
+    result.expect("without a fault the end was reached")
+}
+
+fn make(
+    lets: &[(String, Compiled)],
+    needed: &[usize],
+    slots: Slots<'_>,
+    then: &mut dyn FnMut(Slots<'_>),
+) -> Result<(), Reject> {
+    let Some((&first, rest)) = needed.split_first() else {
+        then(slots);
+        return Ok(());
+    };
+    let (name, compiled) = &lets[first];
+    let value = compiled.slot(&slots).map_err(|Fault(reason)| reject(format!("let {name}: {reason}")))?;
+    let mut filled: Slots<'_> = slots.iter().map(reborrow).collect();
+    filled[FIRST_LET + first] = value;
+    make(lets, rest, filled, then)
+}
+
+/// The first case whose condition holds, if the one joined to all does.
+fn pick<'c>(
+    declared: &Declared,
+    cases: &'c EventCases,
+    slots: &Slots<'_>,
+) -> Result<Option<&'c Case>, Reject> {
+    if let Some(when) = &declared.when
+        && !holds(cases, when, slots)?
+    {
+        return Ok(None);
+    }
+    for case in &cases.cases {
+        match &case.when {
+            Some(when) if !holds(cases, when, slots)? => {}
+            _ => return Ok(Some(case)),
+        }
+    }
+    Ok(None)
+}
+
+fn holds(cases: &EventCases, condition: &Condition, slots: &Slots<'_>) -> Result<bool, Reject> {
+    let test = |slots: &Slots<'_>| {
+        condition.holds.holds(slots).map_err(|Fault(reason)| reject(format!("when: {reason}")))
+    };
+    if condition.lets.is_empty() {
+        return test(slots);
+    }
+    with_lets(&cases.lets, &condition.lets, slots.iter().map(reborrow).collect(), |slots| test(&slots))
+}
+
+/// Evaluates the steps of a case. `kept` is the row that elements of collections are taken from.
+fn evaluate(
+    projection: &Projection,
+    cases: &EventCases,
+    case: &Case,
+    slots: Slots<'_>,
+    kept: Option<&[Value]>,
+) -> Result<Pending, Reject> {
+    if case.lets.is_empty() {
+        return carry_out(projection, case, slots.iter().map(reborrow).collect(), kept);
+    }
+    with_lets(&cases.lets, &case.lets, slots, |slots| {
+        carry_out(projection, case, slots.iter().map(reborrow).collect(), kept)
+    })
+}
+
+fn carry_out<'a>(
+    projection: &'a Projection,
+    case: &Case,
+    slots: Slots<'a>,
+    kept: Option<&'a [Value]>,
+) -> Result<Pending, Reject> {
+    let pending = vec![None; projection.shape.columns.len()];
+    let mut steps = Steps { projection, slots, kept, pending };
+    for step in &case.steps {
+        steps.take(step)?;
+    }
+    Ok(steps.pending)
+}
+
+struct Steps<'a> {
+    projection: &'a Projection,
+    slots: Slots<'a>,
+    kept: Option<&'a [Value]>,
+    pending: Pending,
+}
+
+impl<'a> Steps<'a> {
+    fn take(&mut self, step: &Step) -> Result<(), Reject> {
+        match step {
+            Step::Set { column, value } => {
+                let value = value.cell(&self.slots).map_err(|fault| self.in_column(*column, &fault))?;
+                if value.is_some() {
+                    self.pending[column.0 as usize] = value;
+                }
+                Ok(())
+            }
+            Step::Each { column, list, parts, record, keyed_by } => {
+                self.each(*column, list, parts, *record, *keyed_by)
+            }
+            Step::Merge { column, key, key_part, parts, record } => {
+                self.merge(*column, key, *key_part, parts, *record)
+            }
+            Step::Touch { column, key, part, value, record } => {
+                self.touch(*column, key, *part, value, *record)
+            }
+            Step::Remove { column, key } => self.remove(*column, key),
+        }
+    }
+
+    fn each(
+        &mut self,
+        column: ColumnId,
+        list: &Compiled,
+        parts: &[(ColumnId, Compiled)],
+        record: TypeId,
+        keyed_by: Option<ColumnId>,
+    ) -> Result<(), Reject> {
+        let elements = list.list(&self.slots).map_err(|fault| self.in_column(column, &fault))?;
+        let Some(elements) = elements else { return Ok(()) };
+        settle::check_len(self.column(column), elements.len())?;
+        let mut records = Vec::with_capacity(elements.len());
+        let mut slots: Slots<'_> = self.slots.iter().map(reborrow).collect();
+        for (index, element) in elements.into_iter().enumerate() {
+            slots.push(element);
+            let place = || format!("{}[{index}]", self.column(column).name);
+            records.push(self.record(&slots, record, None, parts, &place)?);
+            slots.pop();
+        }
+        let value = match keyed_by {
+            None => Value::List(records.into_iter().map(Value::Record).collect()),
+            Some(key) => self.keyed(column, records, key)?,
+        };
+        self.pending[column.0 as usize] = Some(value);
+        Ok(())
+    }
+
+    fn keyed(&self, column: ColumnId, records: Vec<Vec<Value>>, key: ColumnId) -> Result<Value, Reject> {
+        let name = &self.column(column).name;
+        let mut entries = Vec::with_capacity(records.len());
+        for record in records {
+            let key = record[key.0 as usize].clone();
+            if key.is_null() {
+                return Err(reject(format!("{name}: an element has no key")));
+            }
+            entries.push((key, Value::Record(record)));
+        }
+        entries.sort_by(|a, b| a.0.cmp(&b.0));
+        Ok(Value::Map(entries))
+    }
+
+    /// A record from its parts, over the one that was there.
+    fn record(
+        &self,
+        slots: &Slots<'_>,
+        ty: TypeId,
+        old: Option<&[Value]>,
+        parts: &[(ColumnId, Compiled)],
+        place: &dyn Fn() -> String,
+    ) -> Result<Vec<Value>, Reject> {
+        let columns = &self.projection.shape.records[&ty];
+        let mut cells = match old {
+            Some(old) => old.to_vec(),
+            None => columns.iter().map(blank).collect(),
+        };
+        for (part, value) in parts {
+            let index = part.0 as usize;
+            let column = &columns[index];
+            let value = value.cell(slots);
+            let value =
+                value.map_err(|Fault(reason)| reject(format!("{}.{}: {reason}", place(), column.name)))?;
+            if let Some(value) = value {
+                cells[index] = value;
+            }
+            settle::check(column, &cells[index])
+                .map_err(|found| reject(format!("{}.{}", place(), found.reason)))?;
+        }
+        Ok(cells)
+    }
+
+    fn merge(
+        &mut self,
+        column: ColumnId,
+        key: &Compiled,
+        key_part: ColumnId,
+        parts: &[(ColumnId, Compiled)],
+        record: TypeId,
+    ) -> Result<(), Reject> {
+        let key = self.key(column, key)?;
+        let old = self.kept_element(column, &key);
+        let projection = self.projection;
+        let place = || format!("{}[{}]", projection.shape.column(column).name, settle::shown(&key));
+        self.slots.push(Slot::Record(old));
+        let made = self.record(&self.slots, record, self.element(column, &key), parts, &place);
+        self.slots.pop();
+        let mut made = made?;
+        made[key_part.0 as usize] = key.clone();
+        let entries = self.entries(column);
+        match entries.binary_search_by(|(known, _)| known.cmp(&key)) {
+            Ok(at) => entries[at].1 = Value::Record(made),
+            Err(at) => entries.insert(at, (key, Value::Record(made))),
+        }
+        Ok(())
+    }
+
+    fn touch(
+        &mut self,
+        column: ColumnId,
+        key: &Compiled,
+        part: ColumnId,
+        value: &Compiled,
+        record: TypeId,
+    ) -> Result<(), Reject> {
+        let key = self.key(column, key)?;
+        if self.element(column, &key).is_none() {
+            return Ok(());
+        }
+        let old = self.kept_element(column, &key);
+        let projection = self.projection;
+        let declared = &projection.shape.records[&record][part.0 as usize];
+        let place =
+            || format!("{}[{}].{}", projection.shape.column(column).name, settle::shown(&key), declared.name);
+        self.slots.push(Slot::Record(old));
+        let value = value.cell(&self.slots).map_err(|Fault(reason)| reject(format!("{}: {reason}", place())));
+        self.slots.pop();
+        let Some(value) = value? else { return Ok(()) };
+        settle::check(declared, &value).map_err(|_| reject(format!("{} cannot be null", place())))?;
+        let entries = self.entries(column);
+        if let Ok(at) = entries.binary_search_by(|(known, _)| known.cmp(&key))
+            && let Value::Record(cells) = &mut entries[at].1
+        {
+            cells[part.0 as usize] = value;
+        }
+        Ok(())
+    }
+
+    fn remove(&mut self, column: ColumnId, key: &Compiled) -> Result<(), Reject> {
+        let key = self.key(column, key)?;
+        if self.element(column, &key).is_none() {
+            return Ok(());
+        }
+        let entries = self.entries(column);
+        entries.retain(|(known, _)| *known != key);
+        Ok(())
+    }
+
+    fn key(&self, column: ColumnId, key: &Compiled) -> Result<Value, Reject> {
+        let value = key.cell(&self.slots).map_err(|fault| self.in_column(column, &fault))?;
+        match value {
+            None => Err(reject(format!("{}: {} is missing", self.column(column).name, key.text))),
+            Some(Value::Null) => Err(reject(format!("{}: {} is null", self.column(column).name, key.text))),
+            Some(value) => Ok(value),
+        }
+    }
+
+    /// The element as it stands after the steps so far.
+    fn element(&self, column: ColumnId, key: &Value) -> Option<&[Value]> {
+        match &self.pending[column.0 as usize] {
+            Some(map) => find(map, key),
+            None => self.kept_element(column, key),
+        }
+    }
+
+    /// The element as it was before the event: `old`.
+    fn kept_element(&self, column: ColumnId, key: &Value) -> Option<&'a [Value]> {
+        find(&self.kept?[column.0 as usize], key)
+    }
+
+    /// The entries of a map column, to be changed.
+    fn entries(&mut self, column: ColumnId) -> &mut Vec<(Value, Value)> {
+        let index = column.0 as usize;
+        let slot = &mut self.pending[index];
+        if !matches!(slot, Some(Value::Map(_))) {
+            let kept = match (slot.is_none(), self.kept) {
+                (true, Some(row)) => row[index].clone(),
+                _ => Value::Null,
+            };
+            *slot = Some(if matches!(kept, Value::Map(_)) { kept } else { Value::Map(Vec::new()) });
+        }
+        match slot {
+            Some(Value::Map(entries)) => entries,
+            _ => unreachable!("a map was just put there"),
+        }
+    }
+
+    fn column(&self, column: ColumnId) -> &Column {
+        self.projection.shape.column(column)
+    }
+
+    fn in_column(&self, column: ColumnId, Fault(reason): &Fault) -> Reject {
+        reject(format!("{}: {reason}", self.column(column).name))
+    }
+}
+
+fn find<'v>(map: &'v Value, key: &Value) -> Option<&'v [Value]> {
+    let Value::Map(entries) = map else { return None };
+    let at = entries.binary_search_by(|(known, _)| known.cmp(key)).ok()?;
+    match &entries[at].1 {
+        Value::Record(cells) => Some(cells),
+        _ => None,
+    }
+}
+
+/// Puts the assigned cells into the row, makes the computed ones, and checks what was touched.
+fn finish(
+    projection: &Projection,
+    pending: Pending,
+    mut cells: Vec<Value>,
+    fresh: bool,
+) -> Result<Vec<Value>, Reject> {
+    let mut touched: SmallVec<[bool; 32]> = SmallVec::from_elem(fresh, cells.len());
+    for (index, value) in pending.into_iter().enumerate() {
+        if let Some(value) = value {
+            cells[index] = value;
+            touched[index] = true;
+        }
+    }
+    // A fresh row is checked before `compute`, so that a missing column is named, not what it breaks.
+    settle::assigned(projection, &cells, &touched)?;
+    settle::compute(projection, &mut cells, &mut touched)?;
+    Ok(cells)
+}

@@ -1,0 +1,160 @@
+//! What every row must hold once an event is applied: nothing null that cannot be, no collection above its bound,
+//! no key twice in a map, computed columns made anew, and for handlers written in Rust the right types.
+//!
+//! Comes in: the new cells. Goes out: the same cells with computed columns, or a [`Reject`] naming the column.
+
+use super::reject;
+use crate::event::Reject;
+use crate::expr::{Fault, Slot};
+use crate::handler::{Projection, RowShape};
+use crate::schema::{Column, ColumnId, ColumnType, Scalar};
+use crate::value::Value;
+
+/// Checks the columns that were touched, computed ones aside.
+pub fn assigned(projection: &Projection, cells: &[Value], touched: &[bool]) -> Result<(), Reject> {
+    for (index, column) in projection.shape.columns.iter().enumerate() {
+        let computed = || projection.compute.iter().any(|compute| compute.column.0 as usize == index);
+        if touched[index] && !computed() {
+            check(column, &cells[index])?;
+        }
+    }
+    Ok(())
+}
+
+/// Makes the computed columns whose sources were touched.
+pub fn compute(projection: &Projection, cells: &mut [Value], touched: &mut [bool]) -> Result<(), Reject> {
+    for compute in &projection.compute {
+        let index = compute.column.0 as usize;
+        let due = match &compute.reads {
+            None => true,
+            Some(reads) => touched[index] || reads.iter().any(|column| touched[column.0 as usize]),
+        };
+        if !due {
+            continue;
+        }
+        let column = &projection.shape.columns[index];
+        let made = compute.value.cell(&[Slot::Record(Some(cells))]);
+        let value = made.map_err(|Fault(reason)| reject(format!("{}: {reason}", column.name)))?;
+        cells[index] = value.unwrap_or_default();
+        touched[index] = true;
+        check(column, &cells[index])?;
+    }
+    Ok(())
+}
+
+/// Checks one cell against its column.
+pub fn check(column: &Column, value: &Value) -> Result<(), Reject> {
+    match value {
+        Value::Null if column.non_null => {
+            Err(reject(format!("{} has no value, and cannot be null", column.name)))
+        }
+        Value::List(items) | Value::Set(items) => check_len(column, items.len()),
+        Value::Map(entries) => {
+            check_len(column, entries.len())?;
+            match entries.windows(2).find(|pair| pair[0].0 >= pair[1].0) {
+                Some(pair) => {
+                    Err(reject(format!("{}: two elements have the key {}", column.name, shown(&pair[1].0))))
+                }
+                None => Ok(()),
+            }
+        }
+        _ => Ok(()),
+    }
+}
+
+/// A key as a reason shows it.
+pub fn shown(key: &Value) -> String {
+    match key {
+        Value::Text(text) => format!("{text:?}"),
+        Value::Int(number) => number.to_string(),
+        other => format!("{other:?}"),
+    }
+}
+
+/// Checks the number of elements against the bound.
+pub fn check_len(column: &Column, len: usize) -> Result<(), Reject> {
+    match column.max {
+        Some(max) if len > max as usize => {
+            Err(reject(format!("{} would have {len} elements, at most {max} are allowed", column.name)))
+        }
+        _ => Ok(()),
+    }
+}
+
+/// Checks a row that a handler written in Rust made, and makes the computed columns.
+pub fn custom(
+    projection: &Projection,
+    key_cells: &[(ColumnId, Value)],
+    mut cells: Vec<Value>,
+) -> Result<Vec<Value>, Reject> {
+    let shape = &projection.shape;
+    if cells.len() != shape.columns.len() {
+        let (found, wanted) = (cells.len(), shape.columns.len());
+        return Err(reject(format!("the handler made {found} cells, a row has {wanted}")));
+    }
+    for (column, value) in key_cells {
+        if cells[column.0 as usize] != *value {
+            let name = &shape.column(*column).name;
+            return Err(reject(format!("the handler changed {name}, which is in the row's key")));
+        }
+    }
+    for (column, cell) in shape.columns.iter().zip(&cells) {
+        if !fits(shape, &column.ty, cell) {
+            return Err(reject(format!("the handler put a value of another type into {}", column.name)));
+        }
+    }
+    let mut touched = vec![true; cells.len()];
+    assigned(projection, &cells, &touched)?;
+    compute(projection, &mut cells, &mut touched)?;
+    Ok(cells)
+}
+
+/// Whether a value is of a column's type. Null always is: `check` looks at that.
+fn fits(shape: &RowShape, ty: &ColumnType, value: &Value) -> bool {
+    match (ty, value) {
+        (_, Value::Null) => true,
+        (ColumnType::Scalar(scalar), value) => scalar_fits(*scalar, value),
+        (ColumnType::Enum(id), Value::Text(name)) => {
+            shape.enums.get(&id.0).is_some_and(|values| values.iter().any(|value| **value == **name))
+        }
+        (ColumnType::Record(id), Value::Record(cells)) => record_fits(shape, *id, cells),
+        (ColumnType::List(of), Value::List(items)) | (ColumnType::Set(of), Value::Set(items)) => {
+            items.iter().all(|item| !item.is_null() && fits(shape, of, item))
+        }
+        (ColumnType::Map { key, record }, Value::Map(entries)) => {
+            entries.iter().all(|(at, value)| match value {
+                Value::Record(cells) => {
+                    record_fits(shape, *record, cells) && cells[key.0 as usize] == *at && !at.is_null()
+                }
+                _ => false,
+            })
+        }
+        _ => false,
+    }
+}
+
+fn record_fits(shape: &RowShape, id: crate::schema::TypeId, cells: &[Value]) -> bool {
+    let Some(columns) = shape.records.get(&id) else { return false };
+    columns.len() == cells.len()
+        && columns
+            .iter()
+            .zip(cells)
+            .all(|(column, cell)| fits(shape, &column.ty, cell) && check(column, cell).is_ok())
+}
+
+fn scalar_fits(scalar: Scalar, value: &Value) -> bool {
+    match (scalar, value) {
+        (Scalar::Boolean, Value::Bool(_))
+        | (Scalar::Long | Scalar::BigInt, Value::Int(_))
+        | (Scalar::String | Scalar::Id, Value::Text(_))
+        | (Scalar::Decimal, Value::Decimal(_))
+        | (Scalar::DateTime, Value::Timestamp(_))
+        | (Scalar::LocalDate, Value::Date(_))
+        | (Scalar::LocalTime, Value::Time(_))
+        | (Scalar::Uuid, Value::Uuid(_))
+        | (Scalar::Bytes, Value::Bytes(_)) => true,
+        (Scalar::Int, Value::Int(number)) => i32::try_from(*number).is_ok(),
+        (Scalar::Float, Value::Float(number)) => number.is_finite(),
+        _ => false,
+    }
+}

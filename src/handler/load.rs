@@ -1,0 +1,178 @@
+//! The files of all projections → the projections that hold.
+//!
+//! Comes in: the files' texts, the read model, its plan, handlers written in Rust. Goes out: projections, and every
+//! fault of all files: those of one file (`yaml`, `parse`, `bind`), and those between files: a read model with two
+//! projections or none.
+
+use super::bind::Binder;
+use super::nearest::advice;
+use super::parse::{self, Declaration, Defaults};
+use super::{CustomHandlers, Projection, yaml};
+use crate::diagnostic::{Diagnostic, FileId, Sources, Span};
+use crate::plan::Plan;
+use crate::schema::{ReadModel, TypeId, TypeKind};
+
+/// Reads and binds all projections of a project: `files` are `projections/*.yaml` without cases, `defaults` is
+/// `projections/defaults.yaml`. All faults of all files come at once; a projection with a fault is left out.
+pub fn load(
+    files: &[FileId],
+    defaults: Option<FileId>,
+    sources: &Sources,
+    model: &ReadModel,
+    plan: &Plan,
+    custom: &CustomHandlers,
+) -> (Vec<Projection>, Vec<Diagnostic>) {
+    let mut faults = Vec::new();
+    let defaults = read_defaults(defaults, sources, &mut faults);
+    let mut loader = Loader { model, plan, custom, owners: Vec::new(), names: Vec::new() };
+    let mut projections = Vec::new();
+    let mut all_read = true;
+    for &file in files {
+        let (root, found) = yaml::read(file, &sources.file(file).text);
+        let readable = found.is_empty();
+        faults.extend(found);
+        let Some(root) = root else {
+            all_read = false;
+            if readable {
+                let span = Span { file, start: 0, end: 0 };
+                faults.push(
+                    Diagnostic::error("P005", span, "this file is empty")
+                        .help("remove it, or declare a projection"),
+                );
+            }
+            continue;
+        };
+        let declaration = parse::declaration(&root, &defaults, &mut faults);
+        let before = faults.len();
+        let bound = loader.bind(&declaration, file, sources, &mut faults);
+        if let Some(projection) = bound
+            && readable
+            && !declaration.faulty
+            && faults.len() == before
+        {
+            projections.push(projection);
+        }
+    }
+    if all_read {
+        loader.unfed(&mut faults);
+    }
+    (projections, faults)
+}
+
+fn read_defaults(file: Option<FileId>, sources: &Sources, faults: &mut Vec<Diagnostic>) -> Defaults {
+    let Some(file) = file else { return Defaults::default() };
+    let (root, found) = yaml::read(file, &sources.file(file).text);
+    faults.extend(found);
+    root.map(|root| parse::defaults(&root, faults)).unwrap_or_default()
+}
+
+struct Loader<'a> {
+    model: &'a ReadModel,
+    plan: &'a Plan,
+    custom: &'a CustomHandlers,
+    /// Which file's projection owns which read model.
+    owners: Vec<(TypeId, String)>,
+    names: Vec<(String, String)>,
+}
+
+impl Loader<'_> {
+    fn bind(
+        &mut self,
+        declaration: &Declaration,
+        file: FileId,
+        sources: &Sources,
+        faults: &mut Vec<Diagnostic>,
+    ) -> Option<Projection> {
+        let path = &sources.file(file).path;
+        self.name(declaration, path, faults);
+        let entity = self.entity(declaration, path, faults)?;
+        let binder = Binder {
+            model: self.model,
+            plan: self.plan,
+            ty: self.model.ty(entity),
+            entity,
+            computed: declaration
+                .compute
+                .iter()
+                .filter_map(|(name, _)| self.model.ty(entity).column_named(&name.text))
+                .collect(),
+            faults,
+        };
+        binder.projection(declaration, file, self.custom)
+    }
+
+    fn name(&mut self, declaration: &Declaration, path: &str, faults: &mut Vec<Diagnostic>) {
+        let Some(name) = &declaration.name else { return };
+        let plain = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'_' || byte == b'-' || byte == b'.';
+        if name.text.len() > 100 || !name.text.bytes().all(plain) {
+            faults.push(
+                Diagnostic::error("P006", name.span, format!("`{}` cannot name a projection", name.text))
+                    .help("use letters, digits, `_`, `-` and `.`, at most 100"),
+            );
+        }
+        if let Some((_, first)) = self.names.iter().find(|(known, _)| *known == name.text) {
+            faults.push(
+                Diagnostic::error("P008", name.span, format!("there are two projections `{}`", name.text))
+                    .label(format!("the other is in {first}"))
+                    .help("give one of them another name"),
+            );
+        }
+        self.names.push((name.text.clone(), path.to_owned()));
+    }
+
+    fn entity(
+        &mut self,
+        declaration: &Declaration,
+        path: &str,
+        faults: &mut Vec<Diagnostic>,
+    ) -> Option<TypeId> {
+        let into = declaration.into.as_ref()?;
+        let entities = self.model.types.iter().filter(|ty| ty.kind == TypeKind::Entity);
+        let Some(id) = self.model.type_named(&into.text) else {
+            let help = advice(&into.text, entities.map(|ty| ty.name.as_str()));
+            faults.push(
+                Diagnostic::error("P007", into.span, format!("the schema has no type `{}`", into.text))
+                    .help(help),
+            );
+            return None;
+        };
+        if self.model.ty(id).kind != TypeKind::Entity {
+            faults.push(
+                Diagnostic::error(
+                    "P007",
+                    into.span,
+                    format!("`{}` has no table, so no row can be made for it", into.text),
+                )
+                .help("give the type a `@table` in the schema, or name a type that has one"),
+            );
+            return None;
+        }
+        if let Some((_, first)) = self.owners.iter().find(|(owned, _)| *owned == id) {
+            faults.push(
+                Diagnostic::error("P008", into.span, format!("`{}` already has a projection", into.text))
+                    .label(format!("the other is in {first}"))
+                    .help("one projection owns a read model: put all its events into one file"),
+            );
+            return None;
+        }
+        self.owners.push((id, path.to_owned()));
+        Some(id)
+    }
+
+    fn unfed(&self, faults: &mut Vec<Diagnostic>) {
+        for (index, ty) in self.model.types.iter().enumerate() {
+            let owned = self.owners.iter().any(|(owner, _)| owner.0 as usize == index);
+            if ty.kind == TypeKind::Entity && !owned {
+                faults.push(
+                    Diagnostic::warning(
+                        "P009",
+                        ty.span,
+                        format!("no projection makes rows of `{}`", ty.name),
+                    )
+                    .label("its tables stay empty")
+                    .help(format!("add projections/….yaml with `into: {}`", ty.name)),
+                );
+            }
+        }
+    }
+}

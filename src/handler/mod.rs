@@ -1,0 +1,334 @@
+//! What a projection declares: for each event type, what becomes of a row.
+//!
+//! Comes in: `projections/<name>.yaml` and a read model. Goes out: a [`Projection`], or every fault at once.
+//! `load` goes through the files, `yaml` reads text with places, `parse` makes the declaration, `bind` and `steps`
+//! type it against the read model, `kind` chooses how rows are written, `cases` reads `<name>.cases.yaml`. Applying events is `fold`'s.
+//!
+//! Codes: P001 not YAML; P002 YAML that is not read here; P003 a key twice; P004 an unknown key; P005 a missing
+//! key; P006 a wrong shape; P007 an unknown type; P008 a second projection; P009 (warning) no projection;
+//! P010 not supported yet; P011 verbs; P012 a column that cannot be assigned; P013 a column that may stay unset;
+//! P014 the row's key; P015 an update kind that is not supported yet; P016 computed columns; P017 upcasts;
+//! P018 a path; P019 a handler; P020 tombstones.
+
+mod bind;
+pub mod cases;
+mod kind;
+mod load;
+mod nearest;
+mod parse;
+mod steps;
+#[cfg(test)]
+pub mod testing;
+#[cfg(test)]
+mod tests;
+pub mod yaml;
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::sync::Arc;
+
+use rustc_hash::FxHashMap;
+
+pub use bind::blank;
+pub use load::load;
+
+use crate::diagnostic::{FileId, Span};
+use crate::expr::Compiled;
+use crate::fold::Fold;
+use crate::plan::Feed;
+use crate::schema::{Column, ColumnId, TypeId};
+use crate::upcast::Chain;
+use crate::value::{Cells, Value};
+
+/// Handlers written in Rust, by the name that `handler:` says.
+pub type CustomHandlers = BTreeMap<String, Arc<dyn Fold>>;
+
+/// A projection, bound and typed: all that `route` and `fold` need.
+#[derive(Debug)]
+pub struct Projection {
+    pub name: Arc<str>,
+    pub file: FileId,
+    pub span: Span,
+    /// The read model that it owns.
+    pub entity: TypeId,
+    /// Name of the read model.
+    pub entity_name: Arc<str>,
+    pub from: Origin,
+    /// What each key column of the row is made from.
+    pub key: Vec<(ColumnId, Compiled)>,
+    pub unknown: Unknown,
+    pub kind: UpdateKind,
+    /// Why it is of that kind, for `check --explain`.
+    pub kind_reason: String,
+    pub handling: Handling,
+    /// Columns made from the new row, in an order in which each comes after what it reads.
+    pub compute: Vec<Compute>,
+    /// Older versions, by event type.
+    pub upcasts: FxHashMap<Box<str>, Chain>,
+    pub shape: RowShape,
+}
+
+/// What a row of the read model looks like; kept so that folding needs no read model.
+#[derive(Debug)]
+pub struct RowShape {
+    pub columns: Vec<Column>,
+    /// A row with nothing in it: null, and empty where a collection must be.
+    pub blank: Cells,
+    /// Columns of each `@udt` that a column of this entity holds.
+    pub records: FxHashMap<TypeId, Vec<Column>>,
+    /// Values of each enum that a column holds, by the enum's number.
+    pub enums: FxHashMap<u32, Vec<String>>,
+}
+
+/// Where events come from and how they are read.
+#[derive(Clone, Debug)]
+pub struct Origin {
+    pub topic: Arc<str>,
+    /// Name of the event's type, from the event as it came. Slot 0: the event.
+    pub type_name: Compiled,
+    /// Version, from the event as it came. Without it every event has version 1.
+    pub version: Option<Compiled>,
+    /// Time of the event, after upcasting. Without it the record's time.
+    pub time: Option<Compiled>,
+    /// What producers put into the record's key, after upcasting.
+    pub record_key: Option<Compiled>,
+    /// The key column whose text form is the record's key.
+    pub record_key_column: Option<ColumnId>,
+    /// What a record without a value does; `None`: it was not said.
+    pub tombstone: Option<Tombstone>,
+}
+
+/// What an event of an unknown type or version does.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Unknown {
+    /// It waits, and its key with it.
+    Park,
+    /// Nothing.
+    Ignore,
+    /// The projection stops before it.
+    Stop,
+}
+
+/// What a record without a value does.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Tombstone {
+    /// The row goes.
+    Delete,
+    Ignore,
+    Park,
+}
+
+/// How rows are written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum UpdateKind {
+    /// A: assigned cells only, nothing is read.
+    BlindSet,
+    /// B: the row is read once, folded, and written whole.
+    OwnedFold,
+}
+
+/// How an event changes a row.
+pub enum Handling {
+    /// The declared cases, by event type.
+    Declared(Box<Declared>),
+    /// A handler written in Rust; it knows its own event types.
+    Custom(Arc<dyn Fold>),
+}
+
+/// The declared part: slots 0 and 1 are the event and the row, then come the `let`s, then `old` or `as`.
+#[derive(Debug, Default)]
+pub struct Declared {
+    /// The condition joined to every case.
+    pub when: Option<Condition>,
+    pub events: FxHashMap<Box<str>, EventCases>,
+}
+
+/// What one event type does.
+#[derive(Debug)]
+pub struct EventCases {
+    /// `let`s that these cases can see: those of the projection, then those of the event.
+    pub lets: Vec<(String, Compiled)>,
+    pub cases: Vec<Case>,
+}
+
+/// A condition, and the `let`s that it needs.
+#[derive(Debug)]
+pub struct Condition {
+    pub holds: Compiled,
+    pub lets: Vec<usize>,
+}
+
+/// One case: the first whose condition holds is applied.
+#[derive(Debug)]
+pub struct Case {
+    pub when: Option<Condition>,
+    pub verb: Verb,
+    pub steps: Vec<Step>,
+    /// `let`s that the steps need, in order.
+    pub lets: Vec<usize>,
+    pub span: Span,
+}
+
+/// What a case does to a row that is there, and to one that is not.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Verb {
+    /// Makes the row; leaves one that is there alone.
+    Create,
+    /// Changes a row that is there.
+    Update,
+    /// Makes the row, or changes it.
+    Upsert,
+    /// Makes the row anew, whatever was there.
+    Replace,
+    /// Removes the row.
+    Delete,
+    /// Removes elements of a row that is there.
+    Remove,
+}
+
+/// One assignment.
+#[derive(Debug)]
+pub enum Step {
+    /// `column: expression`.
+    Set { column: ColumnId, value: Compiled },
+    /// `column: {each, as, set}`: a list of records, or a map of them by the column `keyed_by`.
+    Each {
+        column: ColumnId,
+        list: Compiled,
+        parts: Vec<(ColumnId, Compiled)>,
+        record: TypeId,
+        keyed_by: Option<ColumnId>,
+    },
+    /// `column[key]: {…}`: merges into the element or makes it.
+    Merge {
+        column: ColumnId,
+        key: Compiled,
+        key_part: ColumnId,
+        parts: Vec<(ColumnId, Compiled)>,
+        record: TypeId,
+    },
+    /// `column[key].part: expression`: only where the element is there.
+    Touch { column: ColumnId, key: Compiled, part: ColumnId, value: Compiled, record: TypeId },
+    /// `remove: column[key]`: only where the element is there.
+    Remove { column: ColumnId, key: Compiled },
+}
+
+/// One computed column. Slot 0 is the new row.
+#[derive(Debug)]
+pub struct Compute {
+    pub column: ColumnId,
+    pub value: Compiled,
+    /// Columns that it reads; `None`: the row as a whole.
+    pub reads: Option<Vec<ColumnId>>,
+}
+
+impl Projection {
+    /// Which entity it feeds, and from where.
+    pub fn feed(&self) -> Feed {
+        Feed {
+            projection: Arc::clone(&self.name),
+            entity: self.entity,
+            topic: Arc::clone(&self.from.topic),
+            record_key: self.from.record_key_column,
+        }
+    }
+
+    /// The newest version of an event type: what upcasting leads to.
+    pub fn newest_version(&self, type_name: &str) -> i64 {
+        self.upcasts.get(type_name).map_or(1, Chain::newest)
+    }
+
+    /// A row's key for a person, as JSON: `{"id":"o1"}`.
+    pub fn shown_key(&self, cells: &[(ColumnId, Value)]) -> String {
+        let mut out = String::from("{");
+        for (index, (column, value)) in cells.iter().enumerate() {
+            if index > 0 {
+                out.push(',');
+            }
+            out.push_str(&quote(&self.shape.column(*column).name));
+            out.push(':');
+            out.push_str(&shown_value(value));
+        }
+        out.push('}');
+        out
+    }
+
+    /// Whether events of that type are handled.
+    pub fn handles(&self, type_name: &str) -> bool {
+        match &self.handling {
+            Handling::Declared(declared) => declared.events.contains_key(type_name),
+            Handling::Custom(_) => true,
+        }
+    }
+}
+
+impl RowShape {
+    /// The column with that number.
+    pub fn column(&self, id: ColumnId) -> &Column {
+        &self.columns[id.0 as usize]
+    }
+
+    /// A blank row with its key.
+    pub fn row_of(&self, key: &[(ColumnId, Value)]) -> Cells {
+        let mut cells = self.blank.clone();
+        for (column, value) in key {
+            cells[column.0 as usize] = value.clone();
+        }
+        cells
+    }
+}
+
+impl UpdateKind {
+    /// The kind as `check --explain` and the status page show it.
+    pub fn name(self) -> &'static str {
+        match self {
+            UpdateKind::BlindSet => "A blind set",
+            UpdateKind::OwnedFold => "B owned fold",
+        }
+    }
+}
+
+impl Verb {
+    /// The verb as it is written.
+    pub fn name(self) -> &'static str {
+        match self {
+            Verb::Create => "create",
+            Verb::Update => "update",
+            Verb::Upsert => "upsert",
+            Verb::Replace => "replace",
+            Verb::Delete => "delete",
+            Verb::Remove => "remove",
+        }
+    }
+
+    /// Whether the case can make a row.
+    pub fn makes(self) -> bool {
+        matches!(self, Verb::Create | Verb::Upsert | Verb::Replace)
+    }
+}
+
+impl fmt::Debug for Handling {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Handling::Declared(declared) => declared.fmt(f),
+            Handling::Custom(_) => f.write_str("Custom"),
+        }
+    }
+}
+
+/// A value of a key as JSON.
+fn shown_value(value: &Value) -> String {
+    match value {
+        Value::Text(text) => quote(text),
+        Value::Uuid(uuid) => quote(&uuid.to_string()),
+        Value::Decimal(decimal) => quote(&decimal.to_string()),
+        Value::Bool(value) => value.to_string(),
+        Value::Int(value) | Value::Timestamp(value) | Value::Time(value) => value.to_string(),
+        Value::Date(value) => value.to_string(),
+        other => quote(&format!("{other:?}")),
+    }
+}
+
+fn quote(text: &str) -> String {
+    serde_json::Value::from(text).to_string()
+}

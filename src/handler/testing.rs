@@ -1,0 +1,182 @@
+//! For tests of these rooms: loads definitions from text, folds records in memory, shows rows as text.
+//!
+//! Comes in: SDL, YAML, records as text. Goes out: bound projections, rows. No store and no log take part.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use super::{CustomHandlers, Projection, load};
+use crate::diagnostic::{Sources, render};
+use crate::event::{Record, TopicPartition};
+use crate::fold::{Change, fold};
+use crate::plan::{self, Plan};
+use crate::route::{Routed, route};
+use crate::schema::{self, ReadModel};
+use crate::value::Value;
+
+/// Definitions, loaded.
+pub struct Loaded {
+    pub model: ReadModel,
+    pub plan: Plan,
+    pub projections: Vec<Projection>,
+    /// The findings of the projections, as they are shown.
+    pub findings: String,
+}
+
+/// What became of a record.
+#[derive(Debug, PartialEq)]
+pub enum Outcome {
+    Nothing,
+    Written,
+    Deleted,
+    /// Why not.
+    Rejected(String),
+    Stopped(String),
+}
+
+/// The shop's definitions, which have no faults.
+pub fn shop() -> Loaded {
+    let loaded = load_text(
+        include_str!("../../schema/shop.graphql"),
+        &[
+            ("projections/carts.yaml", include_str!("../../projections/carts.yaml")),
+            ("projections/customers.yaml", include_str!("../../projections/customers.yaml")),
+            ("projections/orders.yaml", include_str!("../../projections/orders.yaml")),
+            ("projections/products.yaml", include_str!("../../projections/products.yaml")),
+        ],
+        &CustomHandlers::new(),
+    );
+    assert_eq!(loaded.findings, "");
+    loaded
+}
+
+/// Loads definitions; `projections/defaults.yaml` sets defaults.
+pub fn load_text(schema: &str, projections: &[(&str, &str)], custom: &CustomHandlers) -> Loaded {
+    let mut sources = Sources::default();
+    let file = sources.add("schema/schema.graphql", schema);
+    let (model, faults) = schema::load(&[file], &sources);
+    assert_eq!(render(&faults, &sources, false), "");
+    let model = model.expect("the schema has no faults");
+    let (plan, faults) = plan::plan(&model, &sources);
+    let plan = plan.unwrap_or_else(|| panic!("{}", render(&faults, &sources, false)));
+    let mut files = Vec::new();
+    let mut defaults = None;
+    for (path, text) in projections {
+        let file = sources.add(*path, *text);
+        match path.ends_with("defaults.yaml") {
+            true => defaults = Some(file),
+            false => files.push(file),
+        }
+    }
+    let (projections, faults) = load(&files, defaults, &sources, &model, &plan, custom);
+    let findings = render(&faults, &sources, false);
+    Loaded { model, plan, projections, findings }
+}
+
+impl Loaded {
+    /// The projection of that name.
+    pub fn projection(&self, name: &str) -> &Projection {
+        let found = self.projections.iter().find(|projection| &*projection.name == name);
+        found.unwrap_or_else(|| panic!("no projection {name}:\n{}", self.findings))
+    }
+
+    /// Starts folding a projection over no rows.
+    pub fn rows(&self, projection: &str) -> Rows<'_> {
+        Rows { loaded: self, projection: self.projection(projection), rows: BTreeMap::new(), offset: 0 }
+    }
+}
+
+/// Rows of one projection, in memory.
+pub struct Rows<'l> {
+    loaded: &'l Loaded,
+    projection: &'l Projection,
+    rows: BTreeMap<Vec<u8>, Vec<Value>>,
+    offset: u64,
+}
+
+impl Rows<'_> {
+    /// Where a record goes.
+    pub fn route(&mut self, key: Option<&str>, value: Option<&str>) -> Routed {
+        let at = TopicPartition { topic: Arc::clone(&self.projection.from.topic), partition: 0 };
+        let base = self.loaded.plan.entity(self.projection.entity).base;
+        let record = Record {
+            offset: self.offset,
+            timestamp_ms: 1_000,
+            key: key.map(|key| key.as_bytes().to_vec().into()),
+            value: value.map(|value| value.as_bytes().to_vec().into()),
+            headers: Vec::new(),
+        };
+        self.offset += 1;
+        route(self.projection, self.loaded.plan.table(base), &at, &record)
+    }
+
+    /// Applies a record.
+    pub fn take(&mut self, key: &str, value: &str) -> Outcome {
+        match self.route(Some(key), Some(value)) {
+            Routed::Ignore => Outcome::Nothing,
+            Routed::Stop(reason) => Outcome::Stopped(reason),
+            Routed::Rejected { reject, .. } => Outcome::Rejected(reject.to_string()),
+            Routed::Delete { key, .. } => {
+                self.rows.remove(key.bytes());
+                Outcome::Deleted
+            }
+            Routed::Event { key, key_cells, event } => {
+                let row = self.rows.get(key.bytes()).map(Vec::as_slice);
+                match fold(self.projection, &key_cells, row, &event) {
+                    Ok(Change::Nothing) => Outcome::Nothing,
+                    Ok(Change::Delete) => {
+                        self.rows.remove(key.bytes());
+                        Outcome::Deleted
+                    }
+                    Ok(Change::Write(cells)) => {
+                        self.rows.insert(key.bytes().to_vec(), cells);
+                        Outcome::Written
+                    }
+                    Err(reject) => Outcome::Rejected(reject.to_string()),
+                }
+            }
+        }
+    }
+
+    /// Applies records that must not be rejected.
+    pub fn all(mut self, records: &[(&str, String)]) -> Self {
+        for (key, value) in records {
+            let outcome = self.take(key, value);
+            assert!(!matches!(outcome, Outcome::Rejected(_) | Outcome::Stopped(_)), "{value}: {outcome:?}");
+        }
+        self
+    }
+
+    /// All rows in key order, only the named columns: `id=o1 status=PAID`, one row in a line.
+    pub fn show(&self, columns: &[&str]) -> String {
+        let ty = self.loaded.model.ty(self.projection.entity);
+        let line = |cells: &Vec<Value>| {
+            let cell = |name: &&str| {
+                let column = ty.column_named(name).unwrap_or_else(|| panic!("no column {name}"));
+                format!("{name}={}", text(&cells[column.0 as usize]))
+            };
+            columns.iter().map(cell).collect::<Vec<_>>().join(" ")
+        };
+        self.rows.values().map(line).collect::<Vec<_>>().join("\n")
+    }
+}
+
+fn text(value: &Value) -> String {
+    let all = |items: &[Value]| items.iter().map(text).collect::<Vec<_>>().join(",");
+    match value {
+        Value::Null => "null".to_owned(),
+        Value::Text(text) => text.to_string(),
+        Value::Int(number) => number.to_string(),
+        Value::Float(number) => number.to_string(),
+        Value::Bool(truth) => truth.to_string(),
+        Value::Decimal(decimal) => decimal.to_string(),
+        Value::Timestamp(ms) => format!("@{ms}"),
+        Value::List(items) | Value::Set(items) => format!("[{}]", all(items)),
+        Value::Record(cells) => format!("({})", all(cells)),
+        Value::Map(entries) => {
+            let entry = |(key, value): &(Value, Value)| format!("{}:{}", text(key), text(value));
+            format!("{{{}}}", entries.iter().map(entry).collect::<Vec<_>>().join(","))
+        }
+        other => format!("{other:?}"),
+    }
+}

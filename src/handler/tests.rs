@@ -1,0 +1,220 @@
+//! Golden diagnostics: each folder of `tests/golden/projection` has projections and what `check` says of them.
+//!
+//! `KINORA_BLESS=1` writes `expect.txt` anew. Without a `schema.graphql` in the folder the shop's is taken.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use super::testing::{load_text, shop};
+use super::{CustomHandlers, UpdateKind};
+
+fn folders() -> Vec<PathBuf> {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden/projection");
+    let mut folders: Vec<PathBuf> = fs::read_dir(&root)
+        .unwrap_or_else(|error| panic!("{}: {error}", root.display()))
+        .map(|entry| entry.expect("the folder can be read").path())
+        .collect();
+    folders.sort();
+    folders
+}
+
+fn findings(folder: &Path) -> String {
+    let schema = fs::read_to_string(folder.join("schema.graphql"))
+        .unwrap_or_else(|_| include_str!("../../schema/shop.graphql").to_owned());
+    let mut files: Vec<(String, String)> = fs::read_dir(folder)
+        .expect("the folder can be read")
+        .map(|entry| entry.expect("the folder can be read").path())
+        .filter(|path| path.extension().is_some_and(|extension| extension == "yaml"))
+        .map(|path| {
+            let name = path.file_name().expect("a file has a name").to_string_lossy().into_owned();
+            (format!("projections/{name}"), fs::read_to_string(&path).expect("the file can be read"))
+        })
+        .collect();
+    files.sort();
+    let files: Vec<(&str, &str)> = files.iter().map(|(path, text)| (path.as_str(), text.as_str())).collect();
+    load_text(&schema, &files, &CustomHandlers::new()).findings
+}
+
+#[test]
+fn every_fault_is_shown_as_its_golden_case_says() {
+    let bless = std::env::var_os("KINORA_BLESS").is_some();
+    let mut differ = Vec::new();
+    for folder in folders() {
+        let found = findings(&folder);
+        let expect = folder.join("expect.txt");
+        if bless {
+            fs::write(&expect, &found).expect("the case can be written");
+        }
+        let expected = fs::read_to_string(&expect).unwrap_or_default();
+        if found != expected {
+            differ.push(format!("{}:\n--- expected\n{expected}\n--- found\n{found}", folder.display()));
+        }
+    }
+    assert!(differ.is_empty(), "{}", differ.join("\n"));
+}
+
+#[test]
+fn every_code_has_a_golden_case() {
+    let all: String = folders()
+        .iter()
+        .map(|folder| fs::read_to_string(folder.join("expect.txt")).unwrap_or_default())
+        .collect();
+    let missing: Vec<String> =
+        (1..=20).map(|number| format!("P{number:03}")).filter(|code| !all.contains(code.as_str())).collect();
+    assert!(missing.is_empty(), "no golden case shows {missing:?}");
+}
+
+#[test]
+fn the_shop_is_folded_by_owners_and_says_why() {
+    let shop = shop();
+    let reason = |name: &str| {
+        let projection = shop.projection(name);
+        assert_eq!(projection.kind, UpdateKind::OwnedFold);
+        projection.kind_reason.clone()
+    };
+    let tail = "one partition determines a row, because its key column `id` is the record's key";
+    assert_eq!(reason("carts"), format!("`compute` reads the new row; {tail}"));
+    assert_eq!(
+        reason("customers"),
+        format!("`delete` of `CustomerErased` depends on whether the row is there; {tail}")
+    );
+    assert!(shop.projections.iter().all(|projection| projection.feed().record_key.is_some()));
+}
+
+const TINY: &str = "type Query { a(id: ID!): A @read }\ntype A @key(fields: \"id\") @table(name: \"a\", partition: \"id\") COPY { id: ID!  x: Int!  y: String }\n";
+
+fn kind(copy: &str, events: &str) -> String {
+    let text = format!(
+        "projection: a\ninto: A\nfrom: {{ topic: t, format: json, type: event.type, recordKey: event.id }}\nkey: {{ id: event.id }}\nunknown: park\nevents: {events}\n"
+    );
+    let loaded =
+        load_text(&TINY.replace("COPY", copy), &[("projections/a.yaml", &text)], &CustomHandlers::new());
+    assert_eq!(loaded.findings, "", "{events}");
+    let projection = loaded.projection("a");
+    let reason = projection.kind_reason.split(';').next().unwrap_or_default();
+    format!("{}: {reason}", projection.kind.name())
+}
+
+#[test]
+fn the_kind_follows_from_what_the_cases_need() {
+    let blind = "{ E: { upsert: { x: 'int(event.x)', y: event.y } } }";
+    let by_y = "@table(name: \"a_by_x\", partition: \"x\", clustering: \"id\", rows: 10)";
+    assert_eq!(
+        kind("", blind),
+        "A blind set: upserts from the event alone, and no copy's key or `where` can change"
+    );
+    assert_eq!(kind(by_y, blind), "B owned fold: `x`, in the key of `a_by_x`, may change");
+    assert_eq!(
+        kind("", "{ E: { upsert: { x: event.x } } }"),
+        "B owned fold: `E` keeps the old `x` where `event.x` is missing, and it cannot be null"
+    );
+    assert_eq!(
+        kind("", "{ E: { update: { y: event.y } } }"),
+        "B owned fold: `update` of `E` depends on whether the row is there"
+    );
+    assert_eq!(
+        kind("", "{ E: { when: row.y != null, upsert: { x: 1 } } }"),
+        "B owned fold: `when` of `E` reads the row"
+    );
+    assert_eq!(
+        kind("", "{ E: { upsert: { x: 'row.x.orValue(0) + 1' } } }"),
+        "B owned fold: an expression of `E` reads the row"
+    );
+}
+
+#[test]
+fn defaults_set_what_files_leave_out() {
+    let defaults =
+        "from: { format: json, type: event.type, recordKey: event.id, tombstone: ignore }\nunknown: ignore\n";
+    let text = "projection: a\ninto: A\nfrom: { topic: t, tombstone: park }\nkey: { id: event.id }\nevents: { E: { upsert: { x: 1 } } }\n";
+    let files = [("projections/a.yaml", text), ("projections/defaults.yaml", defaults)];
+    let loaded = load_text(&TINY.replace("COPY", ""), &files, &CustomHandlers::new());
+    assert_eq!(loaded.findings, "");
+    let projection = loaded.projection("a");
+    assert_eq!(projection.unknown, super::Unknown::Ignore);
+    assert_eq!(projection.from.tombstone, Some(super::Tombstone::Park));
+}
+
+/// How many seeds, and from where; the environment may say otherwise.
+fn seeds() -> std::ops::Range<u64> {
+    let number = |name: &str, default: u64| {
+        std::env::var(name).ok().and_then(|text| text.parse().ok()).unwrap_or(default)
+    };
+    let base = number("KINORA_SEED_BASE", 1);
+    base..base + number("KINORA_SEEDS", 20)
+}
+
+/// Cuts, doubles and replaces pieces of a text.
+fn spoil(text: &str, random: &mut fastrand::Rng) -> String {
+    let mut characters: Vec<char> = text.chars().collect();
+    for _ in 0..random.usize(1..6) {
+        let at = random.usize(0..characters.len().max(1));
+        let end = (at + random.usize(0..12)).min(characters.len());
+        match random.usize(0..4) {
+            0 => drop(characters.drain(at..end)),
+            1 => {
+                let piece: Vec<char> = characters[at..end].to_vec();
+                characters.splice(at..at, piece);
+            }
+            2 => {
+                let odd = [
+                    '{',
+                    '[',
+                    ':',
+                    '\n',
+                    '"',
+                    '\'',
+                    '&',
+                    '*',
+                    '!',
+                    '#',
+                    'é',
+                    '\u{1F600}',
+                    ' ',
+                    '\t',
+                    '-',
+                    '0',
+                ];
+                characters.insert(at, odd[random.usize(0..odd.len())]);
+            }
+            _ => characters.truncate(end.max(1)),
+        }
+    }
+    characters.into_iter().collect()
+}
+
+#[test]
+fn no_text_of_a_projection_makes_it_panic_and_every_fault_has_a_place() {
+    let shop = include_str!("../../schema/shop.graphql");
+    let texts = [
+        include_str!("../../projections/carts.yaml"),
+        include_str!("../../projections/orders.yaml"),
+        include_str!("../../projections/products.yaml"),
+    ];
+    for seed in seeds() {
+        println!("seed {seed}");
+        let mut random = fastrand::Rng::with_seed(seed);
+        let spoilt = spoil(texts[random.usize(0..texts.len())], &mut random);
+        let _ = load_text(shop, &[("projections/x.yaml", &spoilt)], &CustomHandlers::new());
+    }
+}
+
+#[test]
+fn no_record_makes_the_shop_panic() {
+    let shop = shop();
+    let good = [
+        r#"{"type":"ItemAddedToCart","v":1,"at":"2026-01-01T00:00:00.000Z","cartId":"c1","customerId":"u1","productId":"p1","name":"Lamp","quantity":1,"unitPrice":"12.50","currency":"EUR"}"#,
+        r#"{"type":"QuantityChanged","v":1,"at":"2026-01-01T00:00:00.000Z","cartId":"c1","productId":"p1","quantity":3}"#,
+        r#"{"type":"ItemRemovedFromCart","v":1,"at":"2026-01-01T00:00:00.000Z","cartId":"c1","productId":"p1"}"#,
+    ];
+    for seed in seeds() {
+        println!("seed {seed}");
+        let mut random = fastrand::Rng::with_seed(seed);
+        let mut rows = shop.rows("carts");
+        for _ in 0..100 {
+            let event = good[random.usize(0..good.len())];
+            let event = if random.bool() { spoil(event, &mut random) } else { event.to_owned() };
+            rows.take("c1", &event);
+        }
+    }
+}

@@ -1,0 +1,134 @@
+//! Where records go, and the text of each reason why not.
+
+use super::*;
+use crate::handler::CustomHandlers;
+use crate::handler::testing::{Loaded, load_text, shop};
+
+const SCHEMA: &str = r#"
+type Query { note(id: ID!): Note @read }
+type Note @key(fields: "id") @table(name: "notes", partition: "id") { id: ID!  text: String }
+"#;
+
+fn notes(from: &str, unknown: &str) -> Loaded {
+    let text = format!(
+        "projection: notes\ninto: Note\nfrom: {{ topic: t, format: json, type: event.type, version: event.v, recordKey: event.id{from} }}\nkey: {{ id: event.id }}\nunknown: {unknown}\nevents:\n  Set: {{ update: {{ text: event.text }} }}\n"
+    );
+    let loaded = load_text(SCHEMA, &[("projections/notes.yaml", &text)], &CustomHandlers::new());
+    assert_eq!(loaded.findings, "");
+    loaded
+}
+
+fn rejected(
+    loaded: &Loaded,
+    name: &str,
+    key: Option<&str>,
+    value: Option<&str>,
+) -> (String, String, Option<String>) {
+    match loaded.rows(name).route(key, value) {
+        Routed::Rejected { reject, shown, type_name, .. } => (reject.to_string(), shown, type_name),
+        other => panic!("{other:?}"),
+    }
+}
+
+#[test]
+fn an_event_finds_its_row_version_and_time() {
+    let shop = shop();
+    let value = r#"{"type":"CustomerRenamed","at":"1970-01-01T00:00:05Z","customerId":"u1","name":"x"}"#;
+    let Routed::Event { key_cells, event, .. } = shop.rows("customers").route(Some("u1"), Some(value)) else {
+        panic!("it is routed")
+    };
+    assert_eq!(shop.projection("customers").shown_key(&key_cells), r#"{"id":"u1"}"#);
+    assert_eq!(
+        (&*event.kind, event.version, event.time_ms, event.timestamp_ms),
+        ("CustomerRenamed", 1, 5_000, 1_000)
+    );
+    assert_eq!(event.key.as_deref(), Some("u1"));
+    assert_eq!(event.position.to_string(), "shop.customers:0@0");
+}
+
+#[test]
+fn a_record_key_that_differs_is_rejected_under_the_record_key() {
+    let shop = shop();
+    let value = r#"{"type":"OrderShipped","at":"1970-01-01T00:00:05Z","orderId":"o1"}"#;
+    let (reason, shown, kind) = rejected(&shop, "orders", Some("o2"), Some(value));
+    assert_eq!(reason, r#"route: record key is "o2", event.orderId is "o1""#);
+    assert_eq!((shown.as_str(), kind.as_deref()), ("o2", Some("OrderShipped")));
+    let (reason, shown, _) = rejected(&shop, "orders", None, Some(value));
+    assert_eq!(reason, r#"route: the record has no key, event.orderId is "o1""#);
+    assert_eq!(shown, "shop.orders:0@0");
+}
+
+#[test]
+fn a_missing_key_field_or_type_is_rejected_by_name() {
+    let shop = shop();
+    let (reason, shown, _) = rejected(&shop, "orders", Some("o1"), Some(r#"{"type":"OrderShipped"}"#));
+    assert_eq!((reason.as_str(), shown.as_str()), ("route: event.orderId is missing", "o1"));
+    let (reason, ..) = rejected(&shop, "orders", Some("o1"), Some(r#"{"orderId":"o1"}"#));
+    assert_eq!(reason, "route: event.type is missing");
+    let (reason, ..) = rejected(&shop, "orders", Some("o1"), Some(r#"{"type":null}"#));
+    assert_eq!(reason, "route: event.type is null");
+    let (reason, ..) = rejected(&shop, "orders", Some("o1"), Some("[]"));
+    assert_eq!(reason, "decode: an event is a JSON object, this is a list");
+}
+
+#[test]
+fn an_unknown_type_or_version_does_what_the_projection_says() {
+    let event = r#"{"type":"Other","id":"n1"}"#;
+    let newer = r#"{"type":"Set","v":2,"id":"n1"}"#;
+    let park = notes("", "park");
+    let (reason, shown, kind) = rejected(&park, "notes", Some("n1"), Some(event));
+    assert_eq!(reason, "route: event type Other is not known to projection notes");
+    assert_eq!((shown.as_str(), kind.as_deref()), (r#"{"id":"n1"}"#, Some("Other")));
+    let (reason, ..) = rejected(&park, "notes", Some("n1"), Some(newer));
+    assert_eq!(reason, "route: version 2 of Set is newer than 1, the newest version that is known");
+    let (reason, ..) = rejected(&park, "notes", Some("n1"), Some(r#"{"type":"Set","v":0,"id":"n1"}"#));
+    assert_eq!(reason, "upcast: version 0 of Set is older than 1, the oldest version that is known");
+    let ignore = notes("", "ignore");
+    assert!(matches!(ignore.rows("notes").route(Some("n1"), Some(event)), Routed::Ignore));
+    let stop = notes("", "stop");
+    let Routed::Stop(reason) = stop.rows("notes").route(Some("n1"), Some(event)) else { panic!("it stops") };
+    assert_eq!(reason, "event type Other is not known to projection notes (record t:0@0)");
+}
+
+#[test]
+fn a_record_without_a_value_does_what_the_projection_says() {
+    let (reason, shown, _) = rejected(&notes("", "park"), "notes", Some("n1"), None);
+    assert_eq!(
+        reason,
+        "route: the record has no value, and the projection does not say what that means: `tombstone: delete`, `ignore` or `park`"
+    );
+    assert_eq!(shown, r#"{"id":"n1"}"#);
+    let (reason, ..) = rejected(&notes(", tombstone: park", "park"), "notes", Some("n1"), None);
+    assert_eq!(reason, "route: the record has no value, and `tombstone: park` says that it waits");
+    assert!(matches!(
+        notes(", tombstone: ignore", "park").rows("notes").route(Some("n1"), None),
+        Routed::Ignore
+    ));
+    let delete = notes(", tombstone: delete", "park");
+    let Routed::Delete { key_cells, .. } = delete.rows("notes").route(Some("n1"), None) else {
+        panic!("it deletes")
+    };
+    assert_eq!(key_cells, [(ColumnId(0), Value::text("n1"))]);
+    let (reason, shown, _) = rejected(&delete, "notes", None, None);
+    assert_eq!((reason.as_str(), shown.as_str()), ("route: the record has neither key nor value", "t:0@0"));
+}
+
+#[test]
+fn a_record_key_may_be_a_number_written_out() {
+    let schema = SCHEMA.replace("id: ID!  text", "id: Int!  text").replace("note(id: ID!)", "note(id: Int!)");
+    let text = "projection: notes\ninto: Note\nfrom: { topic: t, format: json, type: event.type, recordKey: event.id, tombstone: delete }\nkey: { id: event.id }\nunknown: park\nevents:\n  Set: { update: { text: event.text } }\n";
+    let loaded = load_text(&schema, &[("projections/notes.yaml", text)], &CustomHandlers::new());
+    assert_eq!(loaded.findings, "");
+    let value = r#"{"type":"Set","id":17}"#;
+    let Routed::Event { key, .. } = loaded.rows("notes").route(Some("17"), Some(value)) else {
+        panic!("it is routed")
+    };
+    let Routed::Delete { key: deleted, .. } = loaded.rows("notes").route(Some("17"), None) else {
+        panic!("it deletes")
+    };
+    assert_eq!(key, deleted);
+    let (reason, ..) = rejected(&loaded, "notes", Some("17x"), None);
+    assert_eq!(reason, r#"route: record key is "17x", which is no Int"#);
+    let (reason, ..) = rejected(&loaded, "notes", Some("18"), Some(value));
+    assert_eq!(reason, r#"route: record key is "18", event.id is "17""#);
+}

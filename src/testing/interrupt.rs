@@ -1,0 +1,137 @@
+//! Tables that act as a process would that dies between two writes, or comes back without its progress.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use futures_util::future::BoxFuture;
+use tokio::sync::watch;
+
+use crate::plan::TableId;
+use crate::store::{
+    Batch, Columns, Parked, ParkedKey, Progress, QueuedEvent, Scan, StoreError, StoredRow, Tables,
+};
+use crate::value::encode::RowKey;
+
+/// Passes everything on to other tables until its writes are used up; then nothing more is written.
+///
+/// Only for stores of the *stamped* profile: a batch is cut between two of its writes, which an atomic store
+/// never does.
+pub struct Interrupted {
+    inner: Arc<dyn Tables>,
+    writes_left: AtomicU64,
+    written: AtomicU64,
+    forgets_progress: bool,
+}
+
+impl Interrupted {
+    /// Stops after so many writes, progress counted as one.
+    pub fn after(inner: Arc<dyn Tables>, writes: u64) -> Interrupted {
+        Interrupted {
+            inner,
+            writes_left: AtomicU64::new(writes),
+            written: AtomicU64::new(0),
+            forgets_progress: false,
+        }
+    }
+
+    /// Never stops, but shows no progress: everything is delivered again.
+    pub fn forgetful(inner: Arc<dyn Tables>) -> Interrupted {
+        Interrupted { forgets_progress: true, ..Interrupted::after(inner, u64::MAX) }
+    }
+
+    /// How many writes were passed on.
+    pub fn written(&self) -> u64 {
+        self.written.load(Ordering::Relaxed)
+    }
+
+    async fn commit_within_budget(&self, batch: Batch) -> Result<(), StoreError> {
+        let wanted = writes_of(&batch);
+        let left = self.writes_left.load(Ordering::Relaxed);
+        let passed = wanted.min(left);
+        self.writes_left.store(left - passed, Ordering::Relaxed);
+        self.written.fetch_add(passed, Ordering::Relaxed);
+        if passed == wanted {
+            return self.inner.commit(batch).await;
+        }
+        self.inner.commit(cut(batch, passed)).await?;
+        Err(StoreError::Refused("the process was stopped here, as the test asked".to_owned()))
+    }
+}
+
+fn writes_of(batch: &Batch) -> u64 {
+    let rows = batch.buckets.len() + batch.derived.len() + batch.left.len() + batch.base.len();
+    (rows + batch.parked.len() + batch.progress.len()) as u64
+}
+
+/// The first so many writes of a batch, in the order of its phases.
+fn cut(mut batch: Batch, writes: u64) -> Batch {
+    let mut left = usize::try_from(writes).unwrap_or(usize::MAX);
+    let mut keep = |len: usize| {
+        let kept = len.min(left);
+        left -= kept;
+        kept
+    };
+    batch.buckets.truncate(keep(batch.buckets.len()));
+    batch.derived.truncate(keep(batch.derived.len()));
+    batch.left.truncate(keep(batch.left.len()));
+    batch.base.truncate(keep(batch.base.len()));
+    batch.parked.truncate(keep(batch.parked.len()));
+    batch.progress.truncate(keep(batch.progress.len()));
+    batch
+}
+
+impl Tables for Interrupted {
+    fn get<'a>(
+        &'a self,
+        table: TableId,
+        keys: &'a [RowKey],
+        columns: Columns<'a>,
+    ) -> BoxFuture<'a, Result<Vec<Option<StoredRow>>, StoreError>> {
+        self.inner.get(table, keys, columns)
+    }
+
+    fn scan<'a>(&'a self, scan: Scan<'a>) -> BoxFuture<'a, Result<Vec<StoredRow>, StoreError>> {
+        self.inner.scan(scan)
+    }
+
+    fn all<'a>(
+        &'a self,
+        table: TableId,
+        after: Option<&'a RowKey>,
+        limit: usize,
+    ) -> BoxFuture<'a, Result<Vec<StoredRow>, StoreError>> {
+        self.inner.all(table, after, limit)
+    }
+
+    fn commit(&self, batch: Batch) -> BoxFuture<'_, Result<(), StoreError>> {
+        Box::pin(self.commit_within_budget(batch))
+    }
+
+    fn progress(&self) -> Arc<Progress> {
+        match self.forgets_progress {
+            true => Arc::new(Progress::default()),
+            false => self.inner.progress(),
+        }
+    }
+
+    fn reload(&self) -> BoxFuture<'_, Result<(), StoreError>> {
+        self.inner.reload()
+    }
+
+    fn progress_changes(&self) -> watch::Receiver<u64> {
+        self.inner.progress_changes()
+    }
+
+    fn parked(&self) -> Arc<Parked> {
+        self.inner.parked()
+    }
+
+    fn parked_queue<'a>(
+        &'a self,
+        projection: &'a str,
+        key: &'a ParkedKey,
+        limit: usize,
+    ) -> BoxFuture<'a, Result<Vec<QueuedEvent>, StoreError>> {
+        self.inner.parked_queue(projection, key, limit)
+    }
+}

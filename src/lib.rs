@@ -49,6 +49,7 @@ pub mod fold;
 pub mod handler;
 pub mod plan;
 pub mod project;
+pub mod resolve;
 pub mod route;
 pub mod schema;
 pub mod source;

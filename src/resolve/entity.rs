@@ -1,0 +1,264 @@
+//! `_entities`: representations → reads, and an item of the answer for each.
+//!
+//! Comes in: the list of representations as JSON. Goes out: pending reads, grouped by type and key, each row asked
+//! for once; and in the order of the list where each item's row will be. A representation that cannot be read is a
+//! fault at its place, and harms no other.
+
+use rustc_hash::FxHashMap;
+use serde_json::Value as Json;
+
+use crate::plan::{KeyColumn, KeyLoad, Part, TablePlan, key};
+use crate::schema::{EntityKey, FieldSource, ObjectType, TypeId, TypeKind};
+use crate::store::StoredRow;
+use crate::value::Value;
+use crate::value::encode::RowKey;
+
+use super::coerce::{Given, coerce};
+use super::error::{Code, Fault};
+use super::execute::{Data, Executor, Get, Goes, Pending, ScanJob, Target, place_bytes};
+use super::select::{EntityList, is_point};
+use super::variables::Variables;
+use super::walk::Range;
+
+/// A representation, read.
+pub(super) struct Item {
+    /// Its type's place among the list's types.
+    choice: usize,
+    read: Result<Found, Fault>,
+}
+
+/// How an entity is found.
+enum Found {
+    /// By the key at this place among the type's; a value for each of its fields.
+    Key(usize, Vec<Value>),
+    /// Another subgraph's entity: what was sent of it, a cell for each field.
+    Cells(Vec<Value>),
+}
+
+/// Where an item of the answer is.
+#[derive(Clone, Debug)]
+pub(super) enum Slot {
+    /// The entity's place among the parents of its type's site.
+    Of {
+        choice: usize,
+        parent: usize,
+    },
+    Fault(Fault),
+}
+
+/// How many representations an `_entities` has.
+pub(super) fn count(list: &EntityList, variables: &Variables) -> usize {
+    variables.json(&list.representations).as_array().map_or(1, Vec::len)
+}
+
+/// Reads the representations of an `_entities`; touches no table.
+pub(super) fn read(executor: &Executor<'_>, list: &EntityList) -> Vec<Item> {
+    let representations = executor.operation.variables.json(&list.representations);
+    let items: &[Json] = match &*representations {
+        Json::Array(items) => items,
+        lone => std::slice::from_ref(lone),
+    };
+    let by_name: FxHashMap<&str, usize> = list
+        .types
+        .iter()
+        .enumerate()
+        .map(|(index, choice)| (&*executor.model.ty(choice.ty).name, index))
+        .collect();
+    items
+        .iter()
+        .map(|item| match choice_of(item, &by_name) {
+            Ok(choice) => Item { choice, read: found(executor, list.types[choice].ty, item) },
+            Err(fault) => Item { choice: usize::MAX, read: Err(fault) },
+        })
+        .collect()
+}
+
+/// The types of the entities that a list asks for.
+pub(super) fn types<'l>(list: &'l EntityList, items: &'l [Item]) -> impl Iterator<Item = TypeId> + 'l {
+    items.iter().filter_map(|item| list.types.get(item.choice)).map(|choice| choice.ty)
+}
+
+/// Makes the reads of a list.
+pub(super) fn gather(
+    executor: &Executor<'_>,
+    list: &EntityList,
+    items: Vec<Item>,
+    data: &mut Data,
+    pending: &mut Pending,
+) -> Vec<Slot> {
+    let mut gather =
+        Gather { executor, list, data, pending, gets: FxHashMap::default(), scans: FxHashMap::default() };
+    let mut slots = Vec::with_capacity(items.len());
+    for item in items {
+        let slot = match item.read {
+            Err(fault) => Slot::Fault(fault),
+            Ok(found) => {
+                let target = gather.target(item.choice, found);
+                let of = &mut gather.data.sites[list.types[item.choice].site].of;
+                of.push(target);
+                Slot::Of { choice: item.choice, parent: of.len() - 1 }
+            }
+        };
+        slots.push(slot);
+    }
+    let Gather { gets, pending, .. } = gather;
+    pending.gets.extend(gets.into_values());
+    slots
+}
+
+/// The reads of one list as they come together.
+struct Gather<'g, 'a> {
+    executor: &'g Executor<'a>,
+    list: &'g EntityList,
+    data: &'g mut Data,
+    pending: &'g mut Pending,
+    /// By type and key.
+    gets: FxHashMap<(usize, usize), Get>,
+    /// By type, key and values.
+    scans: FxHashMap<(usize, usize, Vec<u8>), Target>,
+}
+
+impl Gather<'_, '_> {
+    fn target(&mut self, choice: usize, found: Found) -> Target {
+        let site = self.list.types[choice].site;
+        match found {
+            Found::Cells(cells) => {
+                let row = StoredRow { key: RowKey::new(Vec::new(), &[]), offset: 0, live: true, cells };
+                Target::At(self.data.sites[site].push(Some(row), None))
+            }
+            Found::Key(at, values) => self.by_key(choice, at, &values),
+        }
+    }
+
+    fn by_key(&mut self, choice: usize, at: usize, values: &[Value]) -> Target {
+        let plan = self.executor.plan;
+        let chosen = &self.list.types[choice];
+        let entity = plan.entity(chosen.ty);
+        let Some(load) = entity.keys.get(at).and_then(Option::as_ref) else { return Target::Null };
+        let table = plan.table(load.table);
+        if is_point(load, table.clustering.len()) {
+            let Some(key) = row_key(table, load, values) else { return Target::Null };
+            let get = self.gets.entry((choice, at)).or_insert_with(|| Get::new(chosen.site, load.table));
+            return Target::At(get.row_of(key, &mut self.data.sites[chosen.site], load.table == entity.base));
+        }
+        let (partition, clustering) = parts(load, values);
+        let name = (choice, at, place_bytes(&partition, &clustering, &[]));
+        if let Some(target) = self.scans.get(&name) {
+            return *target;
+        }
+        let Some(range) = Range::new(plan, table, partition, &clustering, &[]) else { return Target::Null };
+        let row = self.data.sites[chosen.site].push(None, None);
+        self.pending.scans.push(ScanJob { site: chosen.site, range, goes: Goes::Row(row as usize) });
+        self.scans.insert(name, Target::At(row));
+        Target::At(row)
+    }
+}
+
+fn choice_of(item: &Json, by_name: &FxHashMap<&str, usize>) -> Result<usize, Fault> {
+    let refused = |why: String| Fault::new(Code::BadUserInput, why);
+    let Some(object) = item.as_object() else {
+        return Err(refused("A representation must be an object with `__typename` and a key.".to_owned()));
+    };
+    match object.get("__typename") {
+        Some(Json::String(name)) => by_name.get(&**name).copied().ok_or_else(|| {
+            let name: String = name.chars().take(60).collect();
+            refused(format!("`__typename` is {name:?}, which is no entity of this subgraph."))
+        }),
+        Some(_) => Err(refused("`__typename` of a representation is not a string.".to_owned())),
+        None => Err(refused("A representation has no `__typename`.".to_owned())),
+    }
+}
+
+/// Chooses the first key whose fields are all there.
+fn found(executor: &Executor<'_>, ty: TypeId, item: &Json) -> Result<Found, Fault> {
+    let object = executor.model.ty(ty);
+    let complete = |key: &EntityKey| {
+        key.resolvable
+            && key
+                .fields
+                .iter()
+                .all(|field| item.get(&object.field(*field).name).is_some_and(|value| !value.is_null()))
+    };
+    let Some(at) = object.keys.iter().position(complete) else {
+        let message =
+            format!("A representation of {} has none of its keys: {}.", object.name, keys_shown(object));
+        return Err(Fault::new(Code::BadUserInput, message));
+    };
+    let values = object.keys[at]
+        .fields
+        .iter()
+        .map(|id| {
+            let field = object.field(*id);
+            let given = Given::json(item.get(&field.name).unwrap_or(&Json::Null));
+            coerce(executor.model, field.ty.named(), &given).map_err(|why| {
+                Fault::new(
+                    Code::BadUserInput,
+                    format!("Key field `{}` of {}: {why}.", field.name, object.name),
+                )
+            })
+        })
+        .collect::<Result<Vec<Value>, Fault>>()?;
+    if object.kind == TypeKind::Stub {
+        cells(executor, object, item).map(Found::Cells)
+    } else {
+        Ok(Found::Key(at, values))
+    }
+}
+
+/// What was sent of another subgraph's entity.
+fn cells(executor: &Executor<'_>, object: &ObjectType, item: &Json) -> Result<Vec<Value>, Fault> {
+    object
+        .fields
+        .iter()
+        .map(|field| match (&field.source, item.get(&field.name)) {
+            (FieldSource::Column(_) | FieldSource::External, Some(value)) => {
+                coerce(executor.model, field.ty.named(), &Given::json(value)).map_err(|why| {
+                    Fault::new(
+                        Code::BadUserInput,
+                        format!("Field `{}` of {}: {why}.", field.name, object.name),
+                    )
+                })
+            }
+            _ => Ok(Value::Null),
+        })
+        .collect()
+}
+
+fn keys_shown(object: &ObjectType) -> String {
+    let keys = object.keys.iter().filter(|key| key.resolvable).map(|key| {
+        let names: Vec<&str> = key.fields.iter().map(|field| &*object.field(*field).name).collect();
+        format!("`{}`", names.join(" "))
+    });
+    keys.collect::<Vec<_>>().join(" or ")
+}
+
+/// The values of a key as they fill a table's key; what is open stays open.
+fn parts(load: &KeyLoad, values: &[Value]) -> (Vec<Part<Value>>, Vec<Value>) {
+    let value = |at: &usize| values.get(*at).cloned().unwrap_or_default();
+    let partition = load.partition.iter().map(|part| match part {
+        Part::From(at) => Part::From(value(at)),
+        Part::EachBucket => Part::EachBucket,
+        Part::EachShard(count) => Part::EachShard(*count),
+    });
+    let clustering = load.clustering.iter().map_while(|part| match part {
+        Part::From(at) => Some(value(at)),
+        Part::EachBucket | Part::EachShard(_) => None,
+    });
+    (partition.collect(), clustering.collect())
+}
+
+/// The key of a row, where a key gives all of it.
+fn row_key(table: &TablePlan, load: &KeyLoad, values: &[Value]) -> Option<RowKey> {
+    let applied = |columns: &[KeyColumn], parts: &[Part<usize>]| -> Option<Vec<Value>> {
+        let filled = columns.iter().zip(parts);
+        filled
+            .map(|(column, part)| match part {
+                Part::From(at) => key::apply(column, values.get(*at)?),
+                Part::EachBucket | Part::EachShard(_) => None,
+            })
+            .collect()
+    };
+    let partition = key::partition_bytes(table, &applied(&table.partition, &load.partition)?)?;
+    let clustering = key::clustering_prefix(table, &applied(&table.clustering, &load.clustering)?)?;
+    Some(RowKey::new(partition, &clustering))
+}

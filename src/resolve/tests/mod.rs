@@ -1,0 +1,9 @@
+//! Tests of the whole room, on the store in memory with the shop's definitions.
+//!
+//! `shop` makes rows and asks; the rest is by subject.
+
+mod answers;
+mod federation;
+mod freshness;
+mod paging;
+mod shop;

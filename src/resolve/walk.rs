@@ -1,0 +1,598 @@
+//! Reads a table in its order: across time buckets, and across shards.
+//!
+//! Comes in: a [`Range`]: a table, what is known of its partition, and bounds on its clustering; then which page of
+//! it. Goes out: rows. Buckets are walked through the table that names them, in steps that grow while little is
+//! found; shards are read at once and merged. What a cursor is, is `page`'s.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+
+use futures_util::future::{join_all, try_join_all};
+
+use crate::plan::{Part, Plan, TablePlan, key};
+use crate::schema::{ArgOp, ColumnId, KeyFunction, Order};
+use crate::store::{Bound, Columns, Scan, StoreError, StoredRow, Tables};
+use crate::value::Value;
+
+use super::page::{Mark, Wanted};
+use super::select::Wants;
+
+const DAY_MS: i64 = 86_400_000;
+/// Bucket names read at once.
+const NAMES: usize = 64;
+/// Most buckets read at once.
+const STEP_MAX: usize = 8;
+
+/// What a read covers.
+#[derive(Clone, Debug)]
+pub(super) struct Range {
+    pub table: Arc<TablePlan>,
+    /// Stored key values, or how to go through all.
+    pub partition: Vec<Part<Value>>,
+    from: Edge,
+    to: Edge,
+    bucket_from: Option<Vec<u8>>,
+    bucket_to: Option<Vec<u8>>,
+    lookback_ms: Option<i64>,
+}
+
+/// A bound that owns its bytes.
+#[derive(Clone, Debug, PartialEq, Eq)]
+enum Edge {
+    Unbounded,
+    Included(Vec<u8>),
+    Excluded(Vec<u8>),
+}
+
+/// A row and the bucket it was found in.
+#[derive(Debug)]
+pub(super) struct Found {
+    pub row: StoredRow,
+    pub bucket: Option<Arc<[u8]>>,
+}
+
+/// One page.
+#[derive(Debug, Default)]
+pub(super) struct Rows {
+    pub found: Vec<Found>,
+    pub next: bool,
+    pub previous: bool,
+}
+
+/// Where a walk begins or ends, beside the range's own bounds.
+#[derive(Clone, Copy)]
+enum End<'m> {
+    Open,
+    /// At this place, it included.
+    At(&'m Mark),
+    /// Next to this place.
+    NextTo(&'m Mark),
+}
+
+impl Range {
+    /// A range, from column values. `None` if no row can match: a value is null, or has no bucket.
+    pub fn new(
+        plan: &Plan,
+        table: &Arc<TablePlan>,
+        partition: Vec<Part<Value>>,
+        equal: &[Value],
+        bounds: &[(ArgOp, Value)],
+    ) -> Option<Range> {
+        let partition: Vec<Part<Value>> = table
+            .partition
+            .iter()
+            .zip(partition)
+            .map(|(column, part)| match part {
+                Part::From(value) => key::apply(column, &value).map(Part::From),
+                other => Some(other),
+            })
+            .collect::<Option<_>>()?;
+        let equal: Vec<Value> = table
+            .clustering
+            .iter()
+            .zip(equal)
+            .map(|(column, value)| key::apply(column, value))
+            .collect::<Option<_>>()?;
+        let prefix = key::clustering_prefix(table, &equal)?;
+        let whole = if prefix.is_empty() { Edge::Unbounded } else { Edge::Included(prefix) };
+        let mut range = Range {
+            table: table.clone(),
+            partition,
+            from: whole.clone(),
+            to: whole,
+            bucket_from: None,
+            bucket_to: None,
+            lookback_ms: None,
+        };
+        if let Some(value) = equal.first() {
+            range.bound_buckets(plan, ArgOp::Gte, value);
+            range.bound_buckets(plan, ArgOp::Lte, value);
+        }
+        for (op, value) in bounds {
+            range.bound(plan, &equal, *op, value)?;
+        }
+        Some(range)
+    }
+
+    /// The same range, walking no buckets older than that.
+    pub fn looking_back(mut self, lookback_ms: Option<i64>) -> Range {
+        self.lookback_ms = lookback_ms;
+        self
+    }
+
+    fn bound(&mut self, plan: &Plan, equal: &[Value], op: ArgOp, value: &Value) -> Option<()> {
+        let column = self.table.clustering.get(equal.len())?;
+        let mut values = equal.to_vec();
+        values.push(key::apply(column, value)?);
+        let bytes = key::clustering_prefix(&self.table, &values)?;
+        let ascending = column.order == Order::Asc;
+        let (lower, edge) = match op {
+            ArgOp::Gt => (ascending, Edge::Excluded(bytes)),
+            ArgOp::Gte => (ascending, Edge::Included(bytes)),
+            ArgOp::Lt => (!ascending, Edge::Excluded(bytes)),
+            ArgOp::Lte => (!ascending, Edge::Included(bytes)),
+            ArgOp::Eq => {
+                self.from = tighter_from(&self.from, Edge::Included(bytes.clone()));
+                self.to = tighter_to(&self.to, Edge::Included(bytes));
+                return Some(());
+            }
+        };
+        if lower {
+            self.from = tighter_from(&self.from, edge);
+        } else {
+            self.to = tighter_to(&self.to, edge);
+        }
+        if equal.is_empty() {
+            self.bound_buckets(plan, op, value);
+        }
+        Some(())
+    }
+
+    /// A bound on the column that the buckets are made of leaves out whole buckets.
+    fn bound_buckets(&mut self, plan: &Plan, op: ArgOp, value: &Value) {
+        let Some((names, column)) = self.buckets(plan) else { return };
+        let same = self.table.clustering.first().is_some_and(|first| first.part.column == column.part.column);
+        let bucket = same.then(|| key::apply(column, value)).flatten();
+        let Some(bytes) = bucket.and_then(|bucket| key::clustering_prefix(names, &[bucket])) else { return };
+        let ascending = names.clustering.first().is_none_or(|column| column.order == Order::Asc);
+        let lower = matches!(op, ArgOp::Gt | ArgOp::Gte) == ascending;
+        if lower {
+            self.bucket_from = Some(bytes);
+        } else {
+            self.bucket_to = Some(bytes);
+        }
+    }
+
+    /// The table of bucket names and the bucket's key column, if this range goes through buckets.
+    fn buckets<'p>(&self, plan: &'p Plan) -> Option<(&'p Arc<TablePlan>, &'p crate::plan::KeyColumn)> {
+        let at = self.partition.iter().position(|part| matches!(part, Part::EachBucket))?;
+        let names = plan.table(self.table.buckets?);
+        Some((names, &plan.table(self.table.id).partition[at]))
+    }
+
+    fn shards(&self) -> u32 {
+        self.partition
+            .iter()
+            .find_map(|part| match part {
+                Part::EachShard(count) => Some(*count),
+                _ => None,
+            })
+            .unwrap_or(1)
+    }
+
+    /// The encoded partition of a shard, in a bucket.
+    fn partition_in(&self, shard: u32, bucket: Option<&Value>) -> Option<Vec<u8>> {
+        let values: Option<Vec<Value>> = self
+            .partition
+            .iter()
+            .map(|part| match part {
+                Part::From(value) => Some(value.clone()),
+                Part::EachBucket => bucket.cloned(),
+                Part::EachShard(_) => Some(Value::Int(i64::from(shard))),
+            })
+            .collect();
+        key::partition_bytes(&self.table, &values?)
+    }
+
+    fn names_partition(&self, names: &TablePlan, shard: u32) -> Option<Vec<u8>> {
+        let values: Vec<Value> = self
+            .partition
+            .iter()
+            .filter_map(|part| match part {
+                Part::From(value) => Some(value.clone()),
+                Part::EachBucket => None,
+                Part::EachShard(_) => Some(Value::Int(i64::from(shard))),
+            })
+            .collect();
+        key::partition_bytes(names, &values)
+    }
+}
+
+/// Walks a range.
+pub(super) struct Walk<'a> {
+    pub tables: &'a dyn Tables,
+    pub plan: &'a Plan,
+    pub range: &'a Range,
+    pub columns: &'a [ColumnId],
+}
+
+impl Walk<'_> {
+    /// The first rows of the range.
+    pub async fn first(&self, limit: usize) -> Result<Vec<Found>, StoreError> {
+        self.rows(End::Open, End::Open, false, limit, self.columns).await
+    }
+
+    /// A page, and what of its surroundings is wanted. Both directions are exact: what lies beyond is looked up.
+    pub async fn page(&self, wanted: &Wanted, wants: Wants) -> Result<Rows, StoreError> {
+        if !(wants.rows || wants.next || wants.previous || wants.cursors) {
+            return Ok(Rows::default());
+        }
+        let after = wanted.after.as_ref().map_or(End::Open, End::NextTo);
+        let before = wanted.before.as_ref().map_or(End::Open, End::NextTo);
+        let ahead = if wanted.backward { wants.previous } else { wants.next };
+        let limit = wanted.count + usize::from(ahead);
+        let mut found = self.rows(after, before, wanted.backward, limit, self.columns).await?;
+        let more = found.len() > wanted.count;
+        found.truncate(wanted.count);
+        if wanted.backward {
+            found.reverse();
+        }
+        let first = found.first().map(Found::mark);
+        let last = found.last().map(Found::mark);
+        let (mut next, mut previous) = (false, false);
+        if wants.next {
+            next = (more && !wanted.backward) || self.follows(wanted, last.as_ref()).await?;
+        }
+        if wants.previous {
+            previous = (more && wanted.backward) || self.precedes(wanted, first.as_ref()).await?;
+        }
+        Ok(Rows { found, next, previous })
+    }
+
+    /// Whether a row follows the page. Without `before`, forward, the read itself has told.
+    async fn follows(&self, wanted: &Wanted, last: Option<&Mark>) -> Result<bool, StoreError> {
+        let Some(before) = &wanted.before else { return Ok(false) };
+        let from = match (last, &wanted.after, wanted.backward) {
+            (Some(last), _, _) => End::NextTo(last),
+            (None, _, true) => End::At(before),
+            (None, Some(after), false) => End::NextTo(after),
+            (None, None, false) => End::Open,
+        };
+        Ok(!self.rows(from, End::Open, false, 1, &[]).await?.is_empty())
+    }
+
+    /// Whether a row precedes the page.
+    async fn precedes(&self, wanted: &Wanted, first: Option<&Mark>) -> Result<bool, StoreError> {
+        let Some(after) = &wanted.after else { return Ok(false) };
+        let to = match (first, &wanted.before, wanted.backward) {
+            (Some(first), _, _) => End::NextTo(first),
+            (None, _, false) => End::At(after),
+            (None, Some(before), true) => End::NextTo(before),
+            (None, None, true) => End::Open,
+        };
+        Ok(!self.rows(End::Open, to, true, 1, &[]).await?.is_empty())
+    }
+
+    /// At most `limit` rows between two ends, in the table's order or its reverse.
+    async fn rows(
+        &self,
+        after: End<'_>,
+        before: End<'_>,
+        reverse: bool,
+        limit: usize,
+        columns: &[ColumnId],
+    ) -> Result<Vec<Found>, StoreError> {
+        if limit == 0 {
+            return Ok(Vec::new());
+        }
+        let from = tighter_from(&self.range.from, after.edge());
+        let to = tighter_to(&self.range.to, before.edge());
+        let read = PartitionRead { walk: self, from: &from, to: &to, reverse, columns };
+        let Some((names, _)) = self.range.buckets(self.plan) else {
+            let rows = read.bucket(None, limit).await?;
+            return Ok(rows.into_iter().map(|row| Found { row, bucket: None }).collect());
+        };
+        let mut buckets = Buckets::new(self, names, after, before, reverse).await?;
+        let mut found = Vec::new();
+        let mut step = 1;
+        while found.len() < limit {
+            let next = buckets.next(step).await?;
+            if next.is_empty() {
+                break;
+            }
+            let missing = limit - found.len();
+            let reads = next.iter().map(|bucket| read.bucket(Some(&bucket.value), missing));
+            for (bucket, rows) in next.iter().zip(try_join_all(reads).await?) {
+                let room = limit - found.len();
+                found.extend(
+                    rows.into_iter().take(room).map(|row| Found { row, bucket: Some(bucket.bytes.clone()) }),
+                );
+            }
+            step = (step * 2).min(STEP_MAX);
+        }
+        Ok(found)
+    }
+}
+
+impl Found {
+    fn mark(&self) -> Mark {
+        let bucket = self.bucket.as_deref().unwrap_or_default();
+        Mark { bucket: bucket.into(), clustering: self.row.key.clustering().into() }
+    }
+}
+
+/// Reads the same bounds in several partitions.
+struct PartitionRead<'r> {
+    walk: &'r Walk<'r>,
+    from: &'r Edge,
+    to: &'r Edge,
+    reverse: bool,
+    columns: &'r [ColumnId],
+}
+
+impl PartitionRead<'_> {
+    /// Rows of one bucket (or of the table, if it has none): all shards at once, merged.
+    async fn bucket(&self, bucket: Option<&Value>, limit: usize) -> Result<Vec<StoredRow>, StoreError> {
+        let range = self.walk.range;
+        let shards = range.shards();
+        if shards == 1 {
+            return self.partition(range.partition_in(0, bucket), limit).await;
+        }
+        let reads = (0..shards).map(|shard| self.partition(range.partition_in(shard, bucket), limit));
+        let mut rows: Vec<StoredRow> = try_join_all(reads).await?.into_iter().flatten().collect();
+        // Each shard is sorted already: a stable sort finds these runs and only merges them.
+        if self.reverse {
+            rows.sort_by(|a, b| b.key.clustering().cmp(a.key.clustering()));
+        } else {
+            rows.sort_by(|a, b| a.key.clustering().cmp(b.key.clustering()));
+        }
+        rows.truncate(limit);
+        Ok(rows)
+    }
+
+    async fn partition(
+        &self,
+        partition: Option<Vec<u8>>,
+        limit: usize,
+    ) -> Result<Vec<StoredRow>, StoreError> {
+        let Some(partition) = partition else { return Ok(Vec::new()) };
+        let scan = Scan {
+            table: self.walk.range.table.id,
+            partition: &partition,
+            from: self.from.bound(),
+            to: self.to.bound(),
+            reverse: self.reverse,
+            limit,
+            columns: Columns::Only(self.columns),
+        };
+        self.walk.tables.scan(scan).await
+    }
+}
+
+struct Bucket {
+    value: Value,
+    bytes: Arc<[u8]>,
+}
+
+/// The non-empty buckets in reading order, named a few at a time.
+struct Buckets<'w> {
+    tables: &'w dyn Tables,
+    names: &'w TablePlan,
+    partitions: Vec<Vec<u8>>,
+    from: Edge,
+    to: Edge,
+    reverse: bool,
+    exhausted: bool,
+    queue: VecDeque<Bucket>,
+}
+
+impl<'w> Buckets<'w> {
+    async fn new(
+        walk: &Walk<'w>,
+        names: &'w TablePlan,
+        after: End<'_>,
+        before: End<'_>,
+        reverse: bool,
+    ) -> Result<Buckets<'w>, StoreError> {
+        let range = walk.range;
+        let bound = |bytes: &Option<Vec<u8>>| bytes.clone().map_or(Edge::Unbounded, Edge::Included);
+        let partitions =
+            (0..range.shards()).filter_map(|shard| range.names_partition(names, shard)).collect();
+        let mut buckets = Buckets {
+            tables: walk.tables,
+            names,
+            partitions,
+            from: tighter_from(&bound(&range.bucket_from), after.bucket()),
+            to: tighter_to(&bound(&range.bucket_to), before.bucket()),
+            reverse,
+            exhausted: false,
+            queue: VecDeque::new(),
+        };
+        if let Some(lookback) = range.lookback_ms {
+            buckets.look_back(lookback).await?;
+        }
+        Ok(buckets)
+    }
+
+    /// At most `count` buckets more.
+    async fn next(&mut self, count: usize) -> Result<Vec<Bucket>, StoreError> {
+        while self.queue.is_empty() && !self.exhausted {
+            self.read_names().await?;
+        }
+        let count = count.min(self.queue.len());
+        Ok(self.queue.drain(..count).collect())
+    }
+
+    async fn read_names(&mut self) -> Result<(), StoreError> {
+        let lists =
+            join_all(self.partitions.iter().map(|partition| {
+                self.scan(partition, self.from.bound(), self.to.bound(), self.reverse, NAMES)
+            }))
+            .await;
+        let mut rows = Vec::new();
+        let mut known_to: Option<Box<[u8]>> = None;
+        for list in lists {
+            let list = list?;
+            // A list that is cut off says nothing of what lies beyond its last name.
+            if let Some(last) = list.last().filter(|_| list.len() == NAMES) {
+                let last = last.key.clustering();
+                let nearer = known_to.as_deref().is_none_or(|known| self.ordered(last, known));
+                if nearer {
+                    known_to = Some(last.into());
+                }
+            }
+            rows.extend(list);
+        }
+        rows.sort_by(|a, b| a.key.clustering().cmp(b.key.clustering()));
+        rows.dedup_by(|a, b| a.key.clustering() == b.key.clustering());
+        if self.reverse {
+            rows.reverse();
+        }
+        for row in rows {
+            let beyond = known_to.as_deref().is_some_and(|known| self.ordered(known, row.key.clustering()));
+            if beyond {
+                break;
+            }
+            self.queue.push_back(self.bucket(&row)?);
+        }
+        match known_to {
+            None => self.exhausted = true,
+            Some(known) if self.reverse => self.to = Edge::Excluded(known.into()),
+            Some(known) => self.from = Edge::Excluded(known.into()),
+        }
+        Ok(())
+    }
+
+    /// Whether `a` comes strictly before `b` in reading order.
+    fn ordered(&self, a: &[u8], b: &[u8]) -> bool {
+        if self.reverse { a > b } else { a < b }
+    }
+
+    fn bucket(&self, row: &StoredRow) -> Result<Bucket, StoreError> {
+        let mut values =
+            key::key_values(self.names, &row.key).map_err(|error| StoreError::Corrupt(error.to_string()))?;
+        let value =
+            values.pop().ok_or_else(|| StoreError::Corrupt("a bucket's name has no key".to_owned()))?;
+        Ok(Bucket { value, bytes: row.key.clustering().into() })
+    }
+
+    async fn scan(
+        &self,
+        partition: &[u8],
+        from: Bound<'_>,
+        to: Bound<'_>,
+        reverse: bool,
+        limit: usize,
+    ) -> Result<Vec<StoredRow>, StoreError> {
+        let columns = Columns::Only(&[]);
+        self.tables.scan(Scan { table: self.names.id, partition, from, to, reverse, limit, columns }).await
+    }
+
+    /// Leaves out what is older than the newest bucket by more than `lookback_ms`.
+    async fn look_back(&mut self, lookback_ms: i64) -> Result<(), StoreError> {
+        let ascending = self.names.clustering.first().is_none_or(|column| column.order == Order::Asc);
+        let newest = join_all(
+            self.partitions
+                .iter()
+                .map(|partition| self.scan(partition, Bound::Unbounded, Bound::Unbounded, ascending, 1)),
+        )
+        .await;
+        let mut newest_ms = None;
+        for rows in newest {
+            for row in rows? {
+                newest_ms = newest_ms.max(start_ms(&self.bucket(&row)?.value));
+            }
+        }
+        let Some(oldest) = newest_ms.map(|newest| newest.saturating_sub(lookback_ms)) else { return Ok(()) };
+        let hours = matches!(
+            self.names.clustering.first().map(|column| column.part.via),
+            Some(KeyFunction::Bucket(crate::schema::Bucket::Hour))
+        );
+        let value = if hours {
+            Value::Timestamp(oldest)
+        } else {
+            let days = oldest.div_euclid(DAY_MS) + i64::from(oldest.rem_euclid(DAY_MS) > 0);
+            Value::Date(i32::try_from(days).unwrap_or(i32::MIN))
+        };
+        let Some(bytes) = key::clustering_prefix(self.names, &[value]) else { return Ok(()) };
+        if ascending {
+            self.from = tighter_from(&self.from, Edge::Included(bytes));
+        } else {
+            self.to = tighter_to(&self.to, Edge::Included(bytes));
+        }
+        Ok(())
+    }
+}
+
+fn start_ms(bucket: &Value) -> Option<i64> {
+    match bucket {
+        Value::Date(days) => Some(i64::from(*days) * DAY_MS),
+        Value::Timestamp(ms) => Some(*ms),
+        _ => None,
+    }
+}
+
+impl End<'_> {
+    fn edge(self) -> Edge {
+        match self {
+            End::Open => Edge::Unbounded,
+            End::At(mark) => Edge::Included(mark.clustering.to_vec()),
+            End::NextTo(mark) => Edge::Excluded(mark.clustering.to_vec()),
+        }
+    }
+
+    fn bucket(self) -> Edge {
+        match self {
+            End::Open => Edge::Unbounded,
+            End::At(mark) | End::NextTo(mark) => Edge::Included(mark.bucket.to_vec()),
+        }
+    }
+}
+
+impl Edge {
+    fn bound(&self) -> Bound<'_> {
+        match self {
+            Edge::Unbounded => Bound::Unbounded,
+            Edge::Included(bytes) => Bound::Included(bytes),
+            Edge::Excluded(bytes) => Bound::Excluded(bytes),
+        }
+    }
+}
+
+/// The later of two starts. Bytes bound all rows that begin with them.
+fn tighter_from(a: &Edge, b: Edge) -> Edge {
+    match (a, &b) {
+        (Edge::Unbounded, _) => b,
+        (_, Edge::Unbounded) => a.clone(),
+        (Edge::Included(x) | Edge::Excluded(x), Edge::Included(y) | Edge::Excluded(y)) => {
+            // An excluded prefix leaves out more than anything that begins with it.
+            let a_is_later = match (a, &b) {
+                (Edge::Excluded(_), _) if y.starts_with(x) => true,
+                (_, Edge::Excluded(_)) if x.starts_with(y) => false,
+                _ => x > y,
+            };
+            if a_is_later { a.clone() } else { b }
+        }
+    }
+}
+
+/// The earlier of two ends.
+fn tighter_to(a: &Edge, b: Edge) -> Edge {
+    match (a, &b) {
+        (Edge::Unbounded, _) => b,
+        (_, Edge::Unbounded) => a.clone(),
+        (Edge::Included(x) | Edge::Excluded(x), Edge::Included(y) | Edge::Excluded(y)) => {
+            let a_is_earlier = match (a, &b) {
+                (Edge::Excluded(_), _) if y.starts_with(x) => true,
+                (_, Edge::Excluded(_)) if x.starts_with(y) => false,
+                // An included prefix lets in all rows that begin with it: the longer one is tighter.
+                (Edge::Included(_), Edge::Included(_)) if x.starts_with(y) => true,
+                (Edge::Included(_), Edge::Included(_)) if y.starts_with(x) => false,
+                (Edge::Included(_), Edge::Excluded(_)) if y.starts_with(x) => false,
+                (Edge::Excluded(_), Edge::Included(_)) if x.starts_with(y) => true,
+                _ => x < y,
+            };
+            if a_is_earlier { a.clone() } else { b }
+        }
+    }
+}

@@ -41,8 +41,11 @@
 //! - What outlives a process (rows, keys, progress, cursors, log segments) is encoded by hand in one place, with a
 //!   version.
 
+pub mod cli;
+pub mod config;
 pub mod decode;
 pub mod diagnostic;
+pub mod engine;
 pub mod event;
 pub mod expr;
 pub mod fold;
@@ -51,7 +54,9 @@ pub mod plan;
 pub mod project;
 pub mod resolve;
 pub mod route;
+pub mod sample;
 pub mod schema;
+pub mod serve;
 pub mod source;
 pub mod store;
 pub mod testing;

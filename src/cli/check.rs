@@ -1,0 +1,66 @@
+//! `kinora check`: every fault of definitions and settings at once; with `--explain`, what was planned.
+
+use crate::cli::{Context, Exit};
+use crate::diagnostic;
+use crate::engine::{self, Definitions};
+use crate::plan::explain;
+
+/// Arguments of `check`.
+#[derive(clap::Args, Debug)]
+pub struct Arguments {
+    /// Prints tables, their CQL, update kinds, and for each read its table, partition, order, reads and cost.
+    #[arg(long)]
+    explain: bool,
+}
+
+pub fn run(context: &Context, arguments: &Arguments) -> Exit {
+    let loaded = match engine::load(&context.project, &Default::default()) {
+        Ok(loaded) => loaded,
+        Err(error) => {
+            context.output.error(&error.to_string());
+            return Exit::Invalid;
+        }
+    };
+    let explained = loaded.definitions.as_deref().filter(|_| arguments.explain);
+    if context.output.json {
+        let mut found = diagnostic::to_json(&loaded.findings, &loaded.sources);
+        if let Some(definitions) = explained {
+            found = serde_json::json!({
+                "findings": found,
+                "explain": explain::explain_json(&definitions.model, &definitions.plan, &kinds(definitions)),
+            });
+        }
+        context.output.value(&found, |_| String::new());
+    } else {
+        context.output.findings(&loaded.findings, &loaded.sources);
+        if let Some(definitions) = explained {
+            let text = explain::explain(&definitions.model, &definitions.plan, &kinds(definitions));
+            context.output.line(text.trim_end());
+        } else if let Some(definitions) = &loaded.definitions {
+            context.output.line(&summary(definitions));
+        }
+    }
+    match loaded.definitions {
+        Some(_) => Exit::Done,
+        None => Exit::Invalid,
+    }
+}
+
+/// Projection, entity, and the update kind with its reason.
+fn kinds(definitions: &Definitions) -> Vec<(String, String, String)> {
+    let kind = |projection: &std::sync::Arc<crate::handler::Projection>| {
+        let kind = format!("{}: {}", projection.kind.name(), projection.kind_reason);
+        (projection.name.to_string(), projection.entity_name.to_string(), kind)
+    };
+    definitions.projections.iter().map(kind).collect()
+}
+
+fn summary(definitions: &Definitions) -> String {
+    format!(
+        "ok: {} read models, {} tables, {} reads, {} projections",
+        definitions.plan.entities.len(),
+        definitions.plan.tables.len(),
+        definitions.plan.reads.len(),
+        definitions.projections.len()
+    )
+}

@@ -1,0 +1,321 @@
+//! `kinora dev`: everything in one process.
+
+use std::io::IsTerminal;
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use crate::cli::data::{self, DataLock, Holder};
+use crate::cli::{Context, Exit, link};
+use crate::config::{self, Flag, Settings};
+use crate::diagnostic::{self, Diagnostic, Severity};
+use crate::engine::watch::DefinitionWatch;
+use crate::engine::{self, Embedded, EmbeddedSettings, Loaded};
+use crate::project::ProjectSettings;
+use crate::sample::{self, SampleEvent};
+use crate::serve::{Endpoint, Examples, Options, Server, Token};
+use crate::source::NewRecord;
+use crate::source::Source;
+use crate::source::broker::Broker;
+use crate::store::embedded::{Durability, EmbeddedStore};
+
+/// Arguments of `dev`.
+#[derive(clap::Args, Debug)]
+pub struct Arguments {
+    /// Directory of log and store [default: `dev.data`, which is `.kinora` in the project].
+    #[arg(long, value_name = "DIR")]
+    data: Option<PathBuf>,
+    /// Address and port to listen on [default: `serve.listen`, which is 127.0.0.1:4000]; port 0 takes a free one.
+    #[arg(long, value_name = "ADDR")]
+    listen: Option<String>,
+    /// Leaves an empty log empty.
+    #[arg(long)]
+    no_sample: bool,
+}
+
+impl Arguments {
+    /// The settings that these arguments override.
+    pub fn flags(&self) -> Vec<Flag> {
+        let listen = self.listen.iter();
+        listen.map(|value| Flag { name: "--listen", key: "serve.listen", value: value.clone() }).collect()
+    }
+}
+
+pub fn run(context: &Context, arguments: Arguments) -> Exit {
+    let runtime = match context.runtime() {
+        Ok(runtime) => runtime,
+        Err(exit) => return exit,
+    };
+    start_logging();
+    let data = context.data_dir(arguments.data.as_ref());
+    let lock = match data::take(&data) {
+        Ok(Holder::Us(lock)) => lock,
+        Ok(Holder::Running(endpoint)) => {
+            let address = link(endpoint.address);
+            context.output.error(&format!(
+                "{} is in use by a `kinora dev` at {address}; --data takes another directory",
+                data.display()
+            ));
+            return Exit::Unreachable;
+        }
+        Err(error) => {
+            context.output.error(&error.to_string());
+            return Exit::Unreachable;
+        }
+    };
+    let ended = runtime.block_on(serve(context, &arguments, &data, lock));
+    Endpoint::remove(&data);
+    match ended {
+        Ok(()) => Exit::Done,
+        Err((exit, message)) => {
+            context.output.error(&message);
+            exit
+        }
+    }
+}
+
+type Failed = (Exit, String);
+
+fn unreachable(error: impl ToString) -> Failed {
+    (Exit::Unreachable, error.to_string())
+}
+
+fn start_logging() {
+    let filter = tracing_subscriber::EnvFilter::try_from_env("KINORA_LOG")
+        .unwrap_or_else(|_| tracing_subscriber::EnvFilter::new("warn,fjall=error,lsm_tree=error"));
+    let subscriber = tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_ansi(std::io::stderr().is_terminal())
+        .with_writer(std::io::stderr);
+    // A program that embeds this has its own subscriber already; then that one is right.
+    let _ = subscriber.try_init();
+}
+
+async fn serve(context: &Context, arguments: &Arguments, data: &Path, _lock: DataLock) -> Result<(), Failed> {
+    let settings = &context.settings;
+    let broker = Arc::new(Broker::open(&data.join("log")).map_err(unreachable)?);
+    let store = EmbeddedStore::open(&data.join("store"), Durability::default()).map_err(unreachable)?;
+    let secret = cursor_secret(data).map_err(unreachable)?;
+    let engine = Embedded::idle(Arc::clone(&broker), Arc::new(store), engine_settings(settings, secret));
+    let sampled = settings.dev.sample.is_some() && !arguments.no_sample;
+    if sampled {
+        fill(&engine).await.map_err(unreachable)?;
+    }
+    let token = Token::draw().map_err(unreachable)?;
+    let options = Options {
+        project: project_name(&context.project),
+        token: token.clone(),
+        publish: true,
+        examples: examples(sampled),
+    };
+    let server =
+        Server::bind(&settings.serve, options, Arc::clone(&engine) as _).await.map_err(unreachable)?;
+    let address = server.address();
+    Endpoint { address, token }.write(data).map_err(unreachable)?;
+
+    let (stop, stopped) = tokio::sync::watch::channel(false);
+    let serving = tokio::spawn(server.run(async move {
+        let mut stopped = stopped;
+        let _ = stopped.wait_for(|stop| *stop).await;
+    }));
+    greet(context, address);
+    let mut watch = DefinitionWatch::begin(&context.project).map_err(|error| {
+        (Exit::Unreachable, format!("{} cannot be watched: {error}", context.project.display()))
+    })?;
+    let follow = async {
+        loop {
+            take_over(context, &engine).await;
+            watch.changed().await;
+        }
+    };
+    tokio::select! {
+        () = follow => {}
+        () = told_to_stop() => {}
+    }
+    stop.send_replace(true);
+    let ended = serving.await;
+    engine.shut_down().await;
+    match ended {
+        Ok(Ok(())) => Ok(()),
+        Ok(Err(error)) => Err(unreachable(error)),
+        Err(error) => Err((Exit::Bug, error.to_string())),
+    }
+}
+
+pub fn engine_settings(settings: &Settings, made_secret: Vec<u8>) -> EmbeddedSettings {
+    let mut cursor_secrets: Vec<Vec<u8>> =
+        settings.serve.cursor_secrets.iter().map(|secret| secret.0.clone()).collect();
+    if cursor_secrets.is_empty() {
+        cursor_secrets.push(made_secret);
+    }
+    EmbeddedSettings {
+        project: ProjectSettings {
+            batch_bytes_max: settings.project.batch.len(),
+            parked_keys_max: settings.parking.max_keys,
+            ..ProjectSettings::default()
+        },
+        limits: settings.serve.limits.operation,
+        cursor_secrets,
+        introspection: settings.serve.introspection,
+        partitions: settings.topics.iter().map(|(name, topic)| (name.clone(), topic.partitions)).collect(),
+        partitions_default: config::Topic::default().partitions,
+    }
+}
+
+/// The key that signs cursors, made once for a data directory, so that cursors outlive a restart.
+fn cursor_secret(data: &Path) -> std::io::Result<Vec<u8>> {
+    let path = data.join("cursor.key");
+    match std::fs::read(&path) {
+        Ok(secret) if secret.len() >= 16 => return Ok(secret),
+        Err(error) if error.kind() != std::io::ErrorKind::NotFound => return Err(error),
+        _ => {}
+    }
+    let mut secret = vec![0; 32];
+    getrandom::fill(&mut secret).map_err(|error| std::io::Error::other(error.to_string()))?;
+    let mut options = std::fs::File::options();
+    options.create(true).truncate(true).write(true);
+    #[cfg(unix)]
+    std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
+    std::io::Write::write_all(&mut options.open(&path)?, &secret)?;
+    Ok(secret)
+}
+
+/// Fills an empty log with the sample's events.
+async fn fill(engine: &Embedded) -> Result<(), crate::source::SourceError> {
+    let topics = engine.broker().topics().await?;
+    if topics.iter().any(|topic| topic.partitions.iter().any(|partition| partition.end > 0)) {
+        return Ok(());
+    }
+    let mut by_topic: std::collections::BTreeMap<&'static str, Vec<NewRecord>> = Default::default();
+    for event in sample::shop(SAMPLE_SEED, SAMPLE_EVENTS, engine::now_ms()) {
+        by_topic.entry(event.topic).or_default().push(record(event));
+    }
+    for (topic, records) in by_topic {
+        engine.publish(topic, records).await?;
+    }
+    Ok(())
+}
+
+fn record(event: SampleEvent) -> NewRecord {
+    NewRecord {
+        key: Some(event.key.into()),
+        value: Some(event.value.into()),
+        headers: Vec::new(),
+        timestamp_ms: Some(event.timestamp_ms),
+        partition: None,
+    }
+}
+
+const SAMPLE_SEED: u64 = 1;
+const SAMPLE_EVENTS: usize = 2_000;
+
+fn examples(sampled: bool) -> Examples {
+    if !sampled {
+        return Examples::default();
+    }
+    Examples {
+        query: Some(sample::SHOP_QUERY.to_owned()),
+        topic: Some("shop.carts".to_owned()),
+        line: Some(sample::SHOP_LINE.to_owned()),
+    }
+}
+
+fn project_name(project: &Path) -> String {
+    let name = project.canonicalize().ok().and_then(|path| Some(path.file_name()?.to_str()?.to_owned()));
+    name.unwrap_or_else(|| "kinora".to_owned())
+}
+
+fn greet(context: &Context, address: SocketAddr) {
+    let output = &context.output;
+    if output.json {
+        output.line(&serde_json::json!({ "listening": link(address) }).to_string());
+        return;
+    }
+    let base = link(address);
+    output.line(&format!(
+        "{} {}\n  status    {base}/\n  GraphiQL  {base}/graphql\n  publish   POST {base}/topics/{{topic}}",
+        output.paint("kinora", "1"),
+        env!("CARGO_PKG_VERSION"),
+    ));
+}
+
+/// Loads the files and lets their definitions answer; faulty ones are shown and change nothing.
+async fn take_over(context: &Context, engine: &Arc<Embedded>) {
+    let loaded = match engine::load(&context.project, &Default::default()) {
+        Ok(loaded) => loaded,
+        Err(error) => return refuse(context, engine, error.to_string()),
+    };
+    let shown = show(context, &loaded);
+    let Some(definitions) = loaded.definitions else {
+        engine.set_refused(shown);
+        return;
+    };
+    let changed = engine.definitions().is_none_or(|present| present.hash != definitions.hash);
+    let bar = progress_bar(context, engine);
+    let taken = engine.take_over(definitions).await;
+    bar.abort();
+    match taken {
+        Ok(()) if changed && !context.output.json => {
+            let status = engine.status().await;
+            let events: u64 =
+                status.topics.iter().flat_map(|topic| &topic.partitions).map(|part| part.1).sum();
+            let line = format!("generation {} answers, {events} events folded", status.generation);
+            context.output.line(&context.output.paint(&line, "32"));
+        }
+        Ok(()) => {}
+        Err(error) => refuse(context, engine, error.to_string()),
+    }
+}
+
+fn refuse(context: &Context, engine: &Embedded, reason: String) {
+    context.output.error(&reason);
+    engine.set_refused(vec![reason]);
+}
+
+fn show(context: &Context, loaded: &Loaded) -> Vec<String> {
+    // Remarks are for `check`; here they would hide what matters.
+    let serious = |finding: &&Diagnostic| finding.severity != Severity::Info;
+    let findings: Vec<Diagnostic> = loaded.findings.iter().filter(serious).cloned().collect();
+    context.output.findings(&findings, &loaded.sources);
+    let errors = loaded.findings.iter().filter(|finding| finding.severity == Severity::Error);
+    errors.map(|error| diagnostic::render(std::slice::from_ref(error), &loaded.sources, false)).collect()
+}
+
+/// A bar on standard error while a generation is built, where a person watches.
+fn progress_bar(context: &Context, engine: &Arc<Embedded>) -> tokio::task::JoinHandle<()> {
+    let engine = Arc::clone(engine);
+    let watched = context.output.bars();
+    tokio::spawn(async move {
+        if !watched {
+            return;
+        }
+        let bar = indicatif::ProgressBar::new(0);
+        let style = "{msg} {bar:40} {pos}/{len} events {per_sec} {eta}";
+        bar.set_style(indicatif::ProgressStyle::with_template(style).expect("the template is ours"));
+        loop {
+            tokio::time::sleep(Duration::from_millis(200)).await;
+            if let Some(building) = engine.building() {
+                bar.set_message(format!("generation {}", building.generation));
+                bar.set_length(building.total);
+                bar.set_position(building.done);
+            }
+        }
+    })
+}
+
+/// Waits for the signal to end: Ctrl-C, or SIGTERM where there is one.
+async fn told_to_stop() {
+    #[cfg(unix)]
+    {
+        let terminate = tokio::signal::unix::signal(tokio::signal::unix::SignalKind::terminate());
+        if let Ok(mut terminate) = terminate {
+            tokio::select! {
+                _ = tokio::signal::ctrl_c() => {}
+                _ = terminate.recv() => {}
+            }
+            return;
+        }
+    }
+    let _ = tokio::signal::ctrl_c().await;
+}

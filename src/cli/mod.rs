@@ -1,0 +1,177 @@
+//! The commands. Arguments come in, text and an exit code go out: only this room prints.
+//!
+//! One file for each command; `output` shows findings and values, `data` finds out who holds a data directory.
+
+mod check;
+mod data;
+mod dev;
+mod output;
+mod parked;
+mod publish;
+mod sdl;
+mod status;
+mod test;
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand, ValueEnum};
+
+use crate::config::{self, Settings};
+use output::Output;
+
+/// Folds event streams into denormalised tables, one table per query, and serves them as a federated subgraph.
+#[derive(Parser, Debug)]
+#[command(name = "kinora", version, max_term_width = 110)]
+struct Arguments {
+    /// Directory with `schema/`, `projections/` and `kinora.toml`.
+    #[arg(long, global = true, default_value = ".", value_name = "DIR")]
+    project: PathBuf,
+    /// How results are printed.
+    #[arg(long, global = true, value_enum, default_value_t = Format::Text)]
+    format: Format,
+    /// Whether text is coloured.
+    #[arg(long, global = true, value_enum, default_value_t = Colour::Auto)]
+    color: Colour,
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+enum Format {
+    Text,
+    Json,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+enum Colour {
+    Auto,
+    Always,
+    Never,
+}
+
+#[derive(Subcommand, Debug)]
+enum Command {
+    /// Runs everything in one process: log, store, projections, graph, status page.
+    Dev(dev::Arguments),
+    /// Checks all definitions and settings, and reports every fault at once.
+    Check(check::Arguments),
+    /// Runs the cases in `projections/*.cases.yaml`.
+    Test(test::Arguments),
+    /// Prints the SDL that the gateway composes.
+    Sdl,
+    /// Appends records, one JSON line each, to a topic.
+    Publish(publish::Arguments),
+    /// Shows topics, projections, lag and parked keys.
+    Status(DataArguments),
+    /// Shows keys that wait because an event could not be applied.
+    Parked(parked::Arguments),
+}
+
+/// Where the data of `dev` is.
+#[derive(clap::Args, Debug, Clone)]
+struct DataArguments {
+    /// Directory of log and store [default: `dev.data`, which is `.kinora` in the project].
+    #[arg(long, value_name = "DIR")]
+    data: Option<PathBuf>,
+}
+
+/// How a command ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Exit {
+    Done = 0,
+    /// Findings or differences.
+    Findings = 1,
+    Usage = 2,
+    /// Definitions or settings are invalid.
+    Invalid = 3,
+    /// A server is unreachable or refused.
+    Unreachable = 4,
+    /// Our own bug.
+    Bug = 70,
+}
+
+/// Runs the program with the process's arguments.
+pub fn main() -> ExitCode {
+    let arguments = match Arguments::try_parse() {
+        Ok(arguments) => arguments,
+        Err(error) => {
+            let _ = error.print();
+            return if error.use_stderr() { Exit::Usage } else { Exit::Done }.into();
+        }
+    };
+    let output = Output::new(arguments.format == Format::Json, arguments.color);
+    let outcome = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| run(arguments, &output)));
+    outcome.unwrap_or(Exit::Bug).into()
+}
+
+impl From<Exit> for ExitCode {
+    fn from(exit: Exit) -> ExitCode {
+        ExitCode::from(exit as u8)
+    }
+}
+
+fn run(arguments: Arguments, output: &Output) -> Exit {
+    let flags = match &arguments.command {
+        Command::Dev(dev) => dev.flags(),
+        _ => Vec::new(),
+    };
+    let loaded = config::load(&arguments.project, &flags);
+    if !loaded.findings.is_empty() {
+        output.findings(&loaded.findings, &loaded.sources);
+        return Exit::Invalid;
+    }
+    let context = Context { project: arguments.project, settings: loaded.settings, output: output.clone() };
+    match arguments.command {
+        Command::Dev(dev) => dev::run(&context, dev),
+        Command::Check(check) => check::run(&context, &check),
+        Command::Test(test) => test::run(&context, &test),
+        Command::Sdl => sdl::run(&context),
+        Command::Publish(publish) => publish::run(&context, &publish),
+        Command::Status(data) => status::run(&context, &data),
+        Command::Parked(parked) => parked::run(&context, &parked),
+    }
+}
+
+/// What every command is given.
+struct Context {
+    project: PathBuf,
+    settings: Settings,
+    output: Output,
+}
+
+impl Context {
+    /// The data directory: as the flag says, else as the settings say, from the project's directory.
+    fn data_dir(&self, flag: Option<&PathBuf>) -> PathBuf {
+        flag.cloned().unwrap_or_else(|| self.project.join(&self.settings.dev.data))
+    }
+
+    /// A runtime for commands that wait for something.
+    fn runtime(&self) -> Result<tokio::runtime::Runtime, Exit> {
+        tokio::runtime::Builder::new_multi_thread().enable_all().build().map_err(|error| {
+            self.output.error(&format!("this machine refuses the threads that are needed: {error}"));
+            Exit::Unreachable
+        })
+    }
+
+    /// Loads the definitions; shows findings and ends where they cannot run.
+    fn definitions(&self) -> Result<std::sync::Arc<crate::engine::Definitions>, Exit> {
+        let loaded = match crate::engine::load(&self.project, &Default::default()) {
+            Ok(loaded) => loaded,
+            Err(error) => {
+                self.output.error(&error.to_string());
+                return Err(Exit::Invalid);
+            }
+        };
+        loaded.definitions.ok_or_else(|| {
+            self.output.findings(&loaded.findings, &loaded.sources);
+            Exit::Invalid
+        })
+    }
+}
+
+/// The address that a link to a server should name.
+fn link(address: SocketAddr) -> String {
+    format!("http://{address}")
+}

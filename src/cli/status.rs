@@ -1,0 +1,127 @@
+//! `kinora status`: topics, projections, lag, parked keys; of a running `dev`, else of its data as they lie.
+
+use std::path::Path;
+use std::sync::Arc;
+
+use crate::cli::data::{self, DataLock, Holder};
+use crate::cli::{Context, DataArguments, Exit};
+use crate::engine::{Embedded, Status};
+use crate::serve::Endpoint;
+use crate::source::broker::Broker;
+use crate::store::embedded::{Durability, EmbeddedStore};
+
+/// Who can tell about a data directory.
+pub enum Teller {
+    /// A running process.
+    Running(Endpoint),
+    /// This process, which has opened the data without folding anything, and holds them.
+    Own { engine: Arc<Embedded>, _lock: DataLock },
+}
+
+pub fn run(context: &Context, arguments: &DataArguments) -> Exit {
+    let runtime = match context.runtime() {
+        Ok(runtime) => runtime,
+        Err(exit) => return exit,
+    };
+    match runtime.block_on(status(context, arguments)) {
+        Ok(status) => {
+            context.output.value(&status, text);
+            Exit::Done
+        }
+        Err(message) => {
+            context.output.error(&message);
+            Exit::Unreachable
+        }
+    }
+}
+
+async fn status(context: &Context, arguments: &DataArguments) -> Result<Status, String> {
+    let data = context.data_dir(arguments.data.as_ref());
+    match teller(context, &data).await? {
+        Teller::Running(endpoint) => {
+            let status = endpoint.get("/admin/status").await.map_err(|error| error.to_string())?;
+            serde_json::from_value(status).map_err(|error| format!("the answer is not a status: {error}"))
+        }
+        Teller::Own { engine, .. } => Ok(engine.status().await),
+    }
+}
+
+/// Finds a running process, or opens the data.
+pub async fn teller(context: &Context, data: &Path) -> Result<Teller, String> {
+    if !data.exists() {
+        return Err(format!("{} is not there; `kinora dev` makes it", data.display()));
+    }
+    let lock = match data::take(data).map_err(|error| error.to_string())? {
+        Holder::Running(endpoint) => return Ok(Teller::Running(endpoint)),
+        Holder::Us(lock) => lock,
+    };
+    let broker = Broker::open(&data.join("log")).map_err(|error| error.to_string())?;
+    let store =
+        EmbeddedStore::open(&data.join("store"), Durability::default()).map_err(|error| error.to_string())?;
+    let settings = super::dev::engine_settings(&context.settings, vec![0; 32]);
+    let engine = Embedded::idle(Arc::new(broker), Arc::new(store), settings);
+    if let Ok(definitions) = context.definitions()
+        && !engine.look(&definitions).await.map_err(|error| error.to_string())?
+    {
+        engine.set_refused(vec!["the definitions have changed since the data were made".to_owned()]);
+    }
+    Ok(Teller::Own { engine, _lock: lock })
+}
+
+fn text(status: &Status) -> String {
+    let mut lines = vec![format!("kinora {}  generation {}", status.version, status.generation)];
+    if let Some(building) = &status.building {
+        lines.push(format!(
+            "building generation {}: {} of {} events",
+            building.generation, building.done, building.total
+        ));
+    }
+    lines.extend(status.diagnostics.iter().map(|diagnostic| format!("! {diagnostic}")));
+    lines.push(String::new());
+    let mut rows =
+        vec![["projection", "type", "topic", "position", "lag", "parked", "state"].map(str::to_owned)];
+    for projection in &status.projections {
+        let position: u64 = projection.partitions.iter().map(|partition| partition.position).sum();
+        let end: u64 = projection.partitions.iter().map(|partition| partition.end).sum();
+        rows.push([
+            projection.name.clone(),
+            projection.entity.clone(),
+            projection.topic.clone(),
+            format!("{position}/{end}"),
+            format!("{} events, {} ms", projection.lag_events, projection.lag_ms),
+            projection.parked_keys.to_string(),
+            projection.state.clone(),
+        ]);
+    }
+    lines.extend(table(&rows));
+    lines.push(String::new());
+    let mut rows = vec![["topic", "partitions", "events"].map(str::to_owned)];
+    for topic in &status.topics {
+        let events: u64 = topic.partitions.iter().map(|(start, end)| end - start).sum();
+        rows.push([topic.name.clone(), topic.partitions.len().to_string(), events.to_string()]);
+    }
+    lines.extend(table(&rows));
+    lines.join("\n")
+}
+
+/// Rows as lines, columns aligned.
+pub fn table<const N: usize>(rows: &[[String; N]]) -> Vec<String> {
+    let width = |column: usize| rows.iter().map(|row| row[column].chars().count()).max().unwrap_or(0);
+    let widths: Vec<usize> = (0..N).map(width).collect();
+    let line = |row: &[String; N]| {
+        let cells = row.iter().zip(&widths).map(|(cell, width)| format!("{cell:<width$}"));
+        cells.collect::<Vec<_>>().join("  ").trim_end().to_owned()
+    };
+    rows.iter().map(line).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::table;
+
+    #[test]
+    fn columns_are_as_wide_as_their_widest_cell() {
+        let rows = [["a", "bc"], ["long", "d"]].map(|row| row.map(str::to_owned));
+        assert_eq!(table(&rows), ["a     bc", "long  d"]);
+    }
+}

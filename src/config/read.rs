@@ -1,0 +1,302 @@
+//! Goes through what is given: file, environment, flags, in that order, each over the one before.
+//!
+//! Every unknown key and bad value becomes a diagnostic; the rest is set all the same.
+
+use std::time::Duration;
+
+use toml::de::{DeTable, DeValue};
+
+use super::value::{self, Given};
+use super::{Bytes, Deployment, FILE, Loaded, Sample, Settings};
+use crate::diagnostic::{Diagnostic, FileId, Severity, Sources, Span};
+
+/// A flag of the command line that sets something: its name as typed, the setting's key, the value.
+#[derive(Clone, Debug)]
+pub struct Flag {
+    pub name: &'static str,
+    pub key: &'static str,
+    pub value: String,
+}
+
+/// Every key that is not of a topic.
+pub(super) const KEYS: [&str; 22] = [
+    "deployment",
+    "serve.listen",
+    "serve.cursor_secrets",
+    "serve.introspection",
+    "serve.deadline",
+    "serve.drain",
+    "serve.concurrent",
+    "serve.limits.body",
+    "serve.limits.record",
+    "serve.limits.publish",
+    "serve.limits.tokens",
+    "serve.limits.depth",
+    "serve.limits.aliases",
+    "serve.limits.root_fields",
+    "serve.limits.directives",
+    "serve.limits.representations",
+    "serve.limits.cached_operations",
+    "dev.sample",
+    "dev.data",
+    "parking.max_keys",
+    "parking.max_share",
+    "project.batch",
+];
+
+/// Why a setting was not taken.
+enum Fault {
+    Unknown,
+    Bad(String),
+}
+
+impl From<String> for Fault {
+    fn from(text: String) -> Fault {
+        Fault::Bad(text)
+    }
+}
+
+/// Reads settings from the file's text, variables and flags.
+pub fn read(text: &str, environment: impl IntoIterator<Item = (String, String)>, flags: &[Flag]) -> Loaded {
+    let mut sources = Sources::default();
+    let file = sources.add(FILE, text);
+    let mut loaded = Loaded { settings: Settings::default(), sources, findings: Vec::new() };
+    read_file(text, file, &mut loaded);
+    read_environment(environment, &mut loaded);
+    for flag in flags {
+        if let Err(fault) = set(&mut loaded.settings, flag.key, Given::Text(&flag.value)) {
+            let message = match fault {
+                Fault::Unknown => format!("the flag {} sets `{}`, which is no setting", flag.name, flag.key),
+                Fault::Bad(reason) => format!("{}: {reason}", flag.name),
+            };
+            loaded.findings.push(self::fault("C003", None, message));
+        }
+    }
+    loaded
+}
+
+/// A finding about settings.
+pub(super) fn fault(code: &'static str, span: Option<Span>, message: String) -> Diagnostic {
+    Diagnostic { code, severity: Severity::Error, message, span, label: String::new(), help: None }
+}
+
+fn read_file(text: &str, file: FileId, loaded: &mut Loaded) {
+    let place = |range: std::ops::Range<usize>| Span {
+        file,
+        start: u32::try_from(range.start).unwrap_or(u32::MAX),
+        end: u32::try_from(range.end).unwrap_or(u32::MAX),
+    };
+    let (table, errors) = DeTable::parse_recoverable(text);
+    for error in &errors {
+        let message = format!("{FILE} is not TOML here: {}", error.message());
+        loaded.findings.push(fault("C001", error.span().map(place), message));
+    }
+    let mut leaves = Vec::new();
+    collect(table.get_ref(), "", &mut leaves);
+    leaves.sort_by_key(|leaf| leaf.key_span.start);
+    for leaf in leaves {
+        match set_from_file(&mut loaded.settings, &leaf) {
+            Ok(()) => {}
+            Err(Fault::Unknown) => {
+                let finding =
+                    fault("C002", Some(place(leaf.key_span)), format!("there is no setting `{}`", leaf.key));
+                loaded.findings.push(with_nearest(finding, &leaf.key));
+            }
+            Err(Fault::Bad(reason)) if leaf.key == "serve.cursor_secrets" => {
+                // The line itself is not shown: it holds the secret.
+                loaded.findings.push(fault("C003", None, format!("`{}` in {FILE}: {reason}", leaf.key)));
+            }
+            Err(Fault::Bad(reason)) => {
+                let message = format!("`{}`: {reason}", leaf.key);
+                loaded.findings.push(fault("C003", Some(place(leaf.value_span)), message));
+            }
+        }
+    }
+}
+
+/// A key of the file that is not a section.
+struct Leaf<'a> {
+    /// With dots between its parts; a topic's name is one part.
+    key: String,
+    topic: Option<(&'a str, &'a str)>,
+    value: &'a DeValue<'a>,
+    key_span: std::ops::Range<usize>,
+    value_span: std::ops::Range<usize>,
+}
+
+fn collect<'a>(table: &'a DeTable<'a>, prefix: &str, leaves: &mut Vec<Leaf<'a>>) {
+    for (key, value) in table {
+        let name =
+            if prefix.is_empty() { key.get_ref().to_string() } else { format!("{prefix}.{}", key.get_ref()) };
+        match value.get_ref() {
+            DeValue::Table(topics) if name == "topics" => collect_topics(topics, leaves),
+            DeValue::Table(inner) if is_section(&name) => collect(inner, &name, leaves),
+            other => leaves.push(Leaf {
+                key: name,
+                topic: None,
+                value: other,
+                key_span: key.span(),
+                value_span: value.span(),
+            }),
+        }
+    }
+}
+
+fn collect_topics<'a>(topics: &'a DeTable<'a>, leaves: &mut Vec<Leaf<'a>>) {
+    for (topic, settings) in topics {
+        let name: &str = topic.get_ref();
+        let DeValue::Table(inner) = settings.get_ref() else {
+            leaves.push(Leaf {
+                key: format!("topics.\"{name}\""),
+                topic: Some((name, "")),
+                value: settings.get_ref(),
+                key_span: topic.span(),
+                value_span: settings.span(),
+            });
+            continue;
+        };
+        for (key, value) in inner {
+            leaves.push(Leaf {
+                key: format!("topics.\"{name}\".{}", key.get_ref()),
+                topic: Some((name, key.get_ref())),
+                value: value.get_ref(),
+                key_span: key.span(),
+                value_span: value.span(),
+            });
+        }
+    }
+}
+
+fn is_section(name: &str) -> bool {
+    all_keys().any(|key| key.strip_prefix(name).is_some_and(|rest| rest.starts_with('.')))
+}
+
+pub(super) fn all_keys() -> impl Iterator<Item = &'static str> {
+    KEYS.iter().copied()
+}
+
+fn set_from_file(settings: &mut Settings, leaf: &Leaf<'_>) -> Result<(), Fault> {
+    match leaf.topic {
+        Some((topic, "partitions")) => {
+            let partitions = value::count(Given::File(leaf.value), 1..=1_024)?;
+            let partitions = u32::try_from(partitions).expect("at most 1,024");
+            settings.topics.entry(topic.to_owned()).or_default().partitions = partitions;
+            Ok(())
+        }
+        Some((topic, "")) => Err(Fault::Bad(format!(
+            "a topic's settings are a section: [topics.\"{topic}\"] and below it partitions = 4"
+        ))),
+        Some(_) => Err(Fault::Unknown),
+        None => set(settings, &leaf.key, Given::File(leaf.value)),
+    }
+}
+
+/// Variables `KINORA_SECTION__KEY`; of those without `__` only `KINORA_DEPLOYMENT` is a setting.
+fn read_environment(environment: impl IntoIterator<Item = (String, String)>, loaded: &mut Loaded) {
+    let mut given: Vec<(String, String, String)> = environment
+        .into_iter()
+        .filter_map(|(name, value)| {
+            let key = name.strip_prefix("KINORA_")?.to_ascii_lowercase();
+            (key.contains("__") || key == "deployment").then(|| (name, key.replace("__", "."), value))
+        })
+        .collect();
+    given.sort();
+    for (name, key, text) in given {
+        match set(&mut loaded.settings, &key, Given::Text(&text)) {
+            Ok(()) => {}
+            Err(Fault::Unknown) if key.starts_with("topics.") => {
+                let finding = fault("C002", None, format!("the variable {name} cannot set a topic"));
+                loaded
+                    .findings
+                    .push(finding.help(format!("topics are set in {FILE}, under [topics.\"<name>\"]")));
+            }
+            Err(Fault::Unknown) => {
+                let finding = fault("C002", None, format!("the variable {name} names no setting"));
+                loaded.findings.push(with_nearest(finding, &key));
+            }
+            Err(Fault::Bad(reason)) => {
+                loaded.findings.push(fault("C003", None, format!("the variable {name}: {reason}")));
+            }
+        }
+    }
+}
+
+fn with_nearest(finding: Diagnostic, key: &str) -> Diagnostic {
+    let last = key.rsplit('.').next().unwrap_or(key);
+    let nearest = all_keys()
+        .chain(["topics.\"…\".partitions"])
+        .map(|known| {
+            let known_last = known.rsplit('.').next().unwrap_or(known);
+            (distance(key, known).min(distance(last, known_last) + 1), known)
+        })
+        .min_by_key(|(distance, _)| *distance);
+    match nearest {
+        Some((distance, known)) if distance <= 3 => finding.help(format!("did you mean `{known}`?")),
+        _ => finding.help("README.md lists all settings"),
+    }
+}
+
+/// Edits between two texts.
+fn distance(left: &str, right: &str) -> usize {
+    let right: Vec<char> = right.chars().collect();
+    let mut row: Vec<usize> = (0..=right.len()).collect();
+    for (i, a) in left.chars().enumerate() {
+        let mut diagonal = row[0];
+        row[0] = i + 1;
+        for (j, b) in right.iter().enumerate() {
+            let replaced = diagonal + usize::from(a != *b);
+            diagonal = row[j + 1];
+            row[j + 1] = replaced.min(diagonal + 1).min(row[j] + 1);
+        }
+    }
+    row[right.len()]
+}
+
+fn set(settings: &mut Settings, key: &str, given: Given<'_>) -> Result<(), Fault> {
+    let serve = &mut settings.serve;
+    let operation = &mut serve.limits.operation;
+    match key {
+        "deployment" => {
+            settings.deployment = Deployment(value::text(given, DEPLOYMENT_WANTED, is_deployment)?)
+        }
+        "serve.listen" => serve.listen = value::address(given)?,
+        "serve.cursor_secrets" => serve.cursor_secrets = value::secrets(given)?,
+        "serve.introspection" => serve.introspection = value::boolean(given)?,
+        "serve.deadline" => {
+            serve.deadline = value::duration(given, Duration::from_millis(10)..=Duration::from_secs(300))?;
+        }
+        "serve.drain" => serve.drain = value::duration(given, Duration::ZERO..=Duration::from_secs(600))?,
+        "serve.concurrent" => serve.concurrent = value::count(given, 1..=100_000)?,
+        "serve.limits.body" => serve.limits.body = value::bytes(given, Bytes::kib(1)..=Bytes::mib(64))?,
+        "serve.limits.record" => serve.limits.record = value::bytes(given, Bytes::kib(1)..=Bytes::mib(64))?,
+        "serve.limits.publish" => {
+            serve.limits.publish = value::bytes(given, Bytes::kib(1)..=Bytes::mib(1024))?
+        }
+        "serve.limits.tokens" => operation.tokens = value::count(given, LIMIT)?,
+        "serve.limits.depth" => operation.depth = value::count(given, LIMIT)?,
+        "serve.limits.aliases" => operation.aliases = value::count(given, LIMIT)?,
+        "serve.limits.root_fields" => operation.root_fields = value::count(given, LIMIT)?,
+        "serve.limits.directives" => operation.directives = value::count(given, LIMIT)?,
+        "serve.limits.representations" => operation.representations = value::count(given, LIMIT)?,
+        "serve.limits.cached_operations" => operation.cached_operations = value::count(given, LIMIT)?,
+        "dev.sample" => {
+            value::text(given, "the name of a sample; there is one, \"shop\"", |name| name == "shop")?;
+            settings.dev.sample = Some(Sample::Shop);
+        }
+        "dev.data" => settings.dev.data = value::text(given, "a path", |path| !path.is_empty())?.into(),
+        "parking.max_keys" => settings.parking.max_keys = value::count(given, 0..=1_000_000)?,
+        "parking.max_share" => settings.parking.max_share = value::share(given)?,
+        "project.batch" => settings.project.batch = value::bytes(given, Bytes::kib(1)..=Bytes::mib(64))?,
+        _ => return Err(Fault::Unknown),
+    }
+    Ok(())
+}
+
+const LIMIT: std::ops::RangeInclusive<usize> = 1..=1_000_000;
+const DEPLOYMENT_WANTED: &str = "a deployment's name: 1 to 40 letters, digits and `_`, a letter first";
+
+fn is_deployment(name: &str) -> bool {
+    name.len() <= 40
+        && name.starts_with(|c: char| c.is_ascii_alphabetic())
+        && name.chars().all(|c| c.is_ascii_alphanumeric() || c == '_')
+}

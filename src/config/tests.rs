@@ -1,0 +1,151 @@
+//! Settings: what is read, what is refused, and how.
+
+use std::time::Duration;
+
+use super::read::{Flag, KEYS, read};
+use super::{Bytes, Loaded, Sample};
+
+fn of_file(text: &str) -> Loaded {
+    read(text, [], &[])
+}
+
+fn of_environment(pairs: &[(&str, &str)]) -> Loaded {
+    read("", pairs.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())), &[])
+}
+
+fn messages(loaded: &Loaded) -> Vec<&str> {
+    loaded.findings.iter().map(|finding| finding.message.as_str()).collect()
+}
+
+#[test]
+fn nothing_given_means_the_defaults() {
+    let loaded = of_file("");
+    assert!(loaded.findings.is_empty());
+    assert_eq!(loaded.settings.serve.listen.to_string(), "127.0.0.1:4000");
+    assert_eq!(loaded.settings.partitions("any.topic"), 4);
+    assert_eq!(loaded.settings.serve.limits.body, Bytes::mib(1));
+    assert_eq!(loaded.settings.dev.sample, None);
+}
+
+#[test]
+fn a_whole_file_is_read() {
+    let loaded = of_file(
+        r#"
+deployment = "shop_eu"
+[serve]
+listen = "[::1]:4100"
+cursor_secrets = ["0123456789abcdef0123456789abcdef"]
+introspection = false
+deadline = "2s"
+[serve.limits]
+body = "64KiB"
+tokens = 5_000
+[topics."shop.orders"]
+partitions = 8
+[dev]
+sample = "shop"
+data = "here"
+[parking]
+max_keys = 5
+max_share = 0.5
+[project]
+batch = "2MiB"
+"#,
+    );
+    assert_eq!(messages(&loaded), Vec::<&str>::new());
+    let settings = loaded.settings;
+    assert_eq!(settings.deployment.0, "shop_eu");
+    assert_eq!(settings.serve.listen.port(), 4100);
+    assert!(!settings.serve.introspection);
+    assert_eq!(settings.serve.deadline, Duration::from_secs(2));
+    assert_eq!(settings.serve.limits.operation.tokens, 5_000);
+    assert_eq!(settings.partitions("shop.orders"), 8);
+    assert_eq!(settings.dev.sample, Some(Sample::Shop));
+    assert_eq!(settings.project.batch, Bytes::mib(2));
+}
+
+#[test]
+fn later_sources_win_over_earlier_ones() {
+    let flag = Flag { name: "--listen", key: "serve.listen", value: "127.0.0.1:3".to_owned() };
+    let variable = ("KINORA_SERVE__LISTEN".to_owned(), "127.0.0.1:2".to_owned());
+    let file = "[serve]\nlisten = \"127.0.0.1:1\"";
+    assert_eq!(read(file, [], &[]).settings.serve.listen.port(), 1);
+    assert_eq!(read(file, [variable.clone()], &[]).settings.serve.listen.port(), 2);
+    assert_eq!(read(file, [variable], &[flag]).settings.serve.listen.port(), 3);
+}
+
+#[test]
+fn all_faults_come_at_once_with_their_places() {
+    let loaded = of_file("[serve]\nlisen = \"x\"\ndeadline = \"5 years\"\n[serve.limits]\nbody = -1\n");
+    assert_eq!(
+        messages(&loaded),
+        [
+            "there is no setting `serve.lisen`",
+            "`serve.deadline`: \"5 years\" is not a duration from 10ms to 300s, like \"500ms\", \"5s\" or \"2m\"",
+            "`serve.limits.body`: -1 is not a size from 1KiB to 64MiB, like \"64KiB\"",
+        ]
+    );
+    assert_eq!(loaded.findings[0].help.as_deref(), Some("did you mean `serve.listen`?"));
+    let places: Vec<_> = loaded
+        .findings
+        .iter()
+        .map(|finding| loaded.sources.line_column(finding.span.expect("faults of a file have a place")))
+        .collect();
+    assert_eq!(places, [(2, 1), (3, 12), (5, 8)]);
+}
+
+#[test]
+fn text_that_is_not_toml_is_refused_where_it_breaks() {
+    let loaded = of_file("[serve\nlisten = 1");
+    assert_eq!(loaded.findings[0].code, "C001");
+    assert!(loaded.findings[0].message.starts_with("kinora.toml is not TOML here: "));
+}
+
+#[test]
+fn variables_are_refused_by_their_name() {
+    let loaded = of_environment(&[
+        ("KINORA_SEEDS", "10"),
+        ("KINORA_SERVE__LIMTS__BODY", "1MiB"),
+        ("KINORA_SERVE__LISTEN", "4000"),
+        ("KINORA_TOPICS__X__PARTITIONS", "3"),
+    ]);
+    assert_eq!(
+        messages(&loaded),
+        [
+            "the variable KINORA_SERVE__LIMTS__BODY names no setting",
+            "the variable KINORA_SERVE__LISTEN: `4000` is not an address with a port, like \"127.0.0.1:4000\" or \
+             \"[::1]:4000\"",
+            "the variable KINORA_TOPICS__X__PARTITIONS cannot set a topic",
+        ]
+    );
+}
+
+#[test]
+fn a_secret_is_never_shown() {
+    let loaded = of_file("[serve]\ncursor_secrets = [\"tooshort\"]");
+    assert_eq!(loaded.findings.len(), 1);
+    assert!(loaded.findings[0].span.is_none(), "the line would show it");
+    assert!(!format!("{loaded:?}").replace("tooshort\\\"]", "").contains("Secret(["));
+    assert!(!messages(&loaded)[0].contains("tooshort"));
+}
+
+#[test]
+fn bounds_hold_below_at_and_above() {
+    for (text, fits) in [("1023B", false), ("1KiB", true), ("64MiB", true), ("65MiB", false)] {
+        let loaded = of_environment(&[("KINORA_SERVE__LIMITS__BODY", text)]);
+        assert_eq!(loaded.findings.is_empty(), fits, "{text}");
+    }
+    for (text, fits) in [("0", false), ("1", true), ("100000", true), ("100001", false), ("1.5", false)] {
+        let loaded = of_environment(&[("KINORA_SERVE__CONCURRENT", text)]);
+        assert_eq!(loaded.findings.is_empty(), fits, "{text}");
+    }
+}
+
+#[test]
+fn every_known_key_is_taken_from_a_variable() {
+    for key in KEYS {
+        let name = format!("KINORA_{}", key.replace('.', "__").to_ascii_uppercase());
+        let loaded = of_environment(&[(&name, "?")]);
+        assert!(loaded.findings.iter().all(|finding| finding.code == "C003"), "{key} is not known to `set`");
+    }
+}

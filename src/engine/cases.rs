@@ -1,0 +1,365 @@
+//! Runs the author's cases: given these records, are there these rows, this answer, these parked keys?
+//!
+//! Each case is run as it stands, record by record, delivered a second time, and with a process that dies after
+//! each of its writes in turn. All must come to the same.
+
+use std::sync::Arc;
+
+use serde::Serialize;
+use serde_json::{Map, Value as Json};
+
+use crate::diagnostic::{Sources, Span};
+use crate::engine::{Definitions, dump, now_ms};
+use crate::handler::cases::{Case, ExpectedParked, ExpectedRow, Given};
+use crate::project::{Halt, ProjectSettings, Projector};
+use crate::resolve::{Graph, GraphSettings, Limits, Request};
+use crate::source::file::Lines;
+use crate::source::{NewRecord, Source, SourceError};
+use crate::store::memory::MemoryStore;
+use crate::store::{ParkedEntry, ParkedKey, Store, StoreError, Tables};
+use crate::testing::Interrupted;
+
+/// What one case came to.
+#[derive(Clone, Debug, Serialize)]
+pub struct CaseResult {
+    pub file: String,
+    pub line: usize,
+    pub name: String,
+    /// How many ways of running it were tried.
+    pub runs: usize,
+    /// What differs from the expectation, with the run in which it did; empty where nothing does.
+    pub differences: Vec<String>,
+}
+
+/// Most writes after which a death is tried, spread evenly over a case that has more.
+const DEATHS_MAX: u64 = 200;
+
+/// Partitions of each topic of a case.
+const PARTITIONS: u32 = 4;
+
+/// Why a case could not be run to its end.
+#[derive(Debug, thiserror::Error)]
+enum RunError {
+    #[error(transparent)]
+    Halt(#[from] Halt),
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    #[error(transparent)]
+    Source(#[from] SourceError),
+    #[error("{0}")]
+    Graph(String),
+}
+
+/// Runs cases, in order; `told` hears each result as it comes.
+pub async fn run(
+    definitions: &Definitions,
+    sources: &Sources,
+    cases: &[&Case],
+    mut told: impl FnMut(&CaseResult),
+) -> Vec<CaseResult> {
+    let mut results = Vec::with_capacity(cases.len());
+    for case in cases {
+        let result = run_case(definitions, sources, case).await;
+        told(&result);
+        results.push(result);
+    }
+    results
+}
+
+async fn run_case(definitions: &Definitions, sources: &Sources, case: &Case) -> CaseResult {
+    let mut result = CaseResult {
+        file: sources.file(case.span.file).path.clone(),
+        line: sources.line_column(case.span).0,
+        name: case.name.clone(),
+        runs: 0,
+        differences: Vec::new(),
+    };
+    let runner = Runner { definitions, sources, case };
+    let mut ways = vec![Way::Whole, Way::RecordByRecord, Way::Twice];
+    match runner.writes().await {
+        Ok(writes) => {
+            let step = writes.div_ceil(DEATHS_MAX).max(1);
+            let deaths = (0..writes).step_by(usize::try_from(step).unwrap_or(usize::MAX));
+            ways.extend(deaths.map(Way::DiesAfter));
+        }
+        Err(error) => result.differences.push(error.to_string()),
+    }
+    for way in ways {
+        if !result.differences.is_empty() {
+            break; // The first way that differs says it; the others would say it again.
+        }
+        result.runs += 1;
+        let found = match runner.run(way).await {
+            Ok(tables) => runner.compare(&tables).await.unwrap_or_else(|error| vec![error.to_string()]),
+            Err(error) => vec![error.to_string()],
+        };
+        result.differences = found.into_iter().map(|difference| way.name(&difference)).collect();
+    }
+    result
+}
+
+/// A way of running a case.
+#[derive(Clone, Copy, Debug)]
+enum Way {
+    Whole,
+    RecordByRecord,
+    Twice,
+    DiesAfter(u64),
+}
+
+impl Way {
+    fn name(self, difference: &str) -> String {
+        match self {
+            Way::Whole => difference.to_owned(),
+            Way::RecordByRecord => format!("record by record: {difference}"),
+            Way::Twice => format!("delivered twice: {difference}"),
+            Way::DiesAfter(writes) => format!("dying after write {writes}: {difference}"),
+        }
+    }
+}
+
+struct Runner<'a> {
+    definitions: &'a Definitions,
+    sources: &'a Sources,
+    case: &'a Case,
+}
+
+impl Runner<'_> {
+    /// How many writes the case makes when nothing goes wrong.
+    async fn writes(&self) -> Result<u64, RunError> {
+        let counted = Arc::new(Interrupted::after(self.tables().await?, u64::MAX));
+        self.fold(&self.log()?, counted.clone(), usize::MAX).await?;
+        Ok(counted.written())
+    }
+
+    async fn run(&self, way: Way) -> Result<Arc<dyn Tables>, RunError> {
+        let log = self.log()?;
+        let tables = self.tables().await?;
+        match way {
+            Way::Whole => self.fold(&log, Arc::clone(&tables), usize::MAX).await?,
+            Way::RecordByRecord => self.fold(&log, Arc::clone(&tables), 1).await?,
+            Way::Twice => {
+                self.fold(&log, Arc::clone(&tables), usize::MAX).await?;
+                self.fold(&log, Arc::new(Interrupted::forgetful(Arc::clone(&tables))), 1).await?;
+            }
+            Way::DiesAfter(writes) => {
+                let dying = Arc::new(Interrupted::after(Arc::clone(&tables), writes));
+                // It dies: that is the point. What it left is taken up record by record.
+                let _ = self.fold(&log, dying, usize::MAX).await;
+                self.fold(&log, Arc::clone(&tables), 1).await?;
+            }
+        }
+        Ok(tables)
+    }
+
+    async fn tables(&self) -> Result<Arc<dyn Tables>, StoreError> {
+        MemoryStore::new().open(1, &self.definitions.plan).await
+    }
+
+    fn log(&self) -> Result<Lines, SourceError> {
+        let log = Lines::new();
+        for projection in &self.definitions.projections {
+            log.create_topic(&projection.from.topic, PARTITIONS);
+        }
+        for given in &self.case.given {
+            log.create_topic(&given.topic, PARTITIONS);
+            log.push(&given.topic, record(given))?;
+        }
+        Ok(log)
+    }
+
+    async fn fold(
+        &self,
+        log: &Lines,
+        tables: Arc<dyn Tables>,
+        batch_bytes_max: usize,
+    ) -> Result<(), RunError> {
+        let settings = ProjectSettings { batch_bytes_max, ..ProjectSettings::default() };
+        for projection in &self.definitions.projections {
+            let topic = log.topic(&projection.from.topic).await?;
+            let ends: Vec<u64> =
+                topic.iter().flat_map(|topic| &topic.partitions).map(|partition| partition.end).collect();
+            let mut projector = Projector::open(
+                Arc::clone(projection),
+                Arc::clone(&self.definitions.plan),
+                Arc::clone(&tables),
+                log,
+                settings,
+                now_ms().saturating_mul(1_000),
+            )
+            .await?;
+            projector.catch_up(&ends).await?;
+        }
+        Ok(())
+    }
+
+    async fn compare(&self, tables: &Arc<dyn Tables>) -> Result<Vec<String>, RunError> {
+        let mut differences = Vec::new();
+        for expected in &self.case.rows {
+            let Some(entity) = self.definitions.model.type_named(&expected.type_name) else {
+                differences.push(format!(
+                    "{}there is no type {}",
+                    self.at(expected.span),
+                    expected.type_name
+                ));
+                continue;
+            };
+            let Some(entity) = self.definitions.plan.entities.iter().find(|plan| plan.entity == entity)
+            else {
+                differences.push(format!("{}{} has no table", self.at(expected.span), expected.type_name));
+                continue;
+            };
+            let (model, plan) = (&self.definitions.model, &self.definitions.plan);
+            let rows = dump::rows(model, plan, tables.as_ref(), entity.base).await?;
+            let at = self.at(expected.span);
+            compare_rows(&at, &expected.type_name, &expected.rows, rows, &mut differences);
+        }
+        if let Some(query) = &self.case.query {
+            let answer = self.answer(tables, query).await?;
+            if answer != query.answer {
+                differences.push(format!(
+                    "{}the query answers\n    {answer}\n  expected\n    {}",
+                    self.at(query.answer_span),
+                    query.answer
+                ));
+            }
+        }
+        self.compare_parked(tables, &mut differences);
+        Ok(differences)
+    }
+
+    /// The query's `data`, or the whole response where there are errors.
+    async fn answer(
+        &self,
+        tables: &Arc<dyn Tables>,
+        query: &crate::handler::cases::Query,
+    ) -> Result<Json, RunError> {
+        let settings = GraphSettings {
+            limits: Limits::default(),
+            cursor_secrets: vec![vec![0; 32]],
+            definitions_hash: self.definitions.hash.clone(),
+            feeds: self.definitions.feeds.clone(),
+            introspection: true,
+        };
+        let (model, plan) = (Arc::clone(&self.definitions.model), Arc::clone(&self.definitions.plan));
+        let graph = Graph::new(model, plan, settings).map_err(RunError::Graph)?;
+        let request =
+            Request { query: query.text.clone(), variables: query.variables.clone(), ..Request::default() };
+        let answer = graph.execute(request, tables).await;
+        let mut response: Json =
+            serde_json::from_slice(&answer.body).map_err(|error| RunError::Graph(error.to_string()))?;
+        if response.get("errors").is_some() {
+            return Ok(response);
+        }
+        Ok(response.get_mut("data").map(Json::take).unwrap_or_default())
+    }
+
+    fn compare_parked(&self, tables: &Arc<dyn Tables>, differences: &mut Vec<String>) {
+        let parked = tables.parked();
+        let mut found: Vec<(&Arc<str>, &ParkedKey, &ParkedEntry)> =
+            parked.keys.iter().map(|((projection, key), entry)| (projection, key, entry)).collect();
+        for expected in &self.case.parked {
+            match found.iter().position(|(projection, key, entry)| fits(expected, projection, key, entry)) {
+                Some(index) => {
+                    found.remove(index);
+                }
+                None => differences.push(format!("{}no parked key is like this", self.at(expected.span))),
+            }
+        }
+        for (projection, _, entry) in found {
+            differences.push(format!(
+                "{}{} of {projection} is parked: {}: {}",
+                self.at(self.case.span),
+                entry.shown,
+                entry.stage,
+                entry.reason
+            ));
+        }
+    }
+
+    /// `file:line: ` of a place.
+    fn at(&self, span: Span) -> String {
+        format!("{}:{}: ", self.sources.file(span.file).path, self.sources.line_column(span).0)
+    }
+}
+
+fn record(given: &Given) -> NewRecord {
+    NewRecord {
+        key: given.key.clone().map(Into::into),
+        value: given.value.clone().map(Into::into),
+        headers: given.headers.iter().map(|(name, value)| (name.clone(), value.clone().into())).collect(),
+        timestamp_ms: given.timestamp_ms,
+        partition: None,
+    }
+}
+
+fn fits(expected: &ExpectedParked, projection: &str, key: &ParkedKey, entry: &ParkedEntry) -> bool {
+    let record_key = match key {
+        ParkedKey::Record(bytes) => std::str::from_utf8(bytes).ok(),
+        _ => None,
+    };
+    let is = |expected: &Option<String>, found: &str| expected.as_deref().is_none_or(|text| text == found);
+    is(&expected.projection, projection)
+        && (is(&expected.key, &entry.shown) || expected.key.as_deref() == record_key)
+        && is(&expected.stage, &entry.stage)
+        && expected.reason.as_deref().is_none_or(|part| entry.reason.contains(part))
+        && expected.waiting.is_none_or(|waiting| waiting == entry.waiting)
+}
+
+/// Each expected row must be found once, by its named columns, and no row may be left over.
+fn compare_rows(
+    at: &str,
+    type_name: &str,
+    expected: &[ExpectedRow],
+    mut found: Vec<Map<String, Json>>,
+    differences: &mut Vec<String>,
+) {
+    let mut missing = Vec::new();
+    for row in expected {
+        match found.iter().position(|candidate| row_fits(&row.columns, candidate)) {
+            Some(index) => {
+                found.remove(index);
+            }
+            None => missing.push(&row.columns),
+        }
+    }
+    for row in missing {
+        let closest = found.iter().enumerate().max_by_key(|(_, candidate)| agreeing(row, candidate));
+        let Some((index, _)) = closest.filter(|(_, candidate)| agreeing(row, candidate) > 0) else {
+            differences.push(format!("{at}{type_name} has no row {}", Json::Object(row.clone())));
+            continue;
+        };
+        let closest = found.remove(index);
+        for (column, wanted) in row {
+            let is = closest.get(column).unwrap_or(&Json::Null);
+            if !is_same(wanted, is) {
+                let key = closest.values().next().unwrap_or(&Json::Null);
+                differences.push(format!("{at}{type_name} {key}: {column} is {is}, expected {wanted}"));
+            }
+        }
+    }
+    for row in found {
+        differences.push(format!("{at}{type_name} has a row that is not expected: {}", Json::Object(row)));
+    }
+}
+
+fn row_fits(expected: &Map<String, Json>, found: &Map<String, Json>) -> bool {
+    agreeing(expected, found) == expected.len()
+}
+
+fn agreeing(expected: &Map<String, Json>, found: &Map<String, Json>) -> usize {
+    let agrees =
+        |(column, wanted): &(&String, &Json)| is_same(wanted, found.get(*column).unwrap_or(&Json::Null));
+    expected.iter().filter(agrees).count()
+}
+
+/// Whether a found value is the expected one. Of an object only the named parts are compared.
+fn is_same(expected: &Json, found: &Json) -> bool {
+    match (expected, found) {
+        (Json::Object(expected), Json::Object(found)) => row_fits(expected, found),
+        (Json::Array(expected), Json::Array(found)) => {
+            expected.len() == found.len() && expected.iter().zip(found).all(|(a, b)| is_same(a, b))
+        }
+        _ => expected == found,
+    }
+}

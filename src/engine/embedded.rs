@@ -1,0 +1,489 @@
+//! The engine in one process: an embedded log, a store, the write loops and the graph.
+//!
+//! Definitions that differ from those of the active generation are built as a new generation from the log's
+//! start, while the old one answers and goes on folding; when the new one has caught up it takes the old one's
+//! place by one write of the manifest, and the old tables are dropped once no request uses them.
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, PoisonError, RwLock};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use tokio::sync::watch;
+use tokio::task::JoinHandle;
+
+use crate::engine::{Building, Definitions, PartitionStatus, ProjectionStatus, Serving, Status, TopicStatus};
+use crate::event::{Offset, Position, TopicPartition};
+use crate::handler::Projection;
+use crate::project::{Halt, ProjectSettings, Projector, ProjectorState};
+use crate::resolve::{Graph, GraphSettings, Limits};
+use crate::source::broker::Broker;
+use crate::source::{NewRecord, Source, SourceError, TopicInfo};
+use crate::store::{Manifest, Store, StoreError};
+
+/// How an embedded engine runs.
+#[derive(Clone, Debug)]
+pub struct EmbeddedSettings {
+    pub project: ProjectSettings,
+    pub limits: Limits,
+    /// Keys for cursors: the first signs, all verify. At least one.
+    pub cursor_secrets: Vec<Vec<u8>>,
+    pub introspection: bool,
+    /// Partitions of topics that are made here, by name.
+    pub partitions: BTreeMap<String, u32>,
+    /// Partitions of any other topic.
+    pub partitions_default: u32,
+}
+
+/// Why the engine could not start or go on.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum EngineError {
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    #[error(transparent)]
+    Source(#[from] SourceError),
+    #[error(transparent)]
+    Halted(#[from] Halt),
+    #[error("the schema cannot be served: {0}")]
+    Graph(String),
+    #[error("another process changed the manifest at the same time; start again")]
+    ManifestRace,
+}
+
+/// Definitions at work on an embedded log and a store.
+pub struct Embedded {
+    broker: Arc<Broker>,
+    store: Arc<dyn Store>,
+    settings: EmbeddedSettings,
+    /// The generation that answers. `None` until the first has caught up.
+    live: RwLock<Option<Arc<Live>>>,
+    /// The generation under construction.
+    building: Mutex<Option<Building>>,
+    /// Why the last change of definitions was not taken over.
+    refused: RwLock<Vec<String>>,
+    /// One change of generation at a time.
+    changing: tokio::sync::Mutex<()>,
+}
+
+/// A generation at work: what answers, and the loops that feed it.
+struct Live {
+    definitions: Arc<Definitions>,
+    serving: Arc<Serving>,
+    workers: Vec<Worker>,
+}
+
+/// The write loop of one projection.
+struct Worker {
+    projection: Arc<Projection>,
+    state: watch::Receiver<ProjectorState>,
+    stop: watch::Sender<bool>,
+    task: Mutex<Option<JoinHandle<()>>>,
+}
+
+impl Embedded {
+    /// Opens a log and a store with definitions, and waits until they answer: at once where the active generation
+    /// was made by these definitions, else when a new one has caught up.
+    ///
+    /// # Errors
+    /// The log or the store fails, or a projection halts before it has caught up.
+    pub async fn start(
+        broker: Arc<Broker>,
+        store: Arc<dyn Store>,
+        definitions: Arc<Definitions>,
+        settings: EmbeddedSettings,
+    ) -> Result<Arc<Embedded>, EngineError> {
+        let engine = Embedded::idle(broker, store, settings);
+        engine.take_over(definitions).await?;
+        Ok(engine)
+    }
+
+    /// An engine without definitions yet: it takes events, and answers nothing until [`Embedded::take_over`].
+    pub fn idle(broker: Arc<Broker>, store: Arc<dyn Store>, settings: EmbeddedSettings) -> Arc<Embedded> {
+        Arc::new(Embedded {
+            broker,
+            store,
+            settings,
+            live: RwLock::new(None),
+            building: Mutex::new(None),
+            refused: RwLock::new(Vec::new()),
+            changing: tokio::sync::Mutex::new(()),
+        })
+    }
+
+    /// Makes these definitions the ones that answer. The present ones answer until the new ones have caught up;
+    /// if that fails they stay.
+    ///
+    /// # Errors
+    /// As [`Embedded::start`].
+    pub async fn take_over(&self, definitions: Arc<Definitions>) -> Result<(), EngineError> {
+        let _one_at_a_time = self.changing.lock().await;
+        if self.live().is_some_and(|live| live.definitions.hash == definitions.hash) {
+            self.set_refused(Vec::new());
+            return Ok(());
+        }
+        self.make_topics(&definitions)?;
+        let manifest = self.store.manifest().await?;
+        let active = manifest.as_ref().and_then(|manifest| hash_of(manifest, manifest.active));
+        if let (Some(manifest), true) = (&manifest, active == Some(definitions.hash.as_str())) {
+            let live = self.work(manifest.active, &definitions).await?;
+            self.switch(live);
+        } else {
+            self.build(manifest, definitions).await?;
+        }
+        self.set_refused(Vec::new());
+        Ok(())
+    }
+
+    /// Remembers why changed definitions were not taken over, for the status page.
+    pub fn set_refused(&self, diagnostics: Vec<String>) {
+        *self.refused.write().unwrap_or_else(PoisonError::into_inner) = diagnostics;
+    }
+
+    /// What answers now; a request keeps it to its end. `None` until the first generation has caught up.
+    pub fn serving(&self) -> Option<Arc<Serving>> {
+        self.live().map(|live| Arc::clone(&live.serving))
+    }
+
+    /// The generation under construction, if there is one.
+    pub fn building(&self) -> Option<Building> {
+        self.building.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// The log that events are published to.
+    pub fn broker(&self) -> &Arc<Broker> {
+        &self.broker
+    }
+
+    /// The definitions that answer.
+    pub fn definitions(&self) -> Option<Arc<Definitions>> {
+        self.live().map(|live| Arc::clone(&live.definitions))
+    }
+
+    /// Appends records to a topic, making it where it is not there, and answers their positions once durable.
+    ///
+    /// # Errors
+    /// The topic's name is not one, or the log fails: then nothing was written, or it may have been in part.
+    pub async fn publish(&self, topic: &str, records: Vec<NewRecord>) -> Result<Vec<Position>, SourceError> {
+        self.make_topic(topic)?;
+        self.broker.append(topic, records).await
+    }
+
+    /// Waits until every projection has applied all that the log holds now.
+    ///
+    /// # Errors
+    /// A projection has halted.
+    pub async fn catch_up(&self) -> Result<(), EngineError> {
+        match self.live() {
+            Some(live) => self.wait_for(&live, |_| {}).await,
+            None => Ok(()),
+        }
+    }
+
+    /// Stops the write loops and waits for them. What was acknowledged is kept.
+    pub async fn shut_down(&self) {
+        let live = self.live.write().unwrap_or_else(PoisonError::into_inner).take();
+        if let Some(live) = live {
+            live.stop().await;
+        }
+    }
+
+    /// What the engine is doing.
+    pub async fn status(&self) -> Status {
+        let topics = self.broker.topics().await.unwrap_or_default();
+        let live = self.live();
+        let now_ms = now_ms();
+        let projections = live.iter().flat_map(|live| {
+            live.definitions.projections.iter().map(|projection| live.status(projection, &topics, now_ms))
+        });
+        Status {
+            version: env!("CARGO_PKG_VERSION").to_owned(),
+            generation: live.as_ref().map_or(0, |live| live.serving.generation),
+            definitions: live.as_ref().map_or_else(String::new, |live| live.definitions.hash.clone()),
+            building: self.building(),
+            projections: projections.collect(),
+            topics: topics
+                .iter()
+                .map(|topic| TopicStatus {
+                    name: topic.name.to_string(),
+                    partitions: topic.partitions.iter().map(|part| (part.start, part.end)).collect(),
+                })
+                .collect(),
+            diagnostics: self.refused.read().unwrap_or_else(PoisonError::into_inner).clone(),
+        }
+    }
+
+    /// Opens the generation that answered last, without folding: for commands that look at data while no process
+    /// runs. Answers whether these definitions made it.
+    ///
+    /// # Errors
+    /// The store fails, or the schema cannot be served.
+    pub async fn look(&self, definitions: &Arc<Definitions>) -> Result<bool, EngineError> {
+        let manifest = self.store.manifest().await?;
+        let Some(manifest) = manifest else { return Ok(false) };
+        if hash_of(&manifest, manifest.active) != Some(definitions.hash.as_str()) {
+            return Ok(false);
+        }
+        let serving = self.open(manifest.active, definitions).await?;
+        self.switch(Live { definitions: Arc::clone(definitions), serving, workers: Vec::new() });
+        Ok(true)
+    }
+
+    fn live(&self) -> Option<Arc<Live>> {
+        self.live.read().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    fn make_topics(&self, definitions: &Definitions) -> Result<(), SourceError> {
+        definitions.projections.iter().try_for_each(|projection| self.make_topic(&projection.from.topic))
+    }
+
+    fn make_topic(&self, name: &str) -> Result<(), SourceError> {
+        let partitions = self.settings.partitions.get(name).copied();
+        let partitions = partitions.unwrap_or(self.settings.partitions_default);
+        self.broker.create_topic(name, partitions).map(drop)
+    }
+
+    /// Builds a generation for new definitions and lets it take the place of the active one.
+    async fn build(
+        &self,
+        manifest: Option<Manifest>,
+        definitions: Arc<Definitions>,
+    ) -> Result<(), EngineError> {
+        let (manifest, generation) = self.register(manifest, &definitions.hash).await?;
+        tracing::info!(generation, "Building a generation.");
+        let live = self.work(generation, &definitions).await?;
+        let built = self.wait_for(&live, |building| self.set_building(Some(building))).await;
+        self.set_building(None);
+        if let Err(error) = built {
+            live.stop().await;
+            return Err(error);
+        }
+        let active = Manifest { active: generation, ..manifest.clone() };
+        self.write_manifest(Some(&manifest), &active).await?;
+        let old = self.switch(live);
+        self.retire(active, generation, old).await
+    }
+
+    /// Writes down that a generation exists for these definitions: the one left half-built, if there is one.
+    async fn register(&self, manifest: Option<Manifest>, hash: &str) -> Result<(Manifest, u32), EngineError> {
+        let Some(old) = manifest else {
+            let first = Manifest { active: 1, generations: vec![(1, hash.to_owned())] };
+            self.write_manifest(None, &first).await?;
+            return Ok((first, 1));
+        };
+        let half_built =
+            old.generations.iter().find(|(number, made_by)| *number != old.active && made_by == hash);
+        if let Some((number, _)) = half_built {
+            let number = *number;
+            return Ok((old, number));
+        }
+        let mut new = old.clone();
+        for (stale, _) in old.generations.iter().filter(|(number, _)| *number != old.active) {
+            self.store.drop_generation(*stale).await?;
+            new.generations.retain(|(number, _)| number != stale);
+        }
+        let newest = old.generations.iter().map(|(number, _)| *number).max().unwrap_or(old.active);
+        new.generations.push((newest + 1, hash.to_owned()));
+        self.write_manifest(Some(&old), &new).await?;
+        Ok((new, newest + 1))
+    }
+
+    async fn write_manifest(&self, expected: Option<&Manifest>, new: &Manifest) -> Result<(), EngineError> {
+        match self.store.set_manifest(expected, new).await? {
+            true => Ok(()),
+            false => Err(EngineError::ManifestRace),
+        }
+    }
+
+    /// Drops every generation but the active one, once no request reads the old one any more.
+    async fn retire(
+        &self,
+        manifest: Manifest,
+        active: u32,
+        old: Option<Arc<Live>>,
+    ) -> Result<(), EngineError> {
+        if let Some(old) = old {
+            old.stop().await;
+            // A request lasts at most its deadline; after a minute the tables go whoever still holds them.
+            for _ in 0..600 {
+                if Arc::strong_count(&old.serving) == 1 {
+                    break;
+                }
+                tokio::time::sleep(Duration::from_millis(100)).await;
+            }
+        }
+        let mut alone = manifest.clone();
+        for (number, _) in manifest.generations.iter().filter(|(number, _)| *number != active) {
+            self.store.drop_generation(*number).await?;
+            alone.generations.retain(|(kept, _)| kept != number);
+        }
+        if alone != manifest {
+            self.write_manifest(Some(&manifest), &alone).await?;
+        }
+        Ok(())
+    }
+
+    /// Opens a generation: its tables, and the graph over them.
+    async fn open(&self, generation: u32, definitions: &Definitions) -> Result<Arc<Serving>, EngineError> {
+        let tables = self.store.open(generation, &definitions.plan).await?;
+        let settings = GraphSettings {
+            limits: self.settings.limits,
+            cursor_secrets: self.settings.cursor_secrets.clone(),
+            definitions_hash: definitions.hash.clone(),
+            feeds: definitions.feeds.clone(),
+            introspection: self.settings.introspection,
+        };
+        let graph = Graph::new(Arc::clone(&definitions.model), Arc::clone(&definitions.plan), settings)
+            .map_err(EngineError::Graph)?;
+        Ok(Arc::new(Serving { generation, graph: Arc::new(graph), tables }))
+    }
+
+    /// Opens a generation and starts its write loops.
+    async fn work(&self, generation: u32, definitions: &Arc<Definitions>) -> Result<Live, EngineError> {
+        let serving = self.open(generation, definitions).await?;
+        let mut projectors = Vec::with_capacity(definitions.projections.len());
+        for projection in &definitions.projections {
+            let projector = Projector::open(
+                Arc::clone(projection),
+                Arc::clone(&definitions.plan),
+                Arc::clone(&serving.tables),
+                self.broker.as_ref(),
+                self.settings.project,
+                now_ms().saturating_mul(1_000),
+            );
+            projectors.push(projector.await?);
+        }
+        let workers = projectors.into_iter().map(Worker::start).collect();
+        Ok(Live { definitions: Arc::clone(definitions), serving, workers })
+    }
+
+    /// Lets a generation answer; gives back the one that did.
+    fn switch(&self, live: Live) -> Option<Arc<Live>> {
+        tracing::info!(generation = live.serving.generation, "Generation answers.");
+        self.live.write().unwrap_or_else(PoisonError::into_inner).replace(Arc::new(live))
+    }
+
+    fn set_building(&self, building: Option<Building>) {
+        *self.building.lock().unwrap_or_else(PoisonError::into_inner) = building;
+    }
+
+    /// Waits until a generation has applied what the log held when this began.
+    async fn wait_for(&self, live: &Live, told: impl Fn(Building)) -> Result<(), EngineError> {
+        let mut ends = Vec::new();
+        for worker in &live.workers {
+            if let Some(topic) = self.broker.topic(&worker.projection.from.topic).await? {
+                let topic_ends: Vec<Offset> = topic.partitions.iter().map(|part| part.end).collect();
+                ends.push((worker, topic, topic_ends));
+            }
+        }
+        let mut changes = live.serving.tables.progress_changes();
+        let total = ends.iter().flat_map(|(_, _, ends)| ends).sum();
+        loop {
+            changes.borrow_and_update();
+            let progress = live.serving.tables.progress();
+            let mut done = 0;
+            for (worker, topic, ends) in &ends {
+                if let ProjectorState::Halted(reason) = &*worker.state.borrow() {
+                    let name = &worker.projection.name;
+                    return Err(EngineError::Graph(format!("projection {name:?} halted: {reason}")));
+                }
+                for (partition, end) in (0u32..).zip(ends) {
+                    let at = TopicPartition { topic: Arc::clone(&topic.name), partition };
+                    let next = progress.of(&worker.projection.name, &at).map_or(0, |mark| mark.next);
+                    done += next.min(*end);
+                }
+            }
+            if done == total {
+                return Ok(());
+            }
+            told(Building { generation: live.serving.generation, done, total });
+            let halted = futures_util::future::select_all(live.workers.iter().map(|worker| {
+                let mut state = worker.state.clone();
+                Box::pin(async move {
+                    let _ = state.wait_for(|state| matches!(state, ProjectorState::Halted(_))).await;
+                })
+            }));
+            tokio::select! {
+                _ = changes.changed() => {}
+                _ = halted => {}
+            }
+        }
+    }
+}
+
+fn hash_of(manifest: &Manifest, generation: u32) -> Option<&str> {
+    let found = manifest.generations.iter().find(|(number, _)| *number == generation);
+    found.map(|(_, hash)| hash.as_str())
+}
+
+/// Milliseconds since 1970 by this machine's clock.
+pub(crate) fn now_ms() -> i64 {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    i64::try_from(since.as_millis()).unwrap_or(i64::MAX)
+}
+
+impl Live {
+    async fn stop(&self) {
+        for worker in &self.workers {
+            worker.stop.send_replace(true);
+        }
+        for worker in &self.workers {
+            let task = worker.task.lock().unwrap_or_else(PoisonError::into_inner).take();
+            if let Some(task) = task
+                && let Err(error) = task.await
+            {
+                tracing::error!(projection = %worker.projection.name, %error, "A write loop ended badly.");
+            }
+        }
+    }
+}
+
+impl Worker {
+    fn start(projector: Projector) -> Worker {
+        let projection = Arc::clone(projector.projection());
+        let (say, state) = watch::channel(ProjectorState::Running);
+        let (stop, stopped) = watch::channel(false);
+        let task = tokio::spawn(projector.run(say, stopped));
+        Worker { projection, state, stop, task: Mutex::new(Some(task)) }
+    }
+}
+
+impl Live {
+    fn status(&self, projection: &Projection, topics: &[TopicInfo], now_ms: i64) -> ProjectionStatus {
+        let tables = &self.serving.tables;
+        let progress = tables.progress();
+        let topic = topics.iter().find(|topic| topic.name == projection.from.topic);
+        let mut partitions = Vec::new();
+        let (mut lag_events, mut lag_ms) = (0, 0);
+        for (partition, info) in (0u32..).zip(topic.iter().flat_map(|topic| &topic.partitions)) {
+            let at = TopicPartition { topic: Arc::clone(&projection.from.topic), partition };
+            let mark = progress.of(&projection.name, &at);
+            let position = mark.map_or(info.start, |mark| mark.next);
+            let behind = info.end.saturating_sub(position);
+            if behind > 0 {
+                lag_events += behind;
+                lag_ms = lag_ms.max(mark.map_or(0, |mark| now_ms.saturating_sub(mark.time_ms).max(0)));
+            }
+            partitions.push(PartitionStatus { partition, position, end: info.end });
+        }
+        let parked = tables.parked();
+        let worker = self.workers.iter().find(|worker| worker.projection.name == projection.name);
+        let state = match worker.map(|worker| worker.state.borrow().clone()) {
+            None => "stopped".to_owned(),
+            Some(ProjectorState::Halted(reason)) => format!("halted: {reason}"),
+            Some(ProjectorState::Waiting(reason)) => format!("waiting: {reason}"),
+            Some(ProjectorState::Running) if lag_events > 0 => "catching up".to_owned(),
+            Some(ProjectorState::Running) => "running".to_owned(),
+        };
+        ProjectionStatus {
+            name: projection.name.to_string(),
+            entity: projection.entity_name.to_string(),
+            topic: projection.from.topic.to_string(),
+            kind: projection.kind.name().to_owned(),
+            partitions,
+            lag_events,
+            lag_ms: u64::try_from(lag_ms).unwrap_or(0),
+            parked_keys: parked.keys.keys().filter(|(name, _)| *name == projection.name).count(),
+            state,
+        }
+    }
+}

@@ -1,0 +1,160 @@
+//! A project's directory → definitions, or every fault of every file at once.
+
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use sha2::{Digest, Sha256};
+
+use crate::diagnostic::{Diagnostic, FileId, Severity, Sources};
+use crate::engine::Definitions;
+use crate::handler::{self, CustomHandlers};
+use crate::plan;
+use crate::schema;
+
+/// What a project's files came to.
+#[derive(Debug)]
+pub struct Loaded {
+    pub sources: Sources,
+    /// Errors, warnings and remarks of all files.
+    pub findings: Vec<Diagnostic>,
+    /// There unless an error was found.
+    pub definitions: Option<Arc<Definitions>>,
+}
+
+/// Why a project's files could not be read.
+#[derive(Debug, thiserror::Error)]
+#[error("{path}: {source}", path = .path.display())]
+pub struct LoadError {
+    pub path: PathBuf,
+    pub source: io::Error,
+}
+
+/// Reads `schema/*.graphql` and `projections/*.yaml` below a directory, binds and checks them.
+///
+/// # Errors
+/// A directory or file that cannot be read. Faults inside the files are findings.
+pub fn load(project: &Path, custom: &CustomHandlers) -> Result<Loaded, LoadError> {
+    let mut sources = Sources::default();
+    let schema_files = read_all(project, "schema", &["graphql", "graphqls"], &mut sources)?;
+    let yaml_files = read_all(project, "projections", &["yaml", "yml"], &mut sources)?;
+    Ok(bind(sources, &schema_files, &yaml_files, custom))
+}
+
+/// Binds and checks files that were read already. Files named `*.cases.yaml` are cases, `defaults.yaml` the
+/// defaults of all projections.
+pub fn bind(
+    sources: Sources,
+    schema_files: &[FileId],
+    yaml_files: &[FileId],
+    custom: &CustomHandlers,
+) -> Loaded {
+    let kind = |file: &FileId| YamlKind::of(&sources.file(*file).path);
+    let projections: Vec<FileId> =
+        yaml_files.iter().copied().filter(|file| kind(file) == YamlKind::Projection).collect();
+    let defaults = yaml_files.iter().copied().find(|file| kind(file) == YamlKind::Defaults);
+    let case_files: Vec<FileId> =
+        yaml_files.iter().copied().filter(|file| kind(file) == YamlKind::Cases).collect();
+
+    let (model, mut findings) = schema::load(schema_files, &sources);
+    let mut definitions = None;
+    if let Some(model) = model {
+        let (plan, found) = plan::plan(&model, &sources);
+        findings.extend(found);
+        if let Some(plan) = plan {
+            let (bound, found) = handler::load(&projections, defaults, &sources, &model, &plan, custom);
+            findings.extend(found);
+            let mut cases = Vec::new();
+            for file in case_files {
+                let (found_cases, found) = handler::cases::load(file, &sources);
+                cases.extend(found_cases);
+                findings.extend(found);
+            }
+            let feeds = bound.iter().map(handler::Projection::feed).collect();
+            let hash = hash(&sources, schema_files, &projections, defaults);
+            definitions = Some(Definitions {
+                model: Arc::new(model),
+                plan: Arc::new(plan),
+                projections: bound.into_iter().map(Arc::new).collect(),
+                feeds,
+                cases,
+                hash,
+            });
+        }
+    }
+    let faulty = findings.iter().any(|finding| finding.severity == Severity::Error);
+    let definitions = definitions.filter(|_| !faulty).map(Arc::new);
+    Loaded { sources, findings, definitions }
+}
+
+#[derive(PartialEq, Eq)]
+enum YamlKind {
+    Projection,
+    Cases,
+    Defaults,
+}
+
+impl YamlKind {
+    fn of(path: &str) -> YamlKind {
+        let name = path.rsplit('/').next().unwrap_or(path);
+        let stem = name.strip_suffix(".yaml").or_else(|| name.strip_suffix(".yml")).unwrap_or(name);
+        match stem {
+            "defaults" => YamlKind::Defaults,
+            _ if stem.ends_with(".cases") => YamlKind::Cases,
+            _ => YamlKind::Projection,
+        }
+    }
+}
+
+/// Version of what folding and storing make of the same definitions: raised when rows must be made anew.
+const ENGINE_FORMAT: u32 = 1;
+
+/// Hash over every definition that makes rows or answers. Cases are left out: they change nothing.
+fn hash(sources: &Sources, schema: &[FileId], projections: &[FileId], defaults: Option<FileId>) -> String {
+    let mut hasher = Sha256::new();
+    hasher.update(ENGINE_FORMAT.to_be_bytes());
+    for file in schema.iter().chain(projections).copied().chain(defaults) {
+        let file = sources.file(file);
+        for part in [file.path.as_bytes(), file.text.as_bytes()] {
+            hasher.update((part.len() as u64).to_be_bytes());
+            hasher.update(part);
+        }
+    }
+    let digest = hasher.finalize();
+    digest.iter().take(16).map(|byte| format!("{byte:02x}")).collect()
+}
+
+/// All files of a directory with one of the endings, in name order. A directory that is not there is empty.
+fn read_all(
+    project: &Path,
+    folder: &str,
+    endings: &[&str],
+    sources: &mut Sources,
+) -> Result<Vec<FileId>, LoadError> {
+    let directory = project.join(folder);
+    let failed = |path: &Path| {
+        let path = path.to_owned();
+        move |source| LoadError { path, source }
+    };
+    let entries = match std::fs::read_dir(&directory) {
+        Ok(entries) => entries,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
+        Err(error) => return Err(failed(&directory)(error)),
+    };
+    let mut paths = Vec::new();
+    for entry in entries {
+        let path = entry.map_err(failed(&directory))?.path();
+        let ending = path.extension().and_then(|ending| ending.to_str()).unwrap_or("");
+        if path.is_file() && endings.contains(&ending) {
+            paths.push(path);
+        }
+    }
+    paths.sort();
+    let mut files = Vec::with_capacity(paths.len());
+    for path in paths {
+        let text = std::fs::read_to_string(&path).map_err(failed(&path))?;
+        let name = path.file_name().and_then(|name| name.to_str()).unwrap_or("?");
+        files.push(sources.add(format!("{folder}/{name}"), text));
+    }
+    Ok(files)
+}

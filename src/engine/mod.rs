@@ -1,0 +1,101 @@
+//! Everything in one process: definitions, a source, a store, the write loop and the graph.
+//!
+//! `dev`, `test` and embedding programs run this. A change of definitions is built as a new generation beside the
+//! one that answers, and takes its place when it has caught up.
+
+mod backend;
+pub mod cases;
+pub mod dump;
+mod embedded;
+mod load;
+pub mod watch;
+
+use std::sync::Arc;
+
+use serde::{Deserialize, Serialize};
+
+use crate::handler::Projection;
+use crate::handler::cases::Case;
+use crate::plan::{Feed, Plan};
+use crate::resolve::Graph;
+use crate::schema::ReadModel;
+use crate::store::Tables;
+
+pub(crate) use embedded::now_ms;
+pub use embedded::{Embedded, EmbeddedSettings, EngineError};
+pub use load::{LoadError, Loaded, bind, load};
+
+/// What answers requests at one moment. A request keeps the one it began with.
+pub struct Serving {
+    pub generation: u32,
+    pub graph: Arc<Graph>,
+    pub tables: Arc<dyn Tables>,
+}
+
+/// Definitions that passed every check.
+#[derive(Debug)]
+pub struct Definitions {
+    pub model: Arc<ReadModel>,
+    pub plan: Arc<Plan>,
+    pub projections: Vec<Arc<Projection>>,
+    pub feeds: Vec<Feed>,
+    /// What `kinora test` runs.
+    pub cases: Vec<Case>,
+    /// Hash over every definition, in hexadecimal.
+    pub hash: String,
+}
+
+/// What the status page, `kinora status` and `/admin/status` show.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Status {
+    pub version: String,
+    /// Generation that answers.
+    pub generation: u32,
+    pub definitions: String,
+    /// A generation under construction: how many events of how many are folded.
+    pub building: Option<Building>,
+    pub topics: Vec<TopicStatus>,
+    pub projections: Vec<ProjectionStatus>,
+    /// Diagnostics of the last reload that failed, as text; empty when the running definitions are the files'.
+    pub diagnostics: Vec<String>,
+}
+
+/// A generation being built.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Building {
+    pub generation: u32,
+    pub done: u64,
+    pub total: u64,
+}
+
+/// A topic and what it holds.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct TopicStatus {
+    pub name: String,
+    /// Offsets `[start, end)` of each partition.
+    pub partitions: Vec<(u64, u64)>,
+}
+
+/// A projection and how far it is.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct ProjectionStatus {
+    pub name: String,
+    pub entity: String,
+    pub topic: String,
+    /// `B owned fold` and the like.
+    pub kind: String,
+    pub partitions: Vec<PartitionStatus>,
+    pub lag_events: u64,
+    pub lag_ms: u64,
+    pub parked_keys: usize,
+    /// `running`, `catching up`, or `halted: …` with the reason.
+    pub state: String,
+}
+
+/// A projection in one partition.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct PartitionStatus {
+    pub partition: u32,
+    pub position: u64,
+    pub end: u64,
+}

@@ -1,0 +1,103 @@
+//! What operators and commands ask: health, status, parked keys.
+
+use std::sync::Arc;
+
+use axum::extract::{Path, State};
+use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
+use axum::response::{IntoResponse, Response};
+use serde_json::json;
+
+use super::Shared;
+use super::answer::{Code, Refusal, json};
+use super::guard;
+use crate::engine::Status;
+
+/// `GET /health/live`: the process turns.
+pub(super) async fn live() -> Response {
+    json(StatusCode::OK, &json!({ "status": "live" }))
+}
+
+/// `GET /health/ready`: 200 once a generation answers and some projection is not halted; else 503 with the reason.
+pub(super) async fn ready(State(shared): State<Arc<Shared>>) -> Response {
+    match not_ready(&shared, &shared.backend.status().await) {
+        None => json(StatusCode::OK, &json!({ "status": "ready" })),
+        Some(reason) => {
+            let mut response =
+                json(StatusCode::SERVICE_UNAVAILABLE, &json!({ "status": "not ready", "reason": reason }));
+            response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from_static("1"));
+            response
+        }
+    }
+}
+
+fn not_ready(shared: &Shared, status: &Status) -> Option<String> {
+    if shared.backend.sdl().is_none() {
+        return Some("no generation answers yet".to_owned());
+    }
+    let halted = |state: &str| state.starts_with("halted");
+    let all_halted =
+        !status.projections.is_empty() && status.projections.iter().all(|one| halted(&one.state));
+    all_halted.then(|| {
+        let states = status.projections.iter().map(|one| format!("{}: {}", one.name, one.state));
+        format!("all projections are halted; {}", states.collect::<Vec<_>>().join("; "))
+    })
+}
+
+/// `GET /admin/status`, with the token.
+pub(super) async fn status(
+    State(shared): State<Arc<Shared>>,
+    headers: HeaderMap,
+) -> Result<Response, Refusal> {
+    guard::token(&shared, &headers)?;
+    Ok(json(StatusCode::OK, &shared.backend.status().await))
+}
+
+/// `GET /admin/parked`, with the token.
+pub(super) async fn parked(
+    State(shared): State<Arc<Shared>>,
+    headers: HeaderMap,
+) -> Result<Response, Refusal> {
+    guard::token(&shared, &headers)?;
+    Ok(json(StatusCode::OK, &json!({ "parked": shared.backend.parked().await })))
+}
+
+/// `GET /admin/parked/{key}`, with the token: the keys that are shown as this text, with their queues.
+pub(super) async fn parked_key(
+    State(shared): State<Arc<Shared>>,
+    Path(key): Path<String>,
+    headers: HeaderMap,
+) -> Result<Response, Refusal> {
+    guard::token(&shared, &headers)?;
+    match shared.backend.parked_key(key.clone()).await {
+        Ok(found) if found.is_empty() => {
+            let message = format!("no parked key is shown as {key}; /admin/parked lists all");
+            Err(Refusal::new(StatusCode::NOT_FOUND, Code::BadUserInput, message))
+        }
+        Ok(found) => Ok(json(StatusCode::OK, &json!({ "parked": found }))),
+        Err(reason) => Err(Refusal::overloaded(reason)),
+    }
+}
+
+/// `GET /status.json`: what the page shows. Parked keys can be people's; beyond loopback they are only counted.
+pub(super) async fn status_json(State(shared): State<Arc<Shared>>) -> Response {
+    let status = shared.backend.status().await;
+    let parked = match shared.address.ip().is_loopback() {
+        true => shared.backend.parked().await.into_iter().take(PARKED_SHOWN_MAX).collect(),
+        false => Vec::new(),
+    };
+    let not_ready = not_ready(&shared, &status);
+    json(
+        StatusCode::OK,
+        &json!({
+            "project": shared.options.project,
+            "publish": shared.options.publish,
+            "examples": shared.options.examples,
+            "notReady": not_ready,
+            "status": status,
+            "parked": parked,
+        }),
+    )
+    .into_response()
+}
+
+const PARKED_SHOWN_MAX: usize = 100;

@@ -1,0 +1,255 @@
+//! The HTTP side: GraphQL over HTTP, the publish endpoint, health, the status page and what commands ask of a
+//! running process.
+//!
+//! Comes in: requests. Goes out: what a [`Backend`] answers, with the right status, type and headers. `negotiate` and
+//! `params` read a request, `graphql` answers it, `topics` publishes, `admin` shows, `page` has what a browser gets,
+//! `guard` keeps strangers out. Nothing here parses an operation, reads a table or folds an event.
+
+mod admin;
+mod answer;
+pub mod client;
+mod endpoint;
+mod graphql;
+mod guard;
+mod negotiate;
+mod page;
+mod params;
+#[cfg(test)]
+mod tests;
+mod topics;
+
+use std::future::Future;
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use axum::Router;
+use axum::middleware;
+use axum::routing::{get, post};
+use futures_util::future::BoxFuture;
+use serde::{Deserialize, Serialize};
+use tokio::net::TcpListener;
+use tokio::sync::Semaphore;
+
+use crate::config;
+use crate::engine::Status;
+use crate::event::Position;
+use crate::resolve::{Answer, Request};
+use crate::source::NewRecord;
+
+pub use endpoint::{Endpoint, EndpointError, Token};
+
+/// What stands behind the server.
+pub trait Backend: Send + Sync + 'static {
+    /// Executes an operation; `None` until the first generation answers.
+    fn execute(&self, request: Request) -> BoxFuture<'_, Option<Answer>>;
+
+    /// The gateway's SDL; `None` until there are definitions.
+    fn sdl(&self) -> Option<Arc<str>>;
+
+    /// How far everything is.
+    fn status(&self) -> BoxFuture<'_, Status>;
+
+    /// Appends records to a topic, all or none, and answers their positions in order once they are durable.
+    fn publish(
+        &self,
+        topic: String,
+        records: Vec<NewRecord>,
+    ) -> BoxFuture<'_, Result<Vec<Position>, PublishError>>;
+
+    /// Every parked key.
+    fn parked(&self) -> BoxFuture<'_, Vec<ParkedView>>;
+
+    /// The parked keys that are shown as `key`, with their queues; empty if there is none.
+    fn parked_key(&self, key: String) -> BoxFuture<'_, Result<Vec<ParkedDetail>, String>>;
+}
+
+/// Why records were not published.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum PublishError {
+    /// The request cannot be done as it is: a topic's name, a partition that is not there.
+    #[error("{0}")]
+    Refused(String),
+    /// The log could not be written; nothing of it was.
+    #[error("the log is not answering: {0}")]
+    Unavailable(String),
+}
+
+/// A parked key, as it is listed.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct ParkedView {
+    pub projection: String,
+    pub entity: String,
+    /// The key for a person: `{"id":"o1"}`, or the record's key.
+    pub key: String,
+    /// `topic:partition@offset` of the first event that could not be applied.
+    pub since: String,
+    /// Time of that event, milliseconds since 1970.
+    pub since_ms: i64,
+    /// `decode`, `upcast`, `route` or `fold`.
+    pub stage: String,
+    pub reason: String,
+    /// The event's type, where it could be read.
+    #[serde(rename = "type")]
+    pub type_name: Option<String>,
+    /// Events that wait, the first included.
+    pub waiting: u64,
+}
+
+/// A parked key with the events that wait.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct ParkedDetail {
+    #[serde(flatten)]
+    pub parked: ParkedView,
+    /// Oldest first, the first hundred.
+    pub queue: Vec<WaitingEvent>,
+}
+
+/// An event that waits behind a parked key.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct WaitingEvent {
+    /// `topic:partition@offset`.
+    pub position: String,
+    pub time_ms: i64,
+    /// The record's value as text, cut after 4 KiB; `null` where the log no longer has it or it is a tombstone.
+    pub value: Option<String>,
+}
+
+/// What a server is told beside its settings.
+#[derive(Clone, Debug)]
+pub struct Options {
+    /// Name of the project, for the page.
+    pub project: String,
+    /// Guards `/admin/*`, and publishing beyond loopback.
+    pub token: Token,
+    /// Whether `POST /topics/{topic}` is there.
+    pub publish: bool,
+    /// What the page and GraphiQL offer to try.
+    pub examples: Examples,
+}
+
+/// Something to try, for the page and GraphiQL. Fits the project; none is needed.
+#[derive(Clone, Debug, Default, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Examples {
+    /// An operation.
+    pub query: Option<String>,
+    /// A topic, and a line to publish to it.
+    pub topic: Option<String>,
+    pub line: Option<String>,
+}
+
+/// Why a server could not start or go on.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum ServeError {
+    #[error("cannot listen on {address}: {source}{}", advice(source))]
+    Listen { address: SocketAddr, source: std::io::Error },
+    #[error("the server stopped: {0}")]
+    Stopped(std::io::Error),
+}
+
+fn advice(error: &std::io::Error) -> &'static str {
+    match error.kind() {
+        std::io::ErrorKind::AddrInUse => "; another process has it, --listen takes another address",
+        std::io::ErrorKind::PermissionDenied => {
+            "; ports below 1024 are not everyone's, --listen takes another"
+        }
+        _ => "",
+    }
+}
+
+/// A server that is bound and not yet running.
+pub struct Server {
+    listener: TcpListener,
+    address: SocketAddr,
+    shared: Arc<Shared>,
+}
+
+/// What every request needs.
+struct Shared {
+    backend: Arc<dyn Backend>,
+    settings: config::Serve,
+    options: Options,
+    address: SocketAddr,
+    /// One for each request that may be worked on at once.
+    permits: Semaphore,
+}
+
+impl Server {
+    /// Binds the address of the settings.
+    ///
+    /// # Errors
+    /// [`ServeError::Listen`] where the address is taken or not ours.
+    pub async fn bind(
+        settings: &config::Serve,
+        options: Options,
+        backend: Arc<dyn Backend>,
+    ) -> Result<Server, ServeError> {
+        let refused = |source| ServeError::Listen { address: settings.listen, source };
+        let listener = TcpListener::bind(settings.listen).await.map_err(refused)?;
+        let address = listener.local_addr().map_err(refused)?;
+        let permits = Semaphore::new(settings.concurrent);
+        let shared = Arc::new(Shared { backend, settings: settings.clone(), options, address, permits });
+        Ok(Server { listener, address, shared })
+    }
+
+    /// The address it has: the port is a real one where 0 was asked for.
+    pub fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// Serves until `stop` is ready, then takes no more and lets requests finish, at most `serve.drain` long.
+    ///
+    /// # Errors
+    /// [`ServeError::Stopped`] where the listener fails.
+    pub async fn run(self, stop: impl Future<Output = ()> + Send + 'static) -> Result<(), ServeError> {
+        let drain = self.shared.settings.drain;
+        let (stopping, mut stopped) = tokio::sync::watch::channel(false);
+        let signal = async move {
+            stop.await;
+            stopping.send_replace(true);
+        };
+        let serving = axum::serve(self.listener, router(self.shared)).with_graceful_shutdown(signal);
+        let overdue = async move {
+            let asked = stopped.wait_for(|stopping| *stopping).await.is_ok();
+            if !asked {
+                std::future::pending::<()>().await;
+            }
+            tokio::time::sleep(drain).await;
+        };
+        tokio::select! {
+            ended = serving.into_future() => ended.map_err(ServeError::Stopped),
+            () = overdue => {
+                tracing::warn!(drain_ms = drain.as_millis(), "Requests were still running when the time to drain was over.");
+                Ok(())
+            }
+        }
+    }
+}
+
+fn router(shared: Arc<Shared>) -> Router {
+    let mut router = Router::new()
+        .route("/graphql", get(graphql::by_get).post(graphql::by_post))
+        .route("/", get(page::status))
+        .route("/status.json", get(admin::status_json))
+        .route("/sdl", get(page::sdl))
+        .route("/graphiql", get(page::graphiql))
+        .route("/graphiql/{file}", get(page::asset))
+        .route("/health/live", get(admin::live))
+        .route("/health/ready", get(admin::ready))
+        .route("/admin/status", get(admin::status))
+        .route("/admin/parked", get(admin::parked))
+        .route("/admin/parked/{key}", get(admin::parked_key));
+    if shared.options.publish {
+        router = router.route("/topics/{topic}", post(topics::publish));
+    }
+    router
+        .fallback(answer::nothing_here)
+        .method_not_allowed_fallback(answer::wrong_method)
+        .layer(middleware::from_fn_with_state(shared.clone(), guard::host))
+        .with_state(shared)
+}

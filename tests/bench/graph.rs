@@ -1,0 +1,174 @@
+//! Reading: our executor beside async-graphql's dynamic one, over the same rows in the same store.
+//!
+//! Run `cargo bench --bench graph`. Both sides answer the same operations, and must answer the same data before any
+//! time is taken. Pairs are interleaved A B B A; each figure is CPU time of this process, which nothing else uses. The
+//! ratio is the median of the pairs', with the least and the greatest. `KINORA_BENCH_PAIRS` sets how many (default 8).
+
+#[path = "peer.rs"]
+mod peer;
+#[path = "usage.rs"]
+mod usage;
+
+use std::path::Path;
+use std::sync::Arc;
+
+use serde_json::{Map, Value as Json, json};
+use tokio::runtime::Runtime;
+
+use kinora::engine::{self, Embedded, EmbeddedSettings, Serving};
+use kinora::project::ProjectSettings;
+use kinora::resolve::{Limits, Request};
+use kinora::source::NewRecord;
+use kinora::source::broker::Broker;
+use kinora::store::embedded::EmbeddedStore;
+
+use usage::cpu_seconds;
+
+const ORDERS: usize = 1_500;
+const FIELDS: &str = "id number status placedAt total { amount currency }";
+
+struct Operation {
+    name: &'static str,
+    query: String,
+    variables: Map<String, Json>,
+    /// How often it runs in one measurement.
+    repeat: u32,
+}
+
+fn main() {
+    let pairs: usize = std::env::var("KINORA_BENCH_PAIRS").map_or(8, |text| text.parse().expect("a number"));
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime can be built");
+    let data = tempfile::tempdir().expect("a temporary directory can be made");
+    let engine = runtime.block_on(start(data.path()));
+    let serving = engine.serving().expect("it answers");
+    let model = Arc::clone(&engine.definitions().expect("it has definitions").model);
+    let plan = Arc::clone(&engine.definitions().expect("it has definitions").plan);
+    let peer = runtime.block_on(peer::build(&model, &plan, Arc::clone(&serving.tables)));
+    println!("graph: CPU per operation, ours beside async-graphql's dynamic executor, {pairs} pairs");
+    for operation in operations() {
+        compare(&runtime, &serving, &peer, &operation, pairs);
+    }
+    runtime.block_on(engine.shut_down());
+}
+
+fn operations() -> [Operation; 4] {
+    let entities = |name, count: usize, repeat| {
+        let representation = |n: usize| json!({ "__typename": "Order", "id": format!("o{:05}", n * 7 % ORDERS) });
+        Operation {
+            name,
+            query: format!(
+                "query ($r: [_Any!]!) {{ _entities(representations: $r) {{ ... on Order {{ {FIELDS} }} }} }}"
+            ),
+            variables: Map::from_iter([("r".to_owned(), (0..count).map(representation).collect())]),
+            repeat,
+        }
+    };
+    [
+        Operation {
+            name: "one row by key",
+            query: format!("{{ order(id: \"o00007\") {{ {FIELDS} }} }}"),
+            variables: Map::new(),
+            repeat: 4_000,
+        },
+        Operation {
+            name: "list of 1,000 nodes",
+            query: format!(
+                "{{ ordersToPick(warehouseId: \"w1\", first: 1000) {{ nodes {{ {FIELDS} }} pageInfo {{ hasNextPage }} }} }}"
+            ),
+            variables: Map::new(),
+            repeat: 40,
+        },
+        entities("_entities × 100", 100, 300),
+        entities("_entities × 500", 500, 60),
+    ]
+}
+
+/// An engine with `ORDERS` paid orders of one warehouse.
+async fn start(data: &Path) -> Arc<Embedded> {
+    let project = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let loaded = engine::load(project, &Default::default()).expect("the shop can be read");
+    let broker = Arc::new(Broker::open(&data.join("log")).expect("the log opens"));
+    let store = EmbeddedStore::open(&data.join("store"), Default::default()).expect("the store opens");
+    let settings = EmbeddedSettings {
+        project: ProjectSettings::default(),
+        limits: Limits::default(),
+        cursor_secrets: vec![b"of the benchmark".to_vec()],
+        introspection: false,
+        partitions: Default::default(),
+        partitions_default: 4,
+    };
+    let definitions = loaded.definitions.expect("the shop passes every check");
+    let engine = Embedded::start(broker, Arc::new(store), definitions, settings).await.expect("the engine starts");
+    let mut records = Vec::new();
+    for n in 0..ORDERS {
+        let (id, at) = (format!("o{n:05}"), format!("2026-01-{:02}T00:{:02}:{:02}.000Z", n % 28 + 1, n / 60 % 60, n % 60));
+        let placed = json!({ "type": "OrderPlaced", "v": 1, "at": at, "orderId": id, "number": format!("n{n}"),
+            "customerId": format!("u{}", n % 100), "warehouseId": "w1", "currency": "EUR",
+            "lines": [{ "productId": "p1", "categoryId": "k1", "name": "Lamp", "quantity": 2, "unitPrice": "12.50" }] });
+        let paid = json!({ "type": "PaymentTaken", "v": 1, "at": at, "orderId": id, "paymentId": "y", "amount": "25.00" });
+        for event in [placed, paid] {
+            records.push(NewRecord {
+                key: Some(id.clone().into()),
+                value: Some(event.to_string().into()),
+                headers: Vec::new(),
+                timestamp_ms: None,
+                partition: None,
+            });
+        }
+    }
+    engine.publish("shop.orders", records).await.expect("the log takes records");
+    engine.catch_up().await.expect("no projection halts");
+    engine
+}
+
+fn compare(runtime: &Runtime, serving: &Serving, peer: &peer::Schema, operation: &Operation, pairs: usize) {
+    let ours = || {
+        let request = Request {
+            query: operation.query.clone(),
+            variables: operation.variables.clone(),
+            ..Request::default()
+        };
+        runtime.block_on(serving.graph.execute(request, &serving.tables)).body
+    };
+    let theirs = || runtime.block_on(peer::execute(peer, &operation.query, &operation.variables));
+    let data = |body: &[u8]| serde_json::from_slice::<Json>(body).expect("an answer is JSON")["data"].to_string();
+    assert_eq!(data(&ours()), data(&theirs()), "{}: the answers differ", operation.name);
+
+    let time = |run: &dyn Fn() -> Vec<u8>| {
+        let start = cpu_seconds();
+        for _ in 0..operation.repeat {
+            std::hint::black_box(run());
+        }
+        (cpu_seconds() - start) * 1e6 / f64::from(operation.repeat)
+    };
+    time(&ours);
+    time(&theirs);
+    let (mut a, mut b, mut ratios) = (Vec::new(), Vec::new(), Vec::new());
+    for pair in 0..pairs {
+        let (first, second) = if pair % 2 == 0 {
+            let ours = time(&ours);
+            (ours, time(&theirs))
+        } else {
+            let theirs = time(&theirs);
+            (time(&ours), theirs)
+        };
+        a.push(first);
+        b.push(second);
+        ratios.push(second / first);
+    }
+    let ratio = median(&mut ratios);
+    println!(
+        "  {:<20} {:>8.0} µs beside {:>8.0} µs: {ratio:.1} times ({:.1}..{:.1})",
+        operation.name,
+        median(&mut a),
+        median(&mut b),
+        ratios.first().expect("there are pairs"),
+        ratios.last().expect("there are pairs"),
+    );
+}
+
+/// Sorts, and gives the middle.
+fn median(of: &mut [f64]) -> f64 {
+    of.sort_by(f64::total_cmp);
+    of[of.len() / 2]
+}

@@ -266,12 +266,18 @@ impl Projector {
     pub async fn run(mut self, state: watch::Sender<ProjectorState>, mut stop: watch::Receiver<bool>) {
         let mut pause = Pause::default();
         loop {
-            let stepped = tokio::select! {
+            // Only the wait for records is cut short: what was fetched is folded and committed to its end, so that
+            // nothing of this loop is still under way when it has stopped.
+            let fetched = tokio::select! {
                 biased;
                 _ = stop.wait_for(|stop| *stop) => return,
-                stepped = self.step() => stepped,
+                fetched = self.reader.next(self.settings.batch_bytes_max) => fetched,
             };
-            match stepped {
+            let worked = match fetched {
+                Ok(fetched) => self.work_off(fetched).await,
+                Err(error) => Err(error.into()),
+            };
+            match worked {
                 Ok(()) => {
                     pause.reset();
                     say(&state, ProjectorState::Running);
@@ -319,6 +325,10 @@ impl Projector {
     /// not passed what was not committed.
     pub async fn step(&mut self) -> Result<(), Halt> {
         let fetched = self.reader.next(self.settings.batch_bytes_max).await?;
+        self.work_off(fetched).await
+    }
+
+    async fn work_off(&mut self, fetched: Fetched) -> Result<(), Halt> {
         let place = fetched.at.partition as usize;
         let mut batch = Batch::default();
         let (work, order, stop) = self.sort(&fetched);

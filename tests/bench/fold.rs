@@ -29,8 +29,10 @@ const FILL: &str = "KINORA_BENCH_FILL";
 const NOW_MS: i64 = 1_760_000_000_000;
 
 fn main() {
-    let events = std::env::var("KINORA_BENCH_EVENTS").map_or(1_000_000, |text| text.parse().expect("a number"));
-    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().expect("a runtime can be built");
+    let events =
+        std::env::var("KINORA_BENCH_EVENTS").map_or(1_000_000, |text| text.parse().expect("a number"));
+    let runtime =
+        tokio::runtime::Builder::new_multi_thread().enable_all().build().expect("a runtime can be built");
     if let Ok(data) = std::env::var(FILL) {
         return runtime.block_on(fill(Path::new(&data), events));
     }
@@ -44,7 +46,7 @@ fn main() {
 async fn fill(data: &Path, events: usize) {
     let broker = Broker::open(&data.join("log")).expect("the log opens");
     for topic in sample::SHOP_TOPICS {
-        broker.ensure_topic(topic, 4).expect("a topic can be made");
+        broker.create_topic(topic, 4).expect("a topic can be made");
     }
     let mut waiting: std::collections::BTreeMap<&str, Vec<NewRecord>> = Default::default();
     for event in sample::shop(1, events, NOW_MS) {
@@ -81,7 +83,8 @@ async fn fold(data: &Path, events: usize) {
         partitions_default: 4,
     };
     let (cpu, wall) = (cpu_seconds(), Instant::now());
-    let engine = Embedded::start(broker, store, Arc::clone(&definitions), settings).await.expect("the engine starts");
+    let engine =
+        Embedded::start(broker, store, Arc::clone(&definitions), settings).await.expect("the engine starts");
     let (cpu, wall) = (cpu_seconds() - cpu, wall.elapsed().as_secs_f64());
 
     let serving = engine.serving().expect("it answers");
@@ -89,7 +92,8 @@ async fn fold(data: &Path, events: usize) {
     for table in &definitions.plan.tables {
         let mut after = None;
         loop {
-            let page = serving.tables.all(table.id, after.as_ref(), 1_000).await.expect("a table can be read");
+            let page =
+                serving.tables.all(table.id, after.as_ref(), 1_000).await.expect("a table can be read");
             let Some(last) = page.last() else { break };
             after = Some(last.key.clone());
             rows += page.len();

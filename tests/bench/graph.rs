@@ -37,7 +37,8 @@ struct Operation {
 
 fn main() {
     let pairs: usize = std::env::var("KINORA_BENCH_PAIRS").map_or(8, |text| text.parse().expect("a number"));
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime can be built");
+    let runtime =
+        tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime can be built");
     let data = tempfile::tempdir().expect("a temporary directory can be made");
     let engine = runtime.block_on(start(data.path()));
     let serving = engine.serving().expect("it answers");
@@ -53,7 +54,8 @@ fn main() {
 
 fn operations() -> [Operation; 4] {
     let entities = |name, count: usize, repeat| {
-        let representation = |n: usize| json!({ "__typename": "Order", "id": format!("o{:05}", n * 7 % ORDERS) });
+        let representation =
+            |n: usize| json!({ "__typename": "Order", "id": format!("o{:05}", n * 7 % ORDERS) });
         Operation {
             name,
             query: format!(
@@ -98,10 +100,14 @@ async fn start(data: &Path) -> Arc<Embedded> {
         partitions_default: 4,
     };
     let definitions = loaded.definitions.expect("the shop passes every check");
-    let engine = Embedded::start(broker, Arc::new(store), definitions, settings).await.expect("the engine starts");
+    let engine =
+        Embedded::start(broker, Arc::new(store), definitions, settings).await.expect("the engine starts");
     let mut records = Vec::new();
     for n in 0..ORDERS {
-        let (id, at) = (format!("o{n:05}"), format!("2026-01-{:02}T00:{:02}:{:02}.000Z", n % 28 + 1, n / 60 % 60, n % 60));
+        let (id, at) = (
+            format!("o{n:05}"),
+            format!("2026-01-{:02}T00:{:02}:{:02}.000Z", n % 28 + 1, n / 60 % 60, n % 60),
+        );
         let placed = json!({ "type": "OrderPlaced", "v": 1, "at": at, "orderId": id, "number": format!("n{n}"),
             "customerId": format!("u{}", n % 100), "warehouseId": "w1", "currency": "EUR",
             "lines": [{ "productId": "p1", "categoryId": "k1", "name": "Lamp", "quantity": 2, "unitPrice": "12.50" }] });
@@ -131,7 +137,8 @@ fn compare(runtime: &Runtime, serving: &Serving, peer: &peer::Schema, operation:
         runtime.block_on(serving.graph.execute(request, &serving.tables)).body
     };
     let theirs = || runtime.block_on(peer::execute(peer, &operation.query, &operation.variables));
-    let data = |body: &[u8]| serde_json::from_slice::<Json>(body).expect("an answer is JSON")["data"].to_string();
+    let data =
+        |body: &[u8]| serde_json::from_slice::<Json>(body).expect("an answer is JSON")["data"].to_string();
     assert_eq!(data(&ours()), data(&theirs()), "{}: the answers differ", operation.name);
 
     let time = |run: &dyn Fn() -> Vec<u8>| {

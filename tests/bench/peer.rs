@@ -30,7 +30,8 @@ struct Shop {
 pub async fn build(model: &ReadModel, plan: &Plan, tables: Arc<dyn Tables>) -> Schema {
     let order = model.type_named("Order").expect("the shop has orders");
     let columns = Columns_::of(model, order);
-    let table = |name: &str| plan.tables.iter().find(|table| table.name == name).expect("the shop has the table").id;
+    let table =
+        |name: &str| plan.tables.iter().find(|table| table.name == name).expect("the shop has the table").id;
     let (orders, to_pick) = (table("orders"), table("orders_to_pick"));
     let mut keys = HashMap::new();
     for row in tables.all(orders, None, usize::MAX).await.expect("the table can be read") {
@@ -45,15 +46,19 @@ pub async fn build(model: &ReadModel, plan: &Plan, tables: Arc<dyn Tables>) -> S
     let shop = Shop { tables, orders, to_pick, keys, shards };
     let money = Object::new("Money")
         .field(Field::new("amount", TypeRef::named_nn(TypeRef::STRING), |context| {
-            FieldFuture::new(async move { Ok(Some(part(context.parent_value.try_downcast_ref::<Value>()?, 0))) })
+            FieldFuture::new(
+                async move { Ok(Some(part(context.parent_value.try_downcast_ref::<Value>()?, 0))) },
+            )
         }))
         .field(Field::new("currency", TypeRef::named_nn(TypeRef::STRING), |context| {
-            FieldFuture::new(async move { Ok(Some(part(context.parent_value.try_downcast_ref::<Value>()?, 1))) })
+            FieldFuture::new(
+                async move { Ok(Some(part(context.parent_value.try_downcast_ref::<Value>()?, 1))) },
+            )
         }));
     let nodes = Field::new("nodes", TypeRef::named_nn_list_nn("Order"), |context| {
         FieldFuture::new(async move {
             let page = context.parent_value.try_downcast_ref::<Page>()?;
-            Ok(Some(FieldValue::list(page.rows.iter().map(FieldValue::borrowed_any))))
+            Ok(Some(FieldValue::list(page.rows.iter().map(|row| FieldValue::borrowed_any(row)))))
         })
     });
     let page_info = Field::new("pageInfo", TypeRef::named_nn("PageInfo"), |context| {
@@ -78,7 +83,9 @@ pub async fn build(model: &ReadModel, plan: &Plan, tables: Arc<dyn Tables>) -> S
                     keys.push(shop.keys[representation.object()?.try_get("id")?.string()?].clone());
                 }
                 let rows = shop.tables.get(shop.orders, &keys, Columns::All).await?;
-                let rows = rows.into_iter().map(|row| FieldValue::owned_any(row.expect("it is there")).with_type("Order"));
+                let rows = rows
+                    .into_iter()
+                    .map(|row| FieldValue::owned_any(row.expect("it is there")).with_type("Order"));
                 Ok(Some(FieldValue::list(rows)))
             })
         })
@@ -118,7 +125,13 @@ struct Columns_ {
 impl Columns_ {
     fn of(model: &ReadModel, order: TypeId) -> Columns_ {
         let at = |name: &str| model.ty(order).column_named(name).expect("orders have the column").0 as usize;
-        Columns_ { id: at("id"), number: at("number"), status: at("status"), placed_at: at("placedAt"), total: at("total") }
+        Columns_ {
+            id: at("id"),
+            number: at("number"),
+            status: at("status"),
+            placed_at: at("placedAt"),
+            total: at("total"),
+        }
     }
 }
 

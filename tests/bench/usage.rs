@@ -6,7 +6,8 @@ pub fn cpu_seconds() -> f64 {
     // The second field is the program's name in brackets and may hold spaces; times are fields 14 and 15, in ticks
     // of a hundredth of a second on every Linux of today.
     let after_name = stat.rsplit_once(')').expect("the name is in brackets").1;
-    let ticks: u64 = after_name.split_whitespace().skip(11).take(2).map(|n| n.parse::<u64>().expect("a number")).sum();
+    let ticks: u64 =
+        after_name.split_whitespace().skip(11).take(2).map(|n| n.parse::<u64>().expect("a number")).sum();
     ticks as f64 / 100.0
 }
 

@@ -196,7 +196,7 @@ const MONEY: &str = "{ amount currency }";
 const ORDER: &str = "__typename id number warehouseId status placedAt paidAt shippedAt trackingId cancelReason \
     total { amount currency } user { id } \
     lines { name quantity unitPrice { amount currency __typename } product { id sku price { amount } } }";
-const CART: &str = "id status itemCount updatedAt total { amount currency } user { id } \
+const CART: &str = "id state: status itemCount updatedAt total { amount currency } user { id } \
     order { id status placedAt user { id orders(first: 2) { nodes { id } } } } \
     lines { name quantity unitPrice { currency amount } product { id name } }";
 
@@ -240,7 +240,7 @@ fn entities(oracle: &Oracle, engine: &mut dyn Engine, rng: &mut Rng, mix: Mix) -
 
 /// A list that is walked page by page.
 struct List {
-    /// The query, with `$k` as the key and `PAGE` for the arguments.
+    /// The query, with `$k` as the key, `PAGE` for the arguments and `CURSORS` for their variables.
     query: &'static str,
     /// Where the connection stands in `data`.
     path: &'static str,
@@ -250,21 +250,21 @@ struct List {
 
 const LISTS: [&List; 3] = [
     &List {
-        query: "query ($k: ID!, $a: String, $b: String) { list: ordersToPick(warehouseId: $k, PAGE) {
+        query: "query ($k: ID! CURSORS) { list: ordersToPick(warehouseId: $k, PAGE) {
             nodes { id status } edges { cursor node { id placedAt } } pageInfo { hasNextPage hasPreviousPage startCursor endCursor } } }",
         path: "/list",
         letter: "w",
         backward: false,
     },
     &List {
-        query: "query ($k: ID!, $a: String, $b: String) { list: productsInCategory(categoryId: $k, PAGE) {
+        query: "query ($k: ID! CURSORS) { list: productsInCategory(categoryId: $k, PAGE) {
             edges { cursor node { id name sku } } pageInfo { endCursor startCursor hasPreviousPage hasNextPage } } }",
         path: "/list",
         letter: "k",
         backward: true,
     },
     &List {
-        query: "query ($k: _Any!, $a: String, $b: String) { _entities(representations: [$k]) { ... on User { list: orders(PAGE) {
+        query: "query ($k: _Any! CURSORS) { _entities(representations: [$k]) { ... on User { list: orders(PAGE) {
             edges { node { id number } cursor } pageInfo { hasNextPage hasPreviousPage startCursor endCursor } } } } }",
         path: "/_entities/0/list",
         letter: "u",
@@ -341,13 +341,14 @@ fn page(
     [after, before]: [&Option<String>; 2],
     cursors: &mut Cursors,
 ) -> Result<Page, Difference> {
-    let query = list.query.replace("PAGE", arguments);
+    let declared =
+        |name: &str| if arguments.contains(name) { format!(", {name}: String") } else { String::new() };
+    let query =
+        list.query.replace("PAGE", arguments).replace(" CURSORS", &(declared("$a") + &declared("$b")));
     let key = if list.letter == "u" { json!({ "__typename": "User", "id": key }) } else { json!(key) };
-    let variables = Map::from_iter([
-        ("k".to_owned(), key),
-        ("a".to_owned(), json!(after)),
-        ("b".to_owned(), json!(before)),
-    ]);
+    let mut variables = Map::from_iter([("k".to_owned(), key)]);
+    variables.extend(after.iter().map(|cursor| ("a".to_owned(), json!(cursor))));
+    variables.extend(before.iter().map(|cursor| ("b".to_owned(), json!(cursor))));
     let data = ask_raw(oracle, engine, &query, variables, cursors)?;
     let connection = data.pointer(list.path).expect("the answer has the list: it was compared");
     let edges = connection["edges"].as_array().expect("edges are a list");

@@ -8,6 +8,7 @@ mod cel_walk;
 mod definitions;
 mod driver;
 mod events;
+mod forgetful;
 mod mutants;
 mod oracle;
 mod shop_rules;

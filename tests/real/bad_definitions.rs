@@ -46,7 +46,10 @@ fn the_shop_itself_passes() {
 
 #[test]
 fn malformed_sdl_is_named() {
-    refused("schema/shop.graphql", "type Query {", "type Query {{", &["\"line\":6"]);
+    refused("schema/shop.graphql", "type Query {", "type Query {{", &["\"line\": 6", "\"column\": 13"]);
+    let output = check("schema/shop.graphql", "type Query {", "type Query {{");
+    let text = String::from_utf8_lossy(&output.stdout).into_owned();
+    assert_eq!(text.matches("\"code\"").count(), 1, "one fault is one finding: {text}");
 }
 
 #[test]
@@ -56,7 +59,12 @@ fn an_unknown_directive_argument_is_named() {
 
 #[test]
 fn a_type_mismatch_in_an_expression_is_named() {
-    refused("projections/orders.yaml", "quantity: l.quantity", "quantity: 'two'", &["quantity", "Int"]);
+    refused(
+        "projections/orders.yaml",
+        "quantity: l.quantity",
+        "quantity: \"'two'\"",
+        &["E009", "\"line\": 25", "expected Int, found String"],
+    );
 }
 
 #[test]

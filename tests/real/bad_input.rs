@@ -55,7 +55,7 @@ fn an_event_under_another_record_key_waits() {
 #[test]
 fn an_event_of_an_unknown_type_waits() {
     let event = json!({ "type": "OrderEaten", "v": 1, "at": AT, "orderId": "o1" });
-    parks(json!({ "key": "o1", "value": event }), "shop.orders", &["OrderEaten", "unknown"]);
+    parks(json!({ "key": "o1", "value": event }), "shop.orders", &["OrderEaten", "is not known"]);
 }
 
 #[test]

@@ -38,9 +38,22 @@ fn first_use_page_graphiql_and_a_federated_query_answer_and_an_event_is_readable
 
     let page = dev.get("/", "text/html");
     assert_eq!(page.status, 200);
-    for part in ["shop.orders", "carts", "/graphql"] {
-        assert!(page.body.contains(part), "the page does not name {part}");
-    }
+    assert!(
+        page.body.contains("/graphql") && !page.body.contains("src=\"http"),
+        "the page loads nothing from elsewhere"
+    );
+    let status = dev.get("/status.json", "application/json").json();
+    let names = |list: &str| -> Vec<String> {
+        let of = |item: &Json| item["name"].as_str().expect("what is listed has a name").to_owned();
+        status["status"][list]
+            .as_array()
+            .unwrap_or_else(|| panic!("no {list}: {status}"))
+            .iter()
+            .map(of)
+            .collect()
+    };
+    assert_eq!(names("topics"), ["shop.carts", "shop.customers", "shop.orders", "shop.products"]);
+    assert_eq!(names("projections"), ["carts", "customers", "orders", "products"]);
     let graphiql = dev.get("/graphql", "text/html");
     assert_eq!(graphiql.status, 200);
     assert!(graphiql.body.to_lowercase().contains("graphiql"), "a browser is not shown GraphiQL");

@@ -22,7 +22,7 @@ use kinora::source::NewRecord;
 use kinora::source::broker::Broker;
 use kinora::store::embedded::EmbeddedStore;
 
-use usage::cpu_seconds;
+use usage::cpu_seconds_of_threads as cpu_seconds;
 
 const ORDERS: usize = 1_500;
 const FIELDS: &str = "id number status placedAt total { amount currency }";

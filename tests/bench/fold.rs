@@ -5,6 +5,8 @@
 //! of its own, so that peak memory is that of folding alone. CPU time is the whole process's, both user and system;
 //! wall time stands beside it and depends on the machine.
 
+#![allow(clippy::print_stdout, reason = "a benchmark prints its figures")]
+
 use std::path::Path;
 use std::process::Command;
 use std::sync::Arc;

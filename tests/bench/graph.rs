@@ -4,6 +4,8 @@
 //! time is taken. Pairs are interleaved A B B A; each figure is CPU time of this process, which nothing else uses. The
 //! ratio is the median of the pairs', with the least and the greatest. `KINORA_BENCH_PAIRS` sets how many (default 8).
 
+#![allow(clippy::print_stdout, reason = "a benchmark prints its figures")]
+
 #[path = "peer.rs"]
 mod peer;
 #[path = "usage.rs"]

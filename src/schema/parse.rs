@@ -4,7 +4,8 @@
 //! or the faults of the syntax. Knows no directive and no type by name; `bind` does.
 
 use apollo_compiler::ast::{self, Definition};
-use apollo_compiler::parser::{Parser, SourceSpan};
+use apollo_compiler::parser::{LineColumn, Parser, SourceSpan};
+use apollo_compiler::validation::DiagnosticList;
 use apollo_compiler::{Name, Node};
 
 use crate::diagnostic::{Diagnostic, FileId, Sources, Span};
@@ -75,24 +76,28 @@ pub(super) fn parse(files: &[FileId], sources: &Sources, faults: &mut Vec<Diagno
         let source = sources.file(file);
         match Parser::new().parse_ast(source.text.to_string(), &source.path) {
             Ok(document) => parsed.push(Parsed { file, document }),
-            Err(failed) => {
-                for error in failed.errors.iter() {
-                    let range = error.line_column_range();
-                    let start =
-                        range.map_or(0, |range| byte_at(&source.text, range.start.line, range.start.column));
-                    let width = source.text[start..].chars().next().map_or(0, char::len_utf8);
-                    let span = Span { file, start: offset(start), end: offset(start + width) };
-                    let reason = sentence(&error.error.to_string());
-                    faults.push(
-                        Diagnostic::error("S001", span, format!("this is not GraphQL: {reason}"))
-                            .label("cannot be read")
-                            .help("The schema language is ordinary GraphQL SDL; see the README's chapter on schemas."),
-                    );
-                }
-            }
+            Err(failed) => faults.extend(first_fault(file, &source.text, &failed.errors)),
         }
     }
     parsed
+}
+
+/// The first fault of a file that is not GraphQL: those after it mostly follow from it.
+fn first_fault(file: FileId, text: &str, errors: &DiagnosticList) -> Option<Diagnostic> {
+    let place = |range: Option<std::ops::Range<LineColumn>>| {
+        range.map_or(0, |range| byte_at(text, range.start.line, range.start.column))
+    };
+    let (start, error) = errors
+        .iter()
+        .map(|error| (place(error.line_column_range()), error))
+        .min_by_key(|(start, _)| *start)?;
+    let width = text[start..].chars().next().map_or(0, char::len_utf8);
+    let span = Span { file, start: offset(start), end: offset(start + width) };
+    let reason = sentence(&error.error.to_string());
+    let fault = Diagnostic::error("S001", span, format!("this is not GraphQL: {reason}"))
+        .label("cannot be read")
+        .help("Faults after this one are looked for once the file can be read.");
+    Some(fault)
 }
 
 /// Where a line and a column, both from 1, begin in a text.

@@ -9,35 +9,12 @@ mod settle;
 #[cfg(test)]
 mod tests;
 
+pub use crate::handler::{Change, Fold};
+
 use crate::event::{Event, Reject, Stage};
 use crate::handler::{Handling, Projection};
 use crate::schema::ColumnId;
-use crate::value::{Cells, Value};
-
-/// What becomes of a row.
-#[derive(Clone, Debug, PartialEq)]
-pub enum Change {
-    /// It stays as it is.
-    Nothing,
-    /// It is there, with these cells: one for each column.
-    Write(Cells),
-    /// It goes.
-    Delete,
-}
-
-/// A handler written in Rust: the way out where the projection language cannot say it.
-///
-/// It sees the row and the event and nothing else, and must answer the same whenever it is asked the same; then
-/// crashes, redelivery and rebuilds are as harmless as with a declared projection. Key, position and state stay
-/// the engine's.
-pub trait Fold: Send + Sync {
-    /// The change that an event makes; `row` is `None` where there is none. Cells stand in the order of the
-    /// read model's columns; those of the key must stay as they are. Computed columns are made afterwards.
-    ///
-    /// # Errors
-    /// A reason to park the row's key: a fact about the event, as one sentence with the values found.
-    fn fold(&self, row: Option<&[Value]>, event: &Event) -> Result<Change, Reject>;
-}
+use crate::value::Value;
 
 /// Applies an event to the row with that key.
 ///

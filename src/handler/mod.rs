@@ -12,6 +12,7 @@
 
 mod bind;
 pub mod cases;
+mod custom;
 mod kind;
 mod load;
 mod nearest;
@@ -23,25 +24,21 @@ pub mod testing;
 mod tests;
 pub mod yaml;
 
-use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::Arc;
 
 use rustc_hash::FxHashMap;
 
 pub use bind::blank;
+pub use custom::{Change, CustomHandlers, Fold};
 pub use load::load;
 
 use crate::diagnostic::{FileId, Span};
 use crate::expr::Compiled;
-use crate::fold::Fold;
 use crate::plan::Feed;
 use crate::schema::{Column, ColumnId, TypeId};
 use crate::upcast::Chain;
 use crate::value::{Cells, Value};
-
-/// Handlers written in Rust, by the name that `handler:` says.
-pub type CustomHandlers = BTreeMap<String, Arc<dyn Fold>>;
 
 /// A projection, bound and typed: all that `route` and `fold` need.
 #[derive(Debug)]

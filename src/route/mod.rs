@@ -16,10 +16,9 @@ use crate::handler::{Projection, Tombstone, Unknown};
 use crate::plan::TablePlan;
 use crate::plan::key::row_key;
 use crate::schema::{ColumnId, ColumnType, Scalar};
-use crate::store::ParkedKey;
 use crate::upcast::too_old;
 use crate::value::encode::RowKey;
-use crate::value::{Uuid, Value};
+use crate::value::{ParkedKey, Uuid, Value};
 
 /// Cells of a row's key, in the order of the key.
 pub type KeyCells = Vec<(ColumnId, Value)>;

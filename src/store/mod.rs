@@ -22,6 +22,7 @@ use crate::schema::ColumnId;
 use crate::value::Value;
 use crate::value::encode::RowKey;
 
+pub use crate::value::ParkedKey;
 pub use crate::value::row::Columns;
 
 /// Which promises a store makes about a [`Batch`].
@@ -231,17 +232,6 @@ impl Progress {
     pub fn of(&self, projection: &str, at: &TopicPartition) -> Option<&ProgressMark> {
         self.marks.iter().find(|mark| &*mark.projection == projection && mark.at == *at)
     }
-}
-
-/// What is parked: a row, a record key where routing failed, or one record.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub enum ParkedKey {
-    /// Encoded key of the base row.
-    Row(RowKey),
-    /// The record's key, as it came.
-    Record(Box<[u8]>),
-    /// A record without a key.
-    Position(TopicPartition, Offset),
 }
 
 /// A decision about a key.

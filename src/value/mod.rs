@@ -6,9 +6,11 @@
 pub mod decimal;
 pub mod encode;
 mod order;
+mod parked;
 pub mod row;
 
 pub use decimal::Decimal;
+pub use parked::ParkedKey;
 pub use uuid::Uuid;
 
 /// One cell of a row, one part of a key, or a value inside a collection.

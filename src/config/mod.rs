@@ -105,8 +105,6 @@ pub enum Sample {
 pub struct Parking {
     /// `parking.max_keys`: parked keys of one projection. Default 1,000, from 0 to 1,000,000.
     pub max_keys: usize,
-    /// `parking.max_share`: share of the last 10,000 events that may be parked. Default 0.01, from 0 to 1.
-    pub max_share: f64,
 }
 
 /// `[project]`: the write loop.
@@ -195,7 +193,7 @@ impl Default for Dev {
 
 impl Default for Parking {
     fn default() -> Parking {
-        Parking { max_keys: 1_000, max_share: 0.01 }
+        Parking { max_keys: 1_000 }
     }
 }
 

@@ -19,7 +19,7 @@ pub struct Flag {
 }
 
 /// Every key that is not of a topic.
-pub(super) const KEYS: [&str; 22] = [
+pub(super) const KEYS: [&str; 21] = [
     "deployment",
     "serve.listen",
     "serve.cursor_secrets",
@@ -40,7 +40,6 @@ pub(super) const KEYS: [&str; 22] = [
     "dev.sample",
     "dev.data",
     "parking.max_keys",
-    "parking.max_share",
     "project.batch",
 ];
 
@@ -285,7 +284,6 @@ fn set(settings: &mut Settings, key: &str, given: Given<'_>) -> Result<(), Fault
         }
         "dev.data" => settings.dev.data = value::text(given, "a path", |path| !path.is_empty())?.into(),
         "parking.max_keys" => settings.parking.max_keys = value::count(given, 0..=1_000_000)?,
-        "parking.max_share" => settings.parking.max_share = value::share(given)?,
         "project.batch" => settings.project.batch = value::bytes(given, Bytes::kib(1)..=Bytes::mib(64))?,
         _ => return Err(Fault::Unknown),
     }

@@ -47,7 +47,6 @@ sample = "shop"
 data = "here"
 [parking]
 max_keys = 5
-max_share = 0.5
 [project]
 batch = "2MiB"
 "#,

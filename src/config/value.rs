@@ -108,17 +108,6 @@ pub(super) fn count(given: Given<'_>, range: RangeInclusive<usize>) -> Result<us
         .ok_or_else(|| given.wanted(&wanted()))
 }
 
-pub(super) fn share(given: Given<'_>) -> Result<f64, String> {
-    let number = match given {
-        Given::Text(text) => text.trim().parse::<f64>().ok(),
-        Given::File(value) => match value.as_float() {
-            Some(number) => number.as_str().parse().ok(),
-            None => given.as_integer().map(|number| number as f64),
-        },
-    };
-    number.filter(|number| (0.0..=1.0).contains(number)).ok_or_else(|| given.wanted("a number from 0 to 1"))
-}
-
 pub(super) fn boolean(given: Given<'_>) -> Result<bool, String> {
     match given {
         Given::Text("true") => Ok(true),

@@ -47,14 +47,33 @@ impl ParkedKeys {
         self.since.get(key).is_some_and(|(since_at, since)| since_at != at || *since <= offset)
     }
 
-    /// Parks a key, or queues the event where the key is parked already.
+    /// Parks a key, or queues the event where the key is parked already. Where this batch has parked it for a later
+    /// event (one is routed before any is folded), the earlier one becomes the reason.
     pub fn park(&mut self, key: ParkedKey, entry: ParkedEntry) {
-        if self.since.contains_key(&key) {
-            self.enqueue(key, entry.since);
-            return;
+        let since = (entry.since.at.clone(), entry.since.offset);
+        match self.since.get(&key) {
+            None => {
+                self.since.insert(key.clone(), since);
+                self.changes.push(ParkChange::Park { projection: Arc::clone(&self.projection), key, entry });
+            }
+            Some(known) if known.0 == since.0 && since.1 < known.1 => match self.parked_now(&key) {
+                Some(later) => {
+                    let later = std::mem::replace(later, entry).since;
+                    self.since.insert(key.clone(), since);
+                    self.enqueue(key, later);
+                }
+                None => self.enqueue(key, entry.since),
+            },
+            Some(_) => self.enqueue(key, entry.since),
         }
-        self.since.insert(key.clone(), (entry.since.at.clone(), entry.since.offset));
-        self.changes.push(ParkChange::Park { projection: Arc::clone(&self.projection), key, entry });
+    }
+
+    /// The entry of a key that the batch under way has parked.
+    fn parked_now(&mut self, key: &ParkedKey) -> Option<&mut ParkedEntry> {
+        self.changes.iter_mut().find_map(|change| match change {
+            ParkChange::Park { key: parked, entry, .. } if parked == key => Some(entry),
+            _ => None,
+        })
     }
 
     /// Queues an event of a parked key.
@@ -65,5 +84,56 @@ impl ParkedKeys {
     /// What the batch under way has decided; forgotten here once taken.
     pub fn take_changes(&mut self) -> Vec<ParkChange> {
         std::mem::take(&mut self.changes)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn entry(offset: Offset) -> ParkedEntry {
+        ParkedEntry {
+            since: QueuedEvent { at: at(), offset, time_ms: 0 },
+            entity: "Order".into(),
+            shown: "o1".into(),
+            stage: "fold".into(),
+            reason: format!("event {offset}").into(),
+            type_name: None,
+            waiting: 1,
+        }
+    }
+
+    fn at() -> TopicPartition {
+        TopicPartition { topic: "shop.orders".into(), partition: 0 }
+    }
+
+    fn key() -> ParkedKey {
+        ParkedKey::Record(b"o1".as_slice().into())
+    }
+
+    #[test]
+    fn the_earliest_event_of_a_batch_is_why_its_key_is_parked() {
+        let mut parked = ParkedKeys::from_store(&"orders".into(), &Parked::default());
+        parked.park(key(), entry(7));
+        parked.park(key(), entry(5));
+        assert!(parked.holds(&key(), &at(), 5) && !parked.holds(&key(), &at(), 4));
+        let changes = parked.take_changes();
+        let [ParkChange::Park { entry, .. }, ParkChange::Enqueue { event, .. }] = changes.as_slice() else {
+            panic!("{changes:?}")
+        };
+        assert_eq!((entry.since.offset, event.offset), (5, 7));
+        assert_eq!(&*entry.reason, "event 5");
+    }
+
+    #[test]
+    fn a_key_that_is_parked_queues_what_comes_later() {
+        let mut parked = ParkedKeys::from_store(&"orders".into(), &Parked::default());
+        parked.park(key(), entry(5));
+        parked.take_changes();
+        parked.park(key(), entry(7));
+        assert!(
+            matches!(parked.take_changes().as_slice(), [ParkChange::Enqueue { event, .. }] if event.offset == 7)
+        );
+        assert!(parked.holds(&key(), &at(), 5));
     }
 }

@@ -8,7 +8,8 @@ use tokio::sync::watch;
 
 use crate::plan::TableId;
 use crate::store::{
-    Batch, Columns, Parked, ParkedKey, Progress, QueuedEvent, Scan, StoreError, StoredRow, Tables,
+    Batch, Columns, Parked, ParkedKey, Progress, ProgressMark, QueuedEvent, Scan, StoreError, StoredRow,
+    Tables,
 };
 use crate::value::encode::RowKey;
 
@@ -34,7 +35,8 @@ impl Interrupted {
         }
     }
 
-    /// Never stops, but shows no progress: everything is delivered again.
+    /// Never stops, but shows progress as not begun: everything is delivered again. The partitions' bases stay, since
+    /// they are chosen once for the life of a table.
     pub fn forgetful(inner: Arc<dyn Tables>) -> Interrupted {
         Interrupted { forgets_progress: true, ..Interrupted::after(inner, u64::MAX) }
     }
@@ -108,10 +110,12 @@ impl Tables for Interrupted {
     }
 
     fn progress(&self) -> Arc<Progress> {
-        match self.forgets_progress {
-            true => Arc::new(Progress::default()),
-            false => self.inner.progress(),
+        let progress = self.inner.progress();
+        if !self.forgets_progress {
+            return progress;
         }
+        let from_the_start = |mark: &ProgressMark| ProgressMark { next: 0, time_ms: 0, ..mark.clone() };
+        Arc::new(Progress { marks: progress.marks.iter().map(from_the_start).collect() })
     }
 
     fn reload(&self) -> BoxFuture<'_, Result<(), StoreError>> {

@@ -10,7 +10,6 @@ mod cel_walk;
 mod definitions;
 mod driver;
 mod events;
-mod forgetful;
 mod mutants;
 mod oracle;
 mod shop_rules;

@@ -21,10 +21,10 @@ use kinora::source::{NewRecord, Source, TopicInfo};
 use kinora::store::Store;
 use kinora::store::embedded::EmbeddedStore;
 use kinora::store::memory::MemoryStore;
+use kinora::testing::Interrupted;
 use kinora::value::Value;
 
 use crate::driver::{Engine, Held};
-use crate::forgetful::Forgetful;
 use crate::oracle::Sent;
 use crate::value::time_text;
 
@@ -183,7 +183,7 @@ impl Engine for Kinora {
         let running = self.running();
         running.runtime.block_on(async {
             for projection in &self.definitions.projections {
-                let tables = Arc::new(Forgetful(Arc::clone(&serving.tables)));
+                let tables = Arc::new(Interrupted::forgetful(Arc::clone(&serving.tables)));
                 let broker = running.engine.broker();
                 let ends: TopicInfo = broker
                     .topic(&projection.from.topic)

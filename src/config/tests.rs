@@ -4,6 +4,8 @@ use std::time::Duration;
 
 use super::read::{Flag, KEYS, read};
 use super::{Bytes, Loaded, Sample};
+use crate::diagnostic::render;
+use crate::testing::spoil;
 
 fn of_file(text: &str) -> Loaded {
     read(text, [], &[])
@@ -17,20 +19,7 @@ fn messages(loaded: &Loaded) -> Vec<&str> {
     loaded.findings.iter().map(|finding| finding.message.as_str()).collect()
 }
 
-#[test]
-fn nothing_given_means_the_defaults() {
-    let loaded = of_file("");
-    assert!(loaded.findings.is_empty());
-    assert_eq!(loaded.settings.serve.listen.to_string(), "127.0.0.1:4000");
-    assert_eq!(loaded.settings.partitions("any.topic"), 4);
-    assert_eq!(loaded.settings.serve.limits.body, Bytes::mib(1));
-    assert_eq!(loaded.settings.dev.sample, None);
-}
-
-#[test]
-fn a_whole_file_is_read() {
-    let loaded = of_file(
-        r#"
+const WHOLE: &str = r#"
 deployment = "shop_eu"
 [serve]
 listen = "[::1]:4100"
@@ -49,8 +38,21 @@ data = "here"
 max_keys = 5
 [project]
 batch = "2MiB"
-"#,
-    );
+"#;
+
+#[test]
+fn nothing_given_means_the_defaults() {
+    let loaded = of_file("");
+    assert!(loaded.findings.is_empty());
+    assert_eq!(loaded.settings.serve.listen.to_string(), "127.0.0.1:4000");
+    assert_eq!(loaded.settings.partitions("any.topic"), 4);
+    assert_eq!(loaded.settings.serve.limits.body, Bytes::mib(1));
+    assert_eq!(loaded.settings.dev.sample, None);
+}
+
+#[test]
+fn a_whole_file_is_read() {
+    let loaded = of_file(WHOLE);
     assert_eq!(messages(&loaded), Vec::<&str>::new());
     let settings = loaded.settings;
     assert_eq!(settings.deployment.0, "shop_eu");
@@ -147,4 +149,24 @@ fn every_known_key_is_taken_from_a_variable() {
         let loaded = of_environment(&[(&name, "?")]);
         assert!(loaded.findings.iter().all(|finding| finding.code == "C003"), "{key} is not known to `set`");
     }
+}
+
+#[test]
+fn no_text_of_a_settings_file_makes_it_panic() {
+    spoil::never_panics(&[include_str!("../../kinora.toml"), WHOLE], |text| {
+        let loaded = of_file(text);
+        render(&loaded.findings, &loaded.sources, false);
+    });
+}
+
+#[test]
+fn no_nesting_of_settings_needs_more_than_a_usual_stack() {
+    spoil::on_a_usual_stack(|| {
+        let pieces = ["[", "{", "a.", "a=", "{a=", "[[", "]", "\"\"\"", "'", "\n", ","];
+        for (before, after) in [("", ""), ("a = ", "\n")] {
+            for text in spoil::nested(&pieces, 20_000, before, after) {
+                of_file(&text);
+            }
+        }
+    });
 }

@@ -92,6 +92,7 @@ fn too_deep(bytes: &[u8]) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::testing::spoil;
 
     fn reason(bytes: &[u8]) -> String {
         json(bytes).expect_err("it is rejected").to_string()
@@ -142,5 +143,24 @@ mod tests {
         let in_text = format!("{{\"a\":\"{}\\\"[\"}}", "[{".repeat(DEPTH_MAX));
         assert!(json(in_text.as_bytes()).is_ok());
         assert!(json("[".repeat(1_000_000).as_bytes()).is_err());
+    }
+
+    #[test]
+    fn no_bytes_of_an_event_make_it_panic() {
+        let cases = [
+            include_str!("../../projections/carts.cases.yaml"),
+            r#"{"type":"A","v":1,"n":-1.5e3,"l":[{"a":"\u00e9\ud83d\ude00"},null,true]}"#,
+        ];
+        spoil::never_panics(&cases, |text| {
+            let _ = json(text.as_bytes());
+        });
+        spoil::on_a_usual_stack(|| {
+            let pieces = ["[", "{", "{\"a\":", "\"", "\\", "]", "}", ",", ":", "1", "-", " "];
+            for (before, after) in [("", ""), ("{\"a\":", "}"), ("{\"a\":\"", "\"}")] {
+                for text in spoil::nested(&pieces, 100_000, before, after) {
+                    let _ = json(text.as_bytes());
+                }
+            }
+        });
     }
 }

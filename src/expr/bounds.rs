@@ -3,7 +3,9 @@
 //! Comes in: text. Goes out: the fault of a text that is too long or too deep, and the text with strings and comments
 //! blanked out. Knows nothing of the grammar but brackets, operators and quotes.
 
-use super::parse::Fault;
+use std::ops::Range;
+
+use super::parse::{DEPTH_MAX, Fault};
 
 /// Most bytes of an expression.
 pub(super) const TEXT_MAX: usize = 4096;
@@ -32,6 +34,36 @@ pub(super) fn bounded(text: &str, masked: &[u8]) -> Result<(), Fault> {
         let message = format!("the expression has {} bytes; at most {TEXT_MAX} are allowed", text.len());
         return Err(fault(message, "name its parts with `let`"));
     }
+    let brackets = brackets_of(masked);
+    if brackets > BRACKETS_MAX {
+        let message =
+            format!("{brackets} brackets stand inside each other; at most {BRACKETS_MAX} are allowed");
+        return Err(fault(message, "name its parts with `let`"));
+    }
+    let operators = operators_of(masked);
+    if operators > OPERATORS_MAX {
+        let message =
+            format!("the expression has {operators} operators; at most {OPERATORS_MAX} are allowed");
+        return Err(fault(message, "name its parts with `let`"));
+    }
+    if depth_of(masked) > DEPTH_MAX {
+        return Err(too_deep(0..text.len()));
+    }
+    Ok(())
+}
+
+/// The fault of a tree that is too deep.
+pub(super) fn too_deep(at: Range<usize>) -> Fault {
+    Fault {
+        code: "E002",
+        at,
+        message: format!("more than {DEPTH_MAX} parts stand inside each other"),
+        help: Some("name its parts with `let`".to_owned()),
+    }
+}
+
+/// Most brackets inside each other.
+fn brackets_of(masked: &[u8]) -> usize {
     let (mut depth, mut deepest) = (0_usize, 0);
     for byte in masked {
         match byte {
@@ -43,18 +75,93 @@ pub(super) fn bounded(text: &str, masked: &[u8]) -> Result<(), Fault> {
             _ => {}
         }
     }
-    if deepest > BRACKETS_MAX {
-        let message =
-            format!("{deepest} brackets stand inside each other; at most {BRACKETS_MAX} are allowed");
-        return Err(fault(message, "name its parts with `let`"));
+    deepest
+}
+
+/// What stands between two brackets, as far as it was read: how deep its tree will be.
+#[derive(Clone, Copy, Default)]
+struct Level {
+    /// Choices `? :`: each stands inside the one before.
+    choices: usize,
+    /// Operators since the last `&&`, `||`, `?`, `:` or comma: each holds those to its left.
+    operators: usize,
+    /// Selections, indexes and brackets of the operand that is being read.
+    operand: usize,
+    /// The deepest operand since the operators are counted.
+    operand_max: usize,
+    deepest: usize,
+}
+
+impl Level {
+    fn operand_ends(&mut self) {
+        self.operand_max = self.operand_max.max(self.operand);
+        self.operand = 0;
+        self.deepest = self.deepest.max(self.choices + self.operators + self.operand_max + 1);
     }
-    let operators = operators_of(masked);
-    if operators > OPERATORS_MAX {
-        let message =
-            format!("the expression has {operators} operators; at most {OPERATORS_MAX} are allowed");
-        return Err(fault(message, "name its parts with `let`"));
+
+    fn part_ends(&mut self) {
+        self.operand_ends();
+        (self.operators, self.operand_max) = (0, 0);
     }
-    Ok(())
+}
+
+/// How deep the tree of a text will be, and a little more. Chains of `&&` and `||` do not count: the reader balances
+/// them.
+fn depth_of(masked: &[u8]) -> usize {
+    let mut levels = vec![Level::default()];
+    for (at, byte) in masked.iter().enumerate() {
+        let level = levels.last_mut().expect("the first level is never closed");
+        let before = at.checked_sub(1).map_or(b' ', |before| masked[before]);
+        match byte {
+            b'(' | b'[' | b'{' => {
+                level.operand += usize::from(*byte == b'[');
+                levels.push(Level::default());
+            }
+            b')' | b']' | b'}' => close(&mut levels),
+            b'.' => level.operand += 1,
+            b'?' if !b".[".contains(&before) => {
+                level.part_ends();
+                level.choices += 1;
+            }
+            b'&' | b'|' | b':' => level.part_ends(),
+            b',' => {
+                level.part_ends();
+                level.choices = 0;
+            }
+            b'=' if b"=!<>".contains(&before) => {}
+            b'+' | b'-' | b'*' | b'/' | b'%' | b'<' | b'>' | b'!' | b'=' => {
+                level.operand_ends();
+                level.operators += 1;
+            }
+            b'n' if is_in(masked, at) => {
+                level.operand_ends();
+                level.operators += 1;
+            }
+            _ => {}
+        }
+    }
+    while levels.len() > 1 {
+        close(&mut levels);
+    }
+    levels[0].part_ends();
+    levels[0].deepest
+}
+
+/// What stood in brackets becomes part of the operand around it.
+fn close(levels: &mut Vec<Level>) {
+    let [.., outer, inner] = levels.as_mut_slice() else { return };
+    inner.part_ends();
+    outer.operand = outer.operand.max(inner.deepest);
+    levels.pop();
+}
+
+/// Whether the operator `in` ends here.
+fn is_in(masked: &[u8], end: usize) -> bool {
+    let is_word = |byte: Option<&u8>| byte.is_some_and(|byte| byte.is_ascii_alphanumeric() || *byte == b'_');
+    let Some(start) = end.checked_sub(1) else { return false };
+    masked[start] == b'i'
+        && !is_word(start.checked_sub(1).map(|at| &masked[at]))
+        && !is_word(masked.get(end + 1))
 }
 
 /// Counts operators, selections, calls and `in`: each may nest the tree one deeper.

@@ -9,7 +9,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use cel::common::ast::{CallExpr, Expr, IdedExpr, LiteralValue, SourceInfo, operators};
 
-use super::bounds::{bounded, mask};
+use super::bounds::{bounded, mask, too_deep};
 
 /// Most parts inside each other, as in `a + b + c` or `a.b.c`: what comes after recurses over them.
 pub(super) const DEPTH_MAX: usize = 64;
@@ -139,16 +139,11 @@ fn read(text: &str) -> Result<(IdedExpr, SourceInfo), Vec<Fault>> {
             help: None,
         }]);
     };
+    // What stands behind the first fault is read from the wrong place, and its faults with it.
     read.map_err(|errors| {
-        errors
-            .errors
-            .iter()
-            .map(|error| {
-                let start = offset(text, error.pos);
-                let end = text[start..].chars().next().map_or(start, |char| start + char.len_utf8());
-                Fault { code: "E001", at: start..end, message: reworded(&error.msg), help: None }
-            })
-            .collect()
+        let first = errors.errors.iter().map(|error| (offset(text, error.pos), &*error.msg));
+        let (start, message) = first.min_by_key(|(start, _)| *start).unwrap_or((0, ""));
+        vec![unreadable(text, start, message)]
     })
 }
 
@@ -160,14 +155,53 @@ fn offset(text: &str, (line, column): (isize, isize)) -> usize {
     text[start..].char_indices().nth(column).map_or(text.len(), |(at, _)| start + at)
 }
 
-/// The reader's message without its list of everything that could have stood there.
-fn reworded(message: &str) -> String {
-    let message = message.strip_prefix("Syntax error: ").unwrap_or(message);
-    let message = message.split(" expecting {").next().unwrap_or(message);
-    if message == "UNKNOWN" {
-        return "the expression cannot be read; is it nested too deeply?".to_owned();
+/// The fault of text that the grammar does not know, from the reader's message: only the word it names is kept.
+fn unreadable(text: &str, start: usize, message: &str) -> Fault {
+    let rest = &text[start..];
+    let first = rest.chars().next();
+    let fault = |len: usize, message: String, help: &str| Fault {
+        code: "E001",
+        at: start..start + len,
+        message,
+        help: Some(help.to_owned()),
+    };
+    if message.contains("token recognition error") {
+        return match first {
+            Some('=') => fault(1, "`=` is no operator".to_owned(), "write `==` to compare"),
+            Some('&') => fault(1, "`&` is no operator".to_owned(), "write `&&`: both must hold"),
+            Some('|') => fault(1, "`|` is no operator".to_owned(), "write `||`: one of the two must hold"),
+            Some('"' | '\'') => fault(
+                rest.len(),
+                "the text that begins here has no end".to_owned(),
+                "close it with the same quote",
+            ),
+            first => fault(
+                first.map_or(0, char::len_utf8),
+                format!("`{}` cannot stand here", first.map_or(String::new(), String::from)),
+                "names have letters from a to z, digits and `_`; other text stands in quotes",
+            ),
+        };
     }
-    format!("the expression cannot be read: {}", message.replace("<EOF>", "end of text"))
+    if rest.trim().is_empty() {
+        let message = "the expression ends too early".to_owned();
+        return fault(rest.len(), message, "something is missing behind it: an operand or a closing bracket");
+    }
+    let word = word(rest);
+    let help = match message.contains("expecting {<EOF>") || message.contains("expecting <EOF>") {
+        true => "the expression ends before it: join two parts with an operator, or quote text",
+        false => "an operand, such as `event.x` or a quoted text, is expected before it",
+    };
+    fault(word.len(), format!("`{word}` does not belong here"), help)
+}
+
+/// The name, number or sign that a text begins with.
+fn word(text: &str) -> &str {
+    let is_word = |character: char| character.is_alphanumeric() || character == '_';
+    match text.find(|character| !is_word(character)) {
+        Some(0) => &text[..text.chars().next().map_or(0, char::len_utf8)],
+        Some(end) => &text[..end],
+        None => text,
+    }
 }
 
 struct Builder<'t> {
@@ -181,12 +215,7 @@ impl Builder<'_> {
     fn node(&mut self, tree: &IdedExpr) -> Result<Node, Fault> {
         let token = self.token(tree.id);
         if self.depth == DEPTH_MAX {
-            return Err(Fault {
-                code: "E002",
-                at: token,
-                message: format!("more than {DEPTH_MAX} parts stand inside each other"),
-                help: Some("name its parts with `let`".to_owned()),
-            });
+            return Err(too_deep(token));
         }
         self.depth += 1;
         let node = self.kind(tree, token);
@@ -385,6 +414,7 @@ fn binary(name: &str) -> Option<Binary> {
 mod tests {
     use super::super::bounds::{BRACKETS_MAX, OPERATORS_MAX, TEXT_MAX};
     use super::*;
+    use crate::testing::spoil;
 
     fn parts(text: &str) -> Vec<&str> {
         fn walk<'t>(text: &'t str, node: &Node, found: &mut Vec<&'t str>) {
@@ -461,14 +491,25 @@ mod tests {
     }
 
     #[test]
-    fn text_that_does_not_parse_says_where() {
-        let faults = parse("'€' + ) 1").unwrap_err();
-        assert_eq!(faults[0].at.start, "'€' + ".len(), "{faults:?}");
-        assert!(faults[0].message.starts_with("the expression cannot be read: "), "{faults:?}");
-        for text in [
-            "", " ", "a b", "a +", "(", "'open", "a.b.", "@", "\u{0}", "1u", "{'a': 1}", "A{b: 1}", "[?a]",
-            "if",
+    fn text_that_does_not_parse_says_where_and_what_to_write() {
+        for (text, under, message) in [
+            ("'€' + ) 1", ")", "`)` does not belong here"),
+            ("row.y = 1", "=", "`=` is no operator"),
+            ("a & b", "&", "`&` is no operator"),
+            ("a | b", "|", "`|` is no operator"),
+            ("a + 'open", "'open", "the text that begins here has no end"),
+            ("évent.y", "é", "`é` cannot stand here"),
+            ("a + ", "", "the expression ends too early"),
+            ("(a", "", "the expression ends too early"),
+            ("a bcd e", "bcd", "`bcd` does not belong here"),
+            ("a.b.", "", "the expression ends too early"),
         ] {
+            let faults = parse(text).unwrap_err();
+            assert_eq!(faults.len(), 1, "{text}: {faults:?}");
+            assert_eq!((&text[faults[0].at.clone()], &*faults[0].message), (under, message), "{text}");
+            assert!(faults[0].help.is_some(), "{text}");
+        }
+        for text in ["", " ", "@", "\u{0}", "1u", "{'a': 1}", "A{b: 1}", "[?a]", "if"] {
             assert!(parse(text).is_err(), "{text:?}");
         }
     }
@@ -493,5 +534,21 @@ mod tests {
         }
         assert!(parse(&"-".repeat(4000)).is_err());
         assert!(parse(&"a in ".repeat(800)).is_err());
+    }
+
+    /// Whatever is nested, the reader must not run out of its stack: that ends the process.
+    #[test]
+    fn no_nesting_needs_more_than_a_usual_stack() {
+        spoil::on_a_usual_stack(|| {
+            let pieces = [
+                "(", "[", "{", "a.", "a.?b", "-", "!", "a+", "a&&", "a||", "a?", "a:", "a?b:", "a in ", "f(",
+                "a[", "a[?", "A{b:", "{a:", "a,", ")", "]", "'", "r\"", "// ", "1 ", ".", "=",
+            ];
+            for (before, after) in [("", ""), ("a == ", ")"), ("(", "]")] {
+                for text in spoil::nested(&pieces, TEXT_MAX, before, after) {
+                    let _ = parse(&text[..TEXT_MAX.min(text.len())]);
+                }
+            }
+        });
     }
 }

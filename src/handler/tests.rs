@@ -7,6 +7,8 @@ use std::path::{Path, PathBuf};
 
 use super::testing::{load_text, shop};
 use super::{CustomHandlers, UpdateKind};
+use crate::diagnostic::{FileId, Sources, render};
+use crate::testing::spoil;
 
 fn folders() -> Vec<PathBuf> {
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden/projection");
@@ -135,68 +137,46 @@ fn defaults_set_what_files_leave_out() {
     assert_eq!(projection.from.tombstone, Some(super::Tombstone::Park));
 }
 
-/// How many seeds, and from where; the environment may say otherwise.
-fn seeds() -> std::ops::Range<u64> {
-    let number = |name: &str, default: u64| {
-        std::env::var(name).ok().and_then(|text| text.parse().ok()).unwrap_or(default)
-    };
-    let base = number("KINORA_SEED_BASE", 1);
-    base..base + number("KINORA_SEEDS", 20)
-}
-
-/// Cuts, doubles and replaces pieces of a text.
-fn spoil(text: &str, random: &mut fastrand::Rng) -> String {
-    let mut characters: Vec<char> = text.chars().collect();
-    for _ in 0..random.usize(1..6) {
-        let at = random.usize(0..characters.len().max(1));
-        let end = (at + random.usize(0..12)).min(characters.len());
-        match random.usize(0..4) {
-            0 => drop(characters.drain(at..end)),
-            1 => {
-                let piece: Vec<char> = characters[at..end].to_vec();
-                characters.splice(at..at, piece);
-            }
-            2 => {
-                let odd = [
-                    '{',
-                    '[',
-                    ':',
-                    '\n',
-                    '"',
-                    '\'',
-                    '&',
-                    '*',
-                    '!',
-                    '#',
-                    'é',
-                    '\u{1F600}',
-                    ' ',
-                    '\t',
-                    '-',
-                    '0',
-                ];
-                characters.insert(at, odd[random.usize(0..odd.len())]);
-            }
-            _ => characters.truncate(end.max(1)),
-        }
-    }
-    characters.into_iter().collect()
-}
-
 #[test]
-fn no_text_of_a_projection_makes_it_panic_and_every_fault_has_a_place() {
+fn no_text_of_a_projection_makes_it_panic() {
     let shop = include_str!("../../schema/shop.graphql");
     let texts = [
         include_str!("../../projections/carts.yaml"),
+        include_str!("../../projections/customers.yaml"),
         include_str!("../../projections/orders.yaml"),
         include_str!("../../projections/products.yaml"),
     ];
-    for seed in seeds() {
-        println!("seed {seed}");
-        let mut random = fastrand::Rng::with_seed(seed);
-        let spoilt = spoil(texts[random.usize(0..texts.len())], &mut random);
-        let _ = load_text(shop, &[("projections/x.yaml", &spoilt)], &CustomHandlers::new());
-    }
+    spoil::never_panics(&texts, |text| {
+        load_text(shop, &[("projections/x.yaml", text)], &CustomHandlers::new());
+    });
+}
+
+#[test]
+fn no_text_of_cases_makes_it_panic() {
+    let texts = [
+        include_str!("../../projections/carts.cases.yaml"),
+        include_str!("../../projections/orders.cases.yaml"),
+    ];
+    spoil::never_panics(&texts, |text| {
+        let mut sources = Sources::default();
+        let file = sources.add("projections/x.cases.yaml", text);
+        let faults = super::cases::load(file, &sources).1;
+        render(&faults, &sources, false);
+    });
+}
+
+#[test]
+fn no_nesting_of_yaml_needs_more_than_a_usual_stack() {
+    spoil::on_a_usual_stack(|| {
+        let pieces =
+            ["[", "{", "{a: ", "- ", "? ", "a: ", "&a ", "!t ", "]", "}", "'", "\n", "\n - ", "|\n "];
+        for text in spoil::nested(&pieces, 20_000, "", "") {
+            super::yaml::read(FileId(0), &text);
+        }
+        let deeper: String = (0..2_000).map(|depth| format!("{}a:\n", " ".repeat(depth))).collect();
+        let (_, faults) = super::yaml::read(FileId(0), &deeper);
+        assert_eq!(faults[0].message, "the text nests deeper than 32");
+    });
 }
 
 #[test]
@@ -207,13 +187,13 @@ fn no_record_makes_the_shop_panic() {
         r#"{"type":"QuantityChanged","v":1,"at":"2026-01-01T00:00:00.000Z","cartId":"c1","productId":"p1","quantity":3}"#,
         r#"{"type":"ItemRemovedFromCart","v":1,"at":"2026-01-01T00:00:00.000Z","cartId":"c1","productId":"p1"}"#,
     ];
-    for seed in seeds() {
+    for seed in spoil::seeds() {
         println!("seed {seed}");
         let mut random = fastrand::Rng::with_seed(seed);
         let mut rows = shop.rows("carts");
         for _ in 0..100 {
             let event = good[random.usize(0..good.len())];
-            let event = if random.bool() { spoil(event, &mut random) } else { event.to_owned() };
+            let event = if random.bool() { spoil::spoil(event, &mut random) } else { event.to_owned() };
             rows.take("c1", &event);
         }
     }

@@ -10,6 +10,9 @@ use apollo_compiler::{Name, Node};
 
 use crate::diagnostic::{Diagnostic, FileId, Sources, Span};
 
+/// Most lists, values or selections inside each other: what reads them recurses.
+const DEPTH_MAX: usize = 64;
+
 /// A node of the text and the file it stands in.
 pub(super) struct In<'a, T> {
     pub file: FileId,
@@ -74,7 +77,7 @@ pub(super) fn parse(files: &[FileId], sources: &Sources, faults: &mut Vec<Diagno
     let mut parsed = Vec::new();
     for &file in files {
         let source = sources.file(file);
-        match Parser::new().parse_ast(source.text.to_string(), &source.path) {
+        match Parser::new().recursion_limit(DEPTH_MAX).parse_ast(source.text.to_string(), &source.path) {
             Ok(document) => parsed.push(Parsed { file, document }),
             Err(failed) => faults.extend(first_fault(file, &source.text, &failed.errors)),
         }
@@ -102,16 +105,25 @@ fn first_fault(file: FileId, text: &str, errors: &DiagnosticList) -> Option<Diag
 
 /// Where a line and a column, both from 1, begin in a text.
 fn byte_at(text: &str, line: usize, column: usize) -> usize {
-    let line_start: usize = text.split_inclusive('\n').take(line - 1).map(str::len).sum();
-    let in_line =
-        text[line_start..].char_indices().nth(column - 1).map_or(text.len() - line_start, |(at, _)| at);
+    let (line, column) = (line.saturating_sub(1), column.saturating_sub(1));
+    let line_start: usize = text.split_inclusive('\n').take(line).map(str::len).sum();
+    let in_line = text[line_start..].char_indices().nth(column).map_or(text.len() - line_start, |(at, _)| at);
     line_start + in_line
 }
 
 /// The parser's reason, with signs in place of its names for them.
 fn sentence(message: &str) -> String {
     let message = message.trim();
+    if message.contains("recursion limit reached") {
+        return format!("more than {DEPTH_MAX} lists, objects or selections stand inside each other");
+    }
     let mut sentence = message.strip_prefix("syntax error: ").unwrap_or(message).to_string();
+    if let Some((expected, found)) = sentence.split_once(", got ") {
+        sentence = match found.trim() {
+            "" | "EOF" => format!("{expected}, found the end of the text"),
+            found => format!("{expected}, found `{found}`"),
+        };
+    }
     for (name, sign) in [
         ("L_PAREN", "`(`"),
         ("R_PAREN", "`)`"),

@@ -1,6 +1,7 @@
 //! The golden cases of the schema language, and the texts made for gateways and operations.
 
 use super::*;
+use crate::testing::spoil;
 
 fn load_text(text: &str) -> (Option<ReadModel>, String) {
     let mut sources = Sources::default();
@@ -203,4 +204,45 @@ fn paging_types_are_derived_once_each() {
         .map(|ty| ty.name.as_str())
         .collect();
     assert_eq!(names, ["OrderConnection", "OrderEdge", "ProductConnection", "ProductEdge", "PageInfo"]);
+}
+
+#[test]
+fn no_text_of_a_schema_makes_it_panic() {
+    spoil::never_panics(&[include_str!("../../schema/shop.graphql")], |text| {
+        let mut sources = Sources::default();
+        let file = sources.add("schema.graphql", text);
+        let (model, mut faults) = load(&[file], &sources);
+        if let Some(model) = &model {
+            faults.extend(crate::plan::plan(model, &sources).1);
+        }
+        crate::diagnostic::render(&faults, &sources, false);
+    });
+}
+
+#[test]
+fn no_nesting_of_sdl_needs_more_than_a_usual_stack() {
+    spoil::on_a_usual_stack(|| {
+        let pieces =
+            ["[", "{", "(", "{a: ", "a(b: ", "@a(b: ", "type A {", "]", "\"\"\"", "& ", "!", "| ", "query {"];
+        for (before, after) in
+            [("", ""), ("type Query { a(id: ID! = ", "): A }"), ("type A @key(fields: ", ") { id: ID! }")]
+        {
+            for text in spoil::nested(&pieces, 2_000, before, after) {
+                load_text(&text);
+            }
+        }
+        for piece in ["[", "{a:", "a {", "@a(b: "] {
+            load_text(&format!("type A {{ b(c: Int = {}", piece.repeat(50_000)));
+        }
+    });
+    let list = |depth: usize| format!("type Query {{ a: {}Int{} }}", "[".repeat(depth), "]".repeat(depth));
+    let (_, found) = load_text(&list(64));
+    assert!(found.contains("S040") && !found.contains("S001"), "{found}");
+    let (_, found) = load_text(&list(65));
+    assert!(
+        found.contains(
+            "this is not GraphQL: more than 64 lists, objects or selections stand inside each other"
+        ),
+        "{found}"
+    );
 }

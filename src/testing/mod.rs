@@ -2,5 +2,7 @@
 //! forget how far it had come. `kinora test` uses it too.
 
 mod interrupt;
+#[cfg(test)]
+pub(crate) mod spoil;
 
 pub use interrupt::Interrupted;

@@ -1,6 +1,7 @@
 //! Every fault that `check` finds in an expression: its code, its words, its place.
 
 use super::*;
+use crate::testing::spoil;
 
 /// Code, underlined text, message and advice of the first fault.
 fn fault(text: &str, expected: &Expected) -> String {
@@ -321,9 +322,6 @@ fn the_deepest_expression_needs_less_than_half_a_usual_stack() {
 
 #[test]
 fn no_text_makes_the_reader_panic() {
-    let read =
-        |name: &str, default: u64| std::env::var(name).map_or(default, |text| text.parse().expect(name));
-    let base = read("KINORA_SEED_BASE", 1);
     let parts = [
         "event",
         "row",
@@ -388,23 +386,35 @@ fn no_text_makes_the_reader_panic() {
         "timestamp",
         "u",
     ];
-    for seed in base..base + read("KINORA_SEEDS", 20) {
+    for seed in spoil::seeds() {
         let mut random = fastrand::Rng::with_seed(seed);
         for _ in 0..100 {
             let text: String = (0..random.usize(1..14)).map(|_| *random.choice(&parts).unwrap()).collect();
-            let run = std::panic::catch_unwind(|| {
-                if let Ok(compiled) = compiled(&text, &Expected::Any) {
-                    let (event, cart) = (json(r#"{"a":1,"lines":[1,"x",null],"x":{"a":"1.5"}}"#), cart());
-                    let frame = [
-                        Slot::Json(&event),
-                        Slot::Record(None),
-                        Slot::Record(None),
-                        Slot::Record(Some(&cart)),
-                    ];
-                    let _ = (compiled.cell(&frame), compiled.holds(&frame), compiled.text(&frame).is_ok());
-                }
-            });
+            let run = std::panic::catch_unwind(|| compile_and_run(&text));
             assert!(run.is_ok(), "seed {seed}: {text:?} panics");
         }
+    }
+}
+
+#[test]
+fn no_spoilt_expression_of_the_shop_makes_it_panic() {
+    let files =
+        [include_str!("../../../projections/carts.yaml"), include_str!("../../../projections/orders.yaml")];
+    let values = files.iter().flat_map(|file| file.lines()).filter_map(|line| line.split_once(": "));
+    let texts: Vec<&str> = values.map(|(_, value)| value.trim()).collect();
+    assert!(texts.contains(&"old.?quantity.orValue(0) + event.quantity"), "{texts:?}");
+    spoil::never_panics(&texts, compile_and_run);
+}
+
+/// Compiles a text for every kind of place, and runs what compiles.
+fn compile_and_run(text: &str) {
+    let places =
+        [Expected::Any, Expected::Condition, Expected::Text, Expected::List, cell_of(Scalar::Decimal)];
+    for expected in places {
+        let Ok(compiled) = compiled(text, &expected) else { continue };
+        let (event, cart) = (json(r#"{"a":1,"lines":[1,"x",null],"x":{"a":"1.5"}}"#), cart());
+        let frame = [Slot::Json(&event), Slot::Record(None), Slot::Record(None), Slot::Record(Some(&cart))];
+        let _ = (compiled.cell(&frame), compiled.holds(&frame), compiled.text(&frame).is_ok());
+        let _ = compiled.list(&frame).is_ok();
     }
 }

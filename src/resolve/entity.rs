@@ -14,11 +14,13 @@ use crate::value::Value;
 use crate::value::encode::RowKey;
 
 use super::coerce::{Given, coerce};
+use super::data::{Data, Target};
 use super::error::{Code, Fault};
-use super::execute::{Data, Executor, Get, Goes, Pending, ScanJob, Target, place_bytes};
-use super::select::{EntityList, is_point};
+use super::execute::{Executor, Get, Goes, Pending, ScanJob, place_bytes};
+use super::planned::EntityList;
+use super::range::Range;
+use super::select::is_point;
 use super::variables::Variables;
-use super::walk::Range;
 
 /// A representation, read.
 pub(super) struct Item {

@@ -6,14 +6,18 @@
 //! and waiting. Knows nothing of HTTP (`serve`) nor of the write loop (`project`).
 
 mod coerce;
+mod data;
 mod entity;
 mod error;
 mod execute;
+mod fetch;
 pub mod fresh;
 mod limits;
 mod operation;
 mod page;
 mod parked;
+mod planned;
+mod range;
 mod select;
 #[cfg(test)]
 mod tests;

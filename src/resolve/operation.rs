@@ -19,7 +19,8 @@ use crate::schema::ReadModel;
 use super::Limits;
 use super::error::{Code, Fault, Place, Refusal};
 use super::limits;
-use super::select::{Planned, Planner, json_text, place};
+use super::planned::Planned;
+use super::select::{Planner, json_text, place};
 use super::variables::{self, Variables};
 
 /// Longer texts are parsed each time: they would push all others out of memory.

@@ -1,48 +1,27 @@
 //! Reads a table in its order: across time buckets, and across shards.
 //!
-//! Comes in: a [`Range`]: a table, what is known of its partition, and bounds on its clustering; then which page of
-//! it. Goes out: rows. Buckets are walked through the table that names them, in steps that grow while little is
-//! found; shards are read at once and merged. What a cursor is, is `page`'s.
+//! Comes in: a [`Range`] and which page of it. Goes out: rows. Buckets are walked through the table that names them, in
+//! steps that grow while little is found; shards are read at once and merged. What a cursor is, is `page`'s.
 
 use std::collections::VecDeque;
 use std::sync::Arc;
 
 use futures_util::future::{join_all, try_join_all};
 
-use crate::plan::{Part, Plan, TablePlan, key};
-use crate::schema::{ArgOp, ColumnId, KeyFunction, Order};
+use crate::plan::{Plan, TablePlan, key};
+use crate::schema::{ColumnId, KeyFunction, Order};
 use crate::store::{Bound, Columns, Scan, StoreError, StoredRow, Tables};
 use crate::value::Value;
 
 use super::page::{Mark, Wanted};
-use super::select::Wants;
+use super::planned::Wants;
+use super::range::{Edge, Range, tighter_from, tighter_to};
 
 const DAY_MS: i64 = 86_400_000;
 /// Bucket names read at once.
 const NAMES: usize = 64;
 /// Most buckets read at once.
 const STEP_MAX: usize = 8;
-
-/// What a read covers.
-#[derive(Clone, Debug)]
-pub(super) struct Range {
-    pub table: Arc<TablePlan>,
-    /// Stored key values, or how to go through all.
-    pub partition: Vec<Part<Value>>,
-    from: Edge,
-    to: Edge,
-    bucket_from: Option<Vec<u8>>,
-    bucket_to: Option<Vec<u8>>,
-    lookback_ms: Option<i64>,
-}
-
-/// A bound that owns its bytes.
-#[derive(Clone, Debug, PartialEq, Eq)]
-enum Edge {
-    Unbounded,
-    Included(Vec<u8>),
-    Excluded(Vec<u8>),
-}
 
 /// A row and the bucket it was found in.
 #[derive(Debug)]
@@ -67,145 +46,6 @@ enum End<'m> {
     At(&'m Mark),
     /// Next to this place.
     NextTo(&'m Mark),
-}
-
-impl Range {
-    /// A range, from column values. `None` if no row can match: a value is null, or has no bucket.
-    pub fn new(
-        plan: &Plan,
-        table: &Arc<TablePlan>,
-        partition: Vec<Part<Value>>,
-        equal: &[Value],
-        bounds: &[(ArgOp, Value)],
-    ) -> Option<Range> {
-        let partition: Vec<Part<Value>> = table
-            .partition
-            .iter()
-            .zip(partition)
-            .map(|(column, part)| match part {
-                Part::From(value) => key::apply(column, &value).map(Part::From),
-                other => Some(other),
-            })
-            .collect::<Option<_>>()?;
-        let equal: Vec<Value> = table
-            .clustering
-            .iter()
-            .zip(equal)
-            .map(|(column, value)| key::apply(column, value))
-            .collect::<Option<_>>()?;
-        let prefix = key::clustering_prefix(table, &equal)?;
-        let whole = if prefix.is_empty() { Edge::Unbounded } else { Edge::Included(prefix) };
-        let mut range = Range {
-            table: table.clone(),
-            partition,
-            from: whole.clone(),
-            to: whole,
-            bucket_from: None,
-            bucket_to: None,
-            lookback_ms: None,
-        };
-        if let Some(value) = equal.first() {
-            range.bound_buckets(plan, ArgOp::Gte, value);
-            range.bound_buckets(plan, ArgOp::Lte, value);
-        }
-        for (op, value) in bounds {
-            range.bound(plan, &equal, *op, value)?;
-        }
-        Some(range)
-    }
-
-    /// The same range, walking no buckets older than that.
-    pub fn looking_back(mut self, lookback_ms: Option<i64>) -> Range {
-        self.lookback_ms = lookback_ms;
-        self
-    }
-
-    fn bound(&mut self, plan: &Plan, equal: &[Value], op: ArgOp, value: &Value) -> Option<()> {
-        let column = self.table.clustering.get(equal.len())?;
-        let mut values = equal.to_vec();
-        values.push(key::apply(column, value)?);
-        let bytes = key::clustering_prefix(&self.table, &values)?;
-        let ascending = column.order == Order::Asc;
-        let (lower, edge) = match op {
-            ArgOp::Gt => (ascending, Edge::Excluded(bytes)),
-            ArgOp::Gte => (ascending, Edge::Included(bytes)),
-            ArgOp::Lt => (!ascending, Edge::Excluded(bytes)),
-            ArgOp::Lte => (!ascending, Edge::Included(bytes)),
-            ArgOp::Eq => {
-                self.from = tighter_from(&self.from, Edge::Included(bytes.clone()));
-                self.to = tighter_to(&self.to, Edge::Included(bytes));
-                return Some(());
-            }
-        };
-        if lower {
-            self.from = tighter_from(&self.from, edge);
-        } else {
-            self.to = tighter_to(&self.to, edge);
-        }
-        if equal.is_empty() {
-            self.bound_buckets(plan, op, value);
-        }
-        Some(())
-    }
-
-    /// A bound on the column that the buckets are made of leaves out whole buckets.
-    fn bound_buckets(&mut self, plan: &Plan, op: ArgOp, value: &Value) {
-        let Some((names, column)) = self.buckets(plan) else { return };
-        let same = self.table.clustering.first().is_some_and(|first| first.part.column == column.part.column);
-        let bucket = same.then(|| key::apply(column, value)).flatten();
-        let Some(bytes) = bucket.and_then(|bucket| key::clustering_prefix(names, &[bucket])) else { return };
-        let ascending = names.clustering.first().is_none_or(|column| column.order == Order::Asc);
-        let lower = matches!(op, ArgOp::Gt | ArgOp::Gte) == ascending;
-        if lower {
-            self.bucket_from = Some(bytes);
-        } else {
-            self.bucket_to = Some(bytes);
-        }
-    }
-
-    /// The table of bucket names and the bucket's key column, if this range goes through buckets.
-    fn buckets<'p>(&self, plan: &'p Plan) -> Option<(&'p Arc<TablePlan>, &'p crate::plan::KeyColumn)> {
-        let at = self.partition.iter().position(|part| matches!(part, Part::EachBucket))?;
-        let names = plan.table(self.table.buckets?);
-        Some((names, &plan.table(self.table.id).partition[at]))
-    }
-
-    fn shards(&self) -> u32 {
-        self.partition
-            .iter()
-            .find_map(|part| match part {
-                Part::EachShard(count) => Some(*count),
-                _ => None,
-            })
-            .unwrap_or(1)
-    }
-
-    /// The encoded partition of a shard, in a bucket.
-    fn partition_in(&self, shard: u32, bucket: Option<&Value>) -> Option<Vec<u8>> {
-        let values: Option<Vec<Value>> = self
-            .partition
-            .iter()
-            .map(|part| match part {
-                Part::From(value) => Some(value.clone()),
-                Part::EachBucket => bucket.cloned(),
-                Part::EachShard(_) => Some(Value::Int(i64::from(shard))),
-            })
-            .collect();
-        key::partition_bytes(&self.table, &values?)
-    }
-
-    fn names_partition(&self, names: &TablePlan, shard: u32) -> Option<Vec<u8>> {
-        let values: Vec<Value> = self
-            .partition
-            .iter()
-            .filter_map(|part| match part {
-                Part::From(value) => Some(value.clone()),
-                Part::EachBucket => None,
-                Part::EachShard(_) => Some(Value::Int(i64::from(shard))),
-            })
-            .collect();
-        key::partition_bytes(names, &values)
-    }
 }
 
 /// Walks a range.
@@ -545,54 +385,6 @@ impl End<'_> {
         match self {
             End::Open => Edge::Unbounded,
             End::At(mark) | End::NextTo(mark) => Edge::Included(mark.bucket.to_vec()),
-        }
-    }
-}
-
-impl Edge {
-    fn bound(&self) -> Bound<'_> {
-        match self {
-            Edge::Unbounded => Bound::Unbounded,
-            Edge::Included(bytes) => Bound::Included(bytes),
-            Edge::Excluded(bytes) => Bound::Excluded(bytes),
-        }
-    }
-}
-
-/// The later of two starts. Bytes bound all rows that begin with them.
-fn tighter_from(a: &Edge, b: Edge) -> Edge {
-    match (a, &b) {
-        (Edge::Unbounded, _) => b,
-        (_, Edge::Unbounded) => a.clone(),
-        (Edge::Included(x) | Edge::Excluded(x), Edge::Included(y) | Edge::Excluded(y)) => {
-            // An excluded prefix leaves out more than anything that begins with it.
-            let a_is_later = match (a, &b) {
-                (Edge::Excluded(_), _) if y.starts_with(x) => true,
-                (_, Edge::Excluded(_)) if x.starts_with(y) => false,
-                _ => x > y,
-            };
-            if a_is_later { a.clone() } else { b }
-        }
-    }
-}
-
-/// The earlier of two ends.
-fn tighter_to(a: &Edge, b: Edge) -> Edge {
-    match (a, &b) {
-        (Edge::Unbounded, _) => b,
-        (_, Edge::Unbounded) => a.clone(),
-        (Edge::Included(x) | Edge::Excluded(x), Edge::Included(y) | Edge::Excluded(y)) => {
-            let a_is_earlier = match (a, &b) {
-                (Edge::Excluded(_), _) if y.starts_with(x) => true,
-                (_, Edge::Excluded(_)) if x.starts_with(y) => false,
-                // An included prefix lets in all rows that begin with it: the longer one is tighter.
-                (Edge::Included(_), Edge::Included(_)) if x.starts_with(y) => true,
-                (Edge::Included(_), Edge::Included(_)) if y.starts_with(x) => false,
-                (Edge::Included(_), Edge::Excluded(_)) if y.starts_with(x) => false,
-                (Edge::Excluded(_), Edge::Included(_)) if x.starts_with(y) => true,
-                _ => x < y,
-            };
-            if a_is_earlier { a.clone() } else { b }
         }
     }
 }

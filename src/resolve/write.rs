@@ -7,13 +7,13 @@
 use crate::schema::ReadModel;
 use crate::value::Value;
 
+use super::data::{Data, Loaded, Object, Page, Target, record};
 use super::entity::Slot;
 use super::error::{Code, Fault, Place, Step, push_error};
-use super::execute::{Data, Loaded, Object, Page, Target, record};
 use super::operation::Operation;
 use super::page::Signer;
 use super::parked::Marks;
-use super::select::{Out, Shape, What};
+use super::planned::{Out, Shape, What};
 use super::wire;
 
 /// Writes one answer.

@@ -1,0 +1,262 @@
+//! Does the reads of one level.
+//!
+//! Comes in: [`Pending`]: keys to get and ranges to scan. Goes out: rows, put into [`Data`]. One read of each table for
+//! all keys, all pages at once. Copies that lack a column that is wanted are completed by one more read of the base
+//! table for the whole level. A read that fails becomes a fault of the fields that wanted it, and harms no other.
+
+use futures_util::future::{join, join_all};
+use rustc_hash::FxHashMap;
+
+use crate::plan::{TableId, TablePlan, key};
+use crate::schema::ColumnId;
+use crate::store::{Columns, StoreError, StoredRow};
+use crate::value::encode::RowKey;
+
+use super::data::{Data, Loaded, Target};
+use super::error::Fault;
+use super::execute::{Executor, Get, Goes, Pending, ScanJob};
+use super::walk::{Rows, Walk};
+
+/// A site, its row, and the copy from which the row came.
+type Incomplete = (usize, usize, TableId);
+
+impl Executor<'_> {
+    /// Does a level's reads, all of them at once, and completes what came from copies.
+    pub async fn fetch(&self, pending: Pending, data: &mut Data) {
+        if pending.gets.is_empty() && pending.scans.is_empty() {
+            return;
+        }
+        let Pending { gets, scans } = pending;
+        let scan_columns: Vec<Vec<ColumnId>> =
+            scans.iter().map(|scan| self.columns(scan.site, &scan.range.table).0).collect();
+        let walks = scans.iter().zip(&scan_columns).map(|(scan, columns)| self.scan(scan, columns));
+        let (got, scanned) = join(self.get_all(&gets), join_all(walks)).await;
+        let mut incomplete: Vec<Incomplete> = Vec::new();
+        for (get, rows) in gets.iter().zip(got) {
+            let complete = self.columns(get.site, self.plan.table(get.table)).1;
+            let loaded = &mut data.sites[get.site];
+            match rows {
+                Ok(rows) => {
+                    for (at, row) in get.rows.iter().zip(rows) {
+                        let at = *at as usize;
+                        loaded.rows[at] = row.filter(|row| row.live);
+                        if !complete {
+                            incomplete.push((get.site, at, get.table));
+                        }
+                    }
+                }
+                Err(fault) => loaded.fail(&get.rows, fault),
+            }
+        }
+        for (scan, rows) in scans.iter().zip(scanned) {
+            let complete = self.columns(scan.site, &scan.range.table).1;
+            let filled = data.sites[scan.site].scanned(scan, rows);
+            if !complete {
+                incomplete.extend(filled.map(|row| (scan.site, row, scan.range.table.id)));
+            }
+        }
+        self.complete(incomplete, data).await;
+    }
+
+    async fn scan(&self, scan: &ScanJob, columns: &[ColumnId]) -> Result<Rows, Fault> {
+        let walk = Walk { tables: self.tables, plan: self.plan, range: &scan.range, columns };
+        let rows = match &scan.goes {
+            Goes::Row(_) => walk.first(1).await.map(|found| Rows { found, ..Rows::default() }),
+            Goes::Page { wanted, wants, .. } => walk.page(wanted, *wants).await,
+        };
+        rows.map_err(|error| Fault::internal(&format!("reading table {:?}", scan.range.table.name), error))
+    }
+
+    /// One read of each table, for the keys of all sites.
+    async fn get_all(&self, gets: &[Get]) -> Vec<Result<Vec<Option<StoredRow>>, Fault>> {
+        let mut tables: Vec<TableId> = gets.iter().map(|get| get.table).collect();
+        tables.sort_unstable();
+        tables.dedup();
+        let batches = tables.iter().map(|table| async move {
+            let members: Vec<&Get> = gets.iter().filter(|get| get.table == *table).collect();
+            let mut columns = Vec::new();
+            for get in &members {
+                columns.extend(self.columns(get.site, self.plan.table(*table)).0);
+            }
+            columns.sort_unstable();
+            columns.dedup();
+            let joined;
+            let keys: &[RowKey] = match members.as_slice() {
+                [one] => &one.keys,
+                many => {
+                    joined = many.iter().flat_map(|get| get.keys.iter().cloned()).collect::<Vec<_>>();
+                    &joined
+                }
+            };
+            let rows = self.read(*table, keys, &columns).await;
+            (*table, rows.map(Vec::into_iter))
+        });
+        let mut batches = join_all(batches).await;
+        gets.iter()
+            .map(|get| {
+                let batch =
+                    batches.iter_mut().find(|(table, _)| *table == get.table).expect("each table was read");
+                match &mut batch.1 {
+                    Ok(rows) => Ok(rows.take(get.keys.len()).collect()),
+                    Err(fault) => Err(fault.clone()),
+                }
+            })
+            .collect()
+    }
+
+    async fn read(
+        &self,
+        table: TableId,
+        keys: &[RowKey],
+        columns: &[ColumnId],
+    ) -> Result<Vec<Option<StoredRow>>, Fault> {
+        if keys.is_empty() {
+            return Ok(Vec::new());
+        }
+        let rows = self.tables.get(table, keys, Columns::Only(columns)).await.and_then(|rows| {
+            if rows.len() == keys.len() {
+                return Ok(rows);
+            }
+            Err(StoreError::Corrupt(format!("{} rows came for {} keys", rows.len(), keys.len())))
+        });
+        rows.map_err(|error| {
+            Fault::internal(&format!("reading table {:?}", self.plan.table(table).name), error)
+        })
+    }
+
+    /// The columns to read of a table for a site, and whether the table has all that are wanted.
+    fn columns(&self, site: usize, table: &TablePlan) -> (Vec<ColumnId>, bool) {
+        let site = &self.operation.planned.sites[site];
+        let complete = table.complete || site.columns.iter().all(|column| table.columns.contains(column));
+        let mut columns: Vec<ColumnId> = site
+            .columns
+            .iter()
+            .copied()
+            .filter(|column| table.complete || table.columns.contains(column))
+            .collect();
+        if self.marking || !complete {
+            columns.extend(&self.plan.entity(site.entity).base_key);
+            columns.sort_unstable();
+            columns.dedup();
+        }
+        (columns, complete)
+    }
+
+    /// Fills rows of copies from the base table: one read of it for each entity of the level.
+    async fn complete(&self, incomplete: Vec<Incomplete>, data: &mut Data) {
+        let mut bases: Vec<(TableId, Vec<Incomplete>)> = Vec::new();
+        for item in incomplete {
+            let base = self.plan.entity(self.operation.planned.sites[item.0].entity).base;
+            match bases.iter_mut().find(|(table, _)| *table == base) {
+                Some((_, items)) => items.push(item),
+                None => bases.push((base, vec![item])),
+            }
+        }
+        for (base, items) in bases {
+            let table = self.plan.table(base);
+            let mut keys: Vec<RowKey> = Vec::new();
+            let mut known: FxHashMap<RowKey, usize> = FxHashMap::default();
+            let mut columns: Vec<ColumnId> = Vec::new();
+            let mut wanted = Vec::new();
+            for (site, row, copy) in items {
+                let Some(key) =
+                    data.sites[site].rows[row].as_ref().and_then(|row| key::row_key(table, &row.cells))
+                else {
+                    continue;
+                };
+                let at = *known.entry(key).or_insert_with_key(|key| {
+                    keys.push(key.clone());
+                    keys.len() - 1
+                });
+                wanted.push((site, row, copy, at));
+                columns.extend(&self.operation.planned.sites[site].columns);
+                columns.extend(key_columns(self.plan.table(copy)));
+            }
+            columns.sort_unstable();
+            columns.dedup();
+            let rows = self.read(base, &keys, &columns).await;
+            for (site, row, copy, at) in wanted {
+                let loaded = &mut data.sites[site];
+                match &rows {
+                    Ok(rows) => loaded.replace(row, self.plan.table(copy), rows[at].as_ref()),
+                    Err(fault) => {
+                        loaded.fail(&[u32::try_from(row).expect("rows are counted in u32")], fault.clone())
+                    }
+                }
+            }
+        }
+    }
+}
+
+impl Loaded {
+    /// The parents of these rows get a fault instead: of pages, all parents whose page has one of them.
+    fn fail(&mut self, rows: &[u32], fault: Fault) {
+        let target = self.fault(fault);
+        for of in &mut self.of {
+            let Target::At(at) = *of else { continue };
+            let hit = match self.pages.get(at as usize) {
+                Some(page) => rows.iter().any(|row| (page.start..page.end).contains(row)),
+                None => rows.contains(&at),
+            };
+            if hit {
+                *of = target;
+            }
+        }
+        for row in rows {
+            self.rows[*row as usize] = None;
+        }
+    }
+
+    /// Takes in what a scan found; answers which rows it filled.
+    fn scanned(&mut self, scan: &ScanJob, rows: Result<Rows, Fault>) -> std::ops::Range<usize> {
+        match (&scan.goes, rows) {
+            (Goes::Row(row), Ok(rows)) => {
+                self.rows[*row] = rows.found.into_iter().next().map(|found| found.row);
+                *row..*row + 1
+            }
+            (Goes::Row(row), Err(fault)) => {
+                self.fail(&[u32::try_from(*row).expect("rows are counted in u32")], fault);
+                0..0
+            }
+            (Goes::Page { page, .. }, Ok(rows)) => {
+                let start = self.rows.len();
+                for found in rows.found {
+                    self.buckets.resize(self.rows.len(), None);
+                    self.buckets.push(found.bucket);
+                    self.push(Some(found.row), None);
+                }
+                let end = self.rows.len();
+                let page = &mut self.pages[*page];
+                page.start = u32::try_from(start).expect("rows are counted in u32");
+                page.end = u32::try_from(end).expect("rows are counted in u32");
+                page.next = rows.next;
+                page.previous = rows.previous;
+                start..end
+            }
+            (Goes::Page { page, .. }, Err(fault)) => {
+                let target = self.fault(fault);
+                let at = Target::At(u32::try_from(*page).expect("pages are counted in u32"));
+                for of in self.of.iter_mut().filter(|of| **of == at) {
+                    *of = target;
+                }
+                0..0
+            }
+        }
+    }
+
+    /// Puts a base row's cells in the place of a copy's. A copy whose base row is gone, or has moved to another key,
+    /// is a copy under way: it counts as absent.
+    fn replace(&mut self, row: usize, copy: &TablePlan, base: Option<&StoredRow>) {
+        let Some(stored) = &mut self.rows[row] else { return };
+        let current =
+            base.filter(|base| base.live && key::row_key(copy, &base.cells).as_ref() == Some(&stored.key));
+        match current {
+            Some(base) => stored.cells.clone_from(&base.cells),
+            None => self.rows[row] = None,
+        }
+    }
+}
+
+fn key_columns(table: &TablePlan) -> impl Iterator<Item = ColumnId> {
+    table.partition.iter().chain(&table.clustering).map(|column| column.part.column)
+}

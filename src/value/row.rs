@@ -85,7 +85,9 @@ pub fn row_head(bytes: &[u8]) -> Result<(Offset, bool), Malformed> {
 /// The bytes are not a row of this version, or name a column at or above `width`.
 pub fn decode_row(bytes: &[u8], columns: Columns<'_>, width: usize) -> Result<DecodedRow, Malformed> {
     let (offset, live) = row_head(bytes)?;
-    let mut cells = vec![Value::Null; width];
+    let mut cells = Vec::new();
+    // Writes a byte for each cell, where cloning a null writes a whole value.
+    cells.resize_with(width, Value::default);
     let mut rest = &bytes[HEAD..];
     while !rest.is_empty() {
         let column = take_varint(&mut rest)?;

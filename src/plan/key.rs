@@ -20,19 +20,25 @@ const HOUR_MS: i64 = 3_600_000;
 
 /// The key of a row from its cells; `None` if a key column is null or [`apply`] has no value for it.
 pub fn row_key(table: &TablePlan, cells: &[Value]) -> Option<RowKey> {
-    let mut bytes = Vec::with_capacity(64);
-    push_from_cells(&mut bytes, &table.partition, cells)?;
-    let partition_len = bytes.len();
-    push_from_cells(&mut bytes, &table.clustering, cells)?;
-    RowKey::split(bytes, partition_len)
+    row_key_by(table, |_, column| cells.get(column.part.column.0 as usize))
 }
 
-fn push_from_cells(out: &mut Vec<u8>, columns: &[KeyColumn], cells: &[Value]) -> Option<()> {
-    for column in columns {
-        let value = applied(column, cells.get(column.part.column.0 as usize)?)?;
-        push_part(out, &value, column.order);
+/// The key of a row, from the column value of each of its parts: `value` is told the part's place, those of the
+/// partition first. `None` as for [`row_key`].
+pub fn row_key_by<'v>(
+    table: &TablePlan,
+    value: impl Fn(usize, &KeyColumn) -> Option<&'v Value>,
+) -> Option<RowKey> {
+    let mut bytes = Vec::with_capacity(64);
+    let mut partition_len = 0;
+    for (at, column) in table.partition.iter().chain(&table.clustering).enumerate() {
+        let part = applied(column, value(at, column)?)?;
+        push_part(&mut bytes, &part, column.order);
+        if at + 1 == table.partition.len() {
+            partition_len = bytes.len();
+        }
     }
-    Some(())
+    RowKey::split(bytes, partition_len)
 }
 
 /// The stored value of a key part, from the value of its column: the value itself, its time bucket, or its hash.

@@ -5,6 +5,8 @@
 
 use std::sync::Arc;
 
+use rustc_hash::FxHashMap;
+
 use crate::store::StoredRow;
 use crate::value::Value;
 use crate::value::encode::RowKey;
@@ -30,8 +32,8 @@ pub(super) struct Loaded {
     /// One for each object of the parent set.
     pub of: Vec<Target>,
     pub rows: Vec<Option<StoredRow>>,
-    /// The base key that was asked for, where it is known: a row that is not there can be a parked one.
-    pub asked: Vec<Option<RowKey>>,
+    /// The base keys of rows that are not there, where something is parked: such a row can be a parked one.
+    pub asked: FxHashMap<u32, RowKey>,
     /// The bucket of each row, where the table has buckets and cursors are wanted.
     pub buckets: Vec<Option<Arc<[u8]>>>,
     pub pages: Vec<Page>,
@@ -153,9 +155,8 @@ pub(super) fn for_each<'d>(
 
 impl Loaded {
     /// Adds a row, or room for one that is to be read.
-    pub fn push(&mut self, row: Option<StoredRow>, asked: Option<RowKey>) -> u32 {
+    pub fn push(&mut self, row: Option<StoredRow>) -> u32 {
         self.rows.push(row);
-        self.asked.push(asked);
         u32::try_from(self.rows.len() - 1).expect("rows are counted in u32")
     }
 

@@ -5,10 +5,10 @@
 //! fault at its place, and harms no other.
 
 use rustc_hash::FxHashMap;
-use serde_json::Value as Json;
+use serde_json::{Map, Value as Json};
 
-use crate::plan::{KeyColumn, KeyLoad, Part, TablePlan, key};
-use crate::schema::{EntityKey, FieldSource, ObjectType, TypeId, TypeKind};
+use crate::plan::{KeyLoad, Part, TablePlan, key};
+use crate::schema::{EntityKey, FieldId, FieldSource, ObjectType, TypeId, TypeKind};
 use crate::store::StoredRow;
 use crate::value::Value;
 use crate::value::encode::RowKey;
@@ -22,6 +22,9 @@ use super::range::Range;
 use super::select::is_point;
 use super::variables::Variables;
 
+/// Objects of more members are asked by hash.
+const MEMBERS_LOOKED_AT: usize = 8;
+
 /// A representation, read.
 pub(super) struct Item {
     /// Its type's place among the list's types.
@@ -31,8 +34,12 @@ pub(super) struct Item {
 
 /// How an entity is found.
 enum Found {
-    /// By the key at this place among the type's; a value for each of its fields.
-    Key(usize, Vec<Value>),
+    /// By the key at this place among the type's, which is this row's whole key.
+    Row(usize, RowKey),
+    /// By the key at this place among the type's; a value for each of its fields. The first row that has them.
+    First(usize, Vec<Value>),
+    /// By a key that no row can have: a part of it has no bucket.
+    Nothing,
     /// Another subgraph's entity: what was sent of it, a cell for each field.
     Cells(Vec<Value>),
 }
@@ -126,34 +133,42 @@ impl Gather<'_, '_> {
         match found {
             Found::Cells(cells) => {
                 let row = StoredRow { key: RowKey::new(Vec::new(), &[]), offset: 0, live: true, cells };
-                Target::At(self.data.sites[site].push(Some(row), None))
+                Target::At(self.data.sites[site].push(Some(row)))
             }
-            Found::Key(at, values) => self.by_key(choice, at, &values),
+            Found::Row(at, key) => self.row(choice, at, key),
+            Found::First(at, values) => self.first(choice, at, &values),
+            Found::Nothing => Target::Null,
         }
     }
 
-    fn by_key(&mut self, choice: usize, at: usize, values: &[Value]) -> Target {
+    fn row(&mut self, choice: usize, at: usize, key: RowKey) -> Target {
+        let chosen = &self.list.types[choice];
+        let Some(load) = key_load(self.executor, chosen.ty, at) else { return Target::Null };
+        let get = self.gets.entry((choice, at)).or_insert_with(|| Get::new(chosen.site, load.table));
+        Target::At(get.row_of(key, &mut self.data.sites[chosen.site]))
+    }
+
+    fn first(&mut self, choice: usize, at: usize, values: &[Value]) -> Target {
         let plan = self.executor.plan;
         let chosen = &self.list.types[choice];
-        let entity = plan.entity(chosen.ty);
-        let Some(load) = entity.keys.get(at).and_then(Option::as_ref) else { return Target::Null };
+        let Some(load) = key_load(self.executor, chosen.ty, at) else { return Target::Null };
         let table = plan.table(load.table);
-        if is_point(load, table.clustering.len()) {
-            let Some(key) = row_key(table, load, values) else { return Target::Null };
-            let get = self.gets.entry((choice, at)).or_insert_with(|| Get::new(chosen.site, load.table));
-            return Target::At(get.row_of(key, &mut self.data.sites[chosen.site], load.table == entity.base));
-        }
         let (partition, clustering) = parts(load, values);
         let name = (choice, at, place_bytes(&partition, &clustering, &[]));
         if let Some(target) = self.scans.get(&name) {
             return *target;
         }
         let Some(range) = Range::new(plan, table, partition, &clustering, &[]) else { return Target::Null };
-        let row = self.data.sites[chosen.site].push(None, None);
+        let row = self.data.sites[chosen.site].push(None);
         self.pending.scans.push(ScanJob { site: chosen.site, range, goes: Goes::Row(row as usize) });
         self.scans.insert(name, Target::At(row));
         Target::At(row)
     }
+}
+
+/// How entities of a type are loaded by the key at a place; `None` if they are not.
+fn key_load<'a>(executor: &Executor<'a>, ty: TypeId, at: usize) -> Option<&'a KeyLoad> {
+    executor.plan.entity(ty).keys.get(at)?.as_ref()
 }
 
 fn choice_of(item: &Json, by_name: &FxHashMap<&str, usize>) -> Result<usize, Fault> {
@@ -161,7 +176,7 @@ fn choice_of(item: &Json, by_name: &FxHashMap<&str, usize>) -> Result<usize, Fau
     let Some(object) = item.as_object() else {
         return Err(refused("A representation must be an object with `__typename` and a key.".to_owned()));
     };
-    match object.get("__typename") {
+    match member(object, "__typename") {
         Some(Json::String(name)) => by_name.get(&**name).copied().ok_or_else(|| {
             let name: String = name.chars().take(60).collect();
             refused(format!("`__typename` is {name:?}, which is no entity of this subgraph."))
@@ -174,13 +189,9 @@ fn choice_of(item: &Json, by_name: &FxHashMap<&str, usize>) -> Result<usize, Fau
 /// Chooses the first key whose fields are all there.
 fn found(executor: &Executor<'_>, ty: TypeId, item: &Json) -> Result<Found, Fault> {
     let object = executor.model.ty(ty);
-    let complete = |key: &EntityKey| {
-        key.resolvable
-            && key
-                .fields
-                .iter()
-                .all(|field| item.get(&object.field(*field).name).is_some_and(|value| !value.is_null()))
-    };
+    let item = item.as_object().expect("what is no object has no type and is refused before");
+    let given = |field: &FieldId| member(item, &object.field(*field).name).filter(|value| !value.is_null());
+    let complete = |key: &EntityKey| key.resolvable && key.fields.iter().all(|field| given(field).is_some());
     let Some(at) = object.keys.iter().position(complete) else {
         let message =
             format!("A representation of {} has none of its keys: {}.", object.name, keys_shown(object));
@@ -191,7 +202,7 @@ fn found(executor: &Executor<'_>, ty: TypeId, item: &Json) -> Result<Found, Faul
         .iter()
         .map(|id| {
             let field = object.field(*id);
-            let given = Given::json(item.get(&field.name).unwrap_or(&Json::Null));
+            let given = Given::json(given(id).unwrap_or(&Json::Null));
             coerce(executor.model, field.ty.named(), &given).map_err(|why| {
                 Fault::new(
                     Code::BadUserInput,
@@ -201,18 +212,34 @@ fn found(executor: &Executor<'_>, ty: TypeId, item: &Json) -> Result<Found, Faul
         })
         .collect::<Result<Vec<Value>, Fault>>()?;
     if object.kind == TypeKind::Stub {
-        cells(executor, object, item).map(Found::Cells)
-    } else {
-        Ok(Found::Key(at, values))
+        return cells(executor, object, item).map(Found::Cells);
     }
+    let Some(load) = key_load(executor, ty, at) else { return Ok(Found::Nothing) };
+    let table = executor.plan.table(load.table);
+    if is_point(load, table.clustering.len()) {
+        return Ok(row_key(table, load, &values).map_or(Found::Nothing, |key| Found::Row(at, key)));
+    }
+    Ok(Found::First(at, values))
+}
+
+/// A member of an object. Representations are small: looking at each name costs less than hashing one.
+fn member<'j>(object: &'j Map<String, Json>, name: &str) -> Option<&'j Json> {
+    if object.len() > MEMBERS_LOOKED_AT {
+        return object.get(name);
+    }
+    object.iter().find(|(key, _)| *key == name).map(|(_, value)| value)
 }
 
 /// What was sent of another subgraph's entity.
-fn cells(executor: &Executor<'_>, object: &ObjectType, item: &Json) -> Result<Vec<Value>, Fault> {
+fn cells(
+    executor: &Executor<'_>,
+    object: &ObjectType,
+    item: &Map<String, Json>,
+) -> Result<Vec<Value>, Fault> {
     object
         .fields
         .iter()
-        .map(|field| match (&field.source, item.get(&field.name)) {
+        .map(|field| match (&field.source, member(item, &field.name)) {
             (FieldSource::Column(_) | FieldSource::External, Some(value)) => {
                 coerce(executor.model, field.ty.named(), &Given::json(value)).map_err(|why| {
                     Fault::new(
@@ -251,16 +278,12 @@ fn parts(load: &KeyLoad, values: &[Value]) -> (Vec<Part<Value>>, Vec<Value>) {
 
 /// The key of a row, where a key gives all of it.
 fn row_key(table: &TablePlan, load: &KeyLoad, values: &[Value]) -> Option<RowKey> {
-    let applied = |columns: &[KeyColumn], parts: &[Part<usize>]| -> Option<Vec<Value>> {
-        let filled = columns.iter().zip(parts);
-        filled
-            .map(|(column, part)| match part {
-                Part::From(at) => key::apply(column, values.get(*at)?),
-                Part::EachBucket | Part::EachShard(_) => None,
-            })
-            .collect()
-    };
-    let partition = key::partition_bytes(table, &applied(&table.partition, &load.partition)?)?;
-    let clustering = key::clustering_prefix(table, &applied(&table.clustering, &load.clustering)?)?;
-    Some(RowKey::new(partition, &clustering))
+    let columns = load.partition.len();
+    key::row_key_by(table, |at, _| {
+        let part = if at < columns { &load.partition[at] } else { load.clustering.get(at - columns)? };
+        match part {
+            Part::From(at) => values.get(*at),
+            Part::EachBucket | Part::EachShard(_) => None,
+        }
+    })
 }

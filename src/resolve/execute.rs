@@ -45,11 +45,18 @@ pub(super) struct Pending {
 pub(super) struct Get {
     pub site: usize,
     pub table: TableId,
-    pub keys: Vec<RowKey>,
+    pub keys: Keys,
     /// For each key the site's row that it fills.
     pub rows: Vec<u32>,
-    /// Key → its row, so that no row is read twice.
-    known: FxHashMap<RowKey, u32>,
+}
+
+/// Keys to read, each once.
+#[derive(Default)]
+pub(super) struct Keys {
+    pub list: Vec<RowKey>,
+    /// Hash of a key → its place in the list. Of two keys of one hash the later has the next free number: keys are
+    /// compared, and not kept twice.
+    known: FxHashMap<u64, u32>,
 }
 
 /// Rows of a site to read in order.
@@ -129,17 +136,22 @@ impl<'a> Executor<'a> {
     ) {
         let entity = self.plan.entity(site.entity);
         let base = self.plan.table(entity.base);
-        let mut scratch = vec![Value::Null; self.model.ty(site.entity).columns.len()];
+        // For each part of the base key the parent's cell.
+        let parts: Vec<Option<usize>> = base
+            .partition
+            .iter()
+            .chain(&base.clustering)
+            .map(|part| {
+                let at = entity.base_key.iter().position(|column| *column == part.part.column)?;
+                cells.get(at).copied()
+            })
+            .collect();
         let mut get = Get::new(index, base.id);
         let mut loaded = Loaded::default();
         for_each(&self.operation.planned, data, &site.parent, &mut |object| {
-            let key = object.and_then(|object| {
-                for (column, cell) in entity.base_key.iter().zip(cells) {
-                    scratch[column.0 as usize] = object.get(*cell).clone();
-                }
-                key::row_key(base, &scratch)
-            });
-            let target = key.map_or(Target::Null, |key| Target::At(get.row_of(key, &mut loaded, true)));
+            let key = object
+                .and_then(|object| key::row_key_by(base, |at, _| parts[at].map(|cell| object.get(cell))));
+            let target = key.map_or(Target::Null, |key| Target::At(get.row_of(key, &mut loaded)));
             loaded.of.push(target);
         });
         data.sites[index] = loaded;
@@ -269,11 +281,10 @@ impl ReadSite<'_, '_> {
     fn row(&mut self, range: Option<Range>, equal: &[Value]) -> Target {
         let Some(range) = range else { return Target::Null };
         if let Some(key) = point_key(&range, equal) {
-            let base = self.executor.plan.entity(range.table.entity).base == range.table.id;
             let get = self.get.get_or_insert_with(|| Get::new(self.index, range.table.id));
-            return Target::At(get.row_of(key, &mut self.loaded, base));
+            return Target::At(get.row_of(key, &mut self.loaded));
         }
-        let row = self.loaded.push(None, None);
+        let row = self.loaded.push(None);
         self.scans.push(ScanJob { site: self.index, range, goes: Goes::Row(row as usize) });
         Target::At(row)
     }
@@ -297,19 +308,34 @@ impl ReadSite<'_, '_> {
 
 impl Get {
     pub fn new(site: usize, table: TableId) -> Get {
-        Get { site, table, keys: Vec::new(), rows: Vec::new(), known: FxHashMap::default() }
+        Get { site, table, keys: Keys::default(), rows: Vec::new() }
     }
 
     /// The site's row that a key fills; a new one if the key is new.
-    pub fn row_of(&mut self, key: RowKey, loaded: &mut Loaded, key_is_base: bool) -> u32 {
-        if let Some(row) = self.known.get(&key) {
-            return *row;
+    pub fn row_of(&mut self, key: RowKey, loaded: &mut Loaded) -> u32 {
+        let at = self.keys.place_of(key);
+        if at == self.rows.len() {
+            self.rows.push(loaded.push(None));
         }
-        let row = loaded.push(None, key_is_base.then(|| key.clone()));
-        self.known.insert(key.clone(), row);
-        self.keys.push(key);
-        self.rows.push(row);
-        row
+        self.rows[at]
+    }
+}
+
+impl Keys {
+    /// The place of a key in the list; the last one if the key is new.
+    pub fn place_of(&mut self, key: RowKey) -> usize {
+        let mut hash = xxhash_rust::xxh3::xxh3_64(key.bytes());
+        while let Some(at) = self.known.get(&hash) {
+            let at = *at as usize;
+            if self.list[at] == key {
+                return at;
+            }
+            hash = hash.wrapping_add(1);
+        }
+        let at = self.list.len();
+        self.known.insert(hash, u32::try_from(at).expect("rows are counted in u32"));
+        self.list.push(key);
+        at
     }
 }
 

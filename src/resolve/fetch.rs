@@ -5,7 +5,6 @@
 //! table for the whole level. A read that fails becomes a fault of the fields that wanted it, and harms no other.
 
 use futures_util::future::{join, join_all};
-use rustc_hash::FxHashMap;
 
 use crate::plan::{TableId, TablePlan, key};
 use crate::schema::ColumnId;
@@ -14,11 +13,20 @@ use crate::value::encode::RowKey;
 
 use super::data::{Data, Loaded, Target};
 use super::error::Fault;
-use super::execute::{Executor, Get, Goes, Pending, ScanJob};
+use super::execute::{Executor, Get, Goes, Keys, Pending, ScanJob};
 use super::walk::{Rows, Walk};
 
 /// A site, its row, and the copy from which the row came.
 type Incomplete = (usize, usize, TableId);
+
+/// One read of a base table that completes rows of its copies.
+struct Completion {
+    base: TableId,
+    keys: Keys,
+    columns: Vec<ColumnId>,
+    /// Site, row, copy, and the place of its key.
+    items: Vec<(usize, usize, TableId, usize)>,
+}
 
 impl Executor<'_> {
     /// Does a level's reads, all of them at once, and completes what came from copies.
@@ -34,15 +42,19 @@ impl Executor<'_> {
         let mut incomplete: Vec<Incomplete> = Vec::new();
         for (get, rows) in gets.iter().zip(got) {
             let complete = self.columns(get.site, self.plan.table(get.table)).1;
+            let absent_can_be_parked =
+                self.marking && self.plan.entity(self.plan.table(get.table).entity).base == get.table;
             let loaded = &mut data.sites[get.site];
             match rows {
                 Ok(rows) => {
                     for (at, row) in get.rows.iter().zip(rows) {
-                        let at = *at as usize;
-                        loaded.rows[at] = row.filter(|row| row.live);
-                        if !complete {
-                            incomplete.push((get.site, at, get.table));
-                        }
+                        loaded.rows[*at as usize] = row.filter(|row| row.live);
+                    }
+                    if absent_can_be_parked {
+                        loaded.remember_absent(get);
+                    }
+                    if !complete {
+                        incomplete.extend(get.rows.iter().map(|at| (get.site, *at as usize, get.table)));
                     }
                 }
                 Err(fault) => loaded.fail(&get.rows, fault),
@@ -82,9 +94,9 @@ impl Executor<'_> {
             columns.dedup();
             let joined;
             let keys: &[RowKey] = match members.as_slice() {
-                [one] => &one.keys,
+                [one] => &one.keys.list,
                 many => {
-                    joined = many.iter().flat_map(|get| get.keys.iter().cloned()).collect::<Vec<_>>();
+                    joined = many.iter().flat_map(|get| get.keys.list.iter().cloned()).collect::<Vec<_>>();
                     &joined
                 }
             };
@@ -97,7 +109,7 @@ impl Executor<'_> {
                 let batch =
                     batches.iter_mut().find(|(table, _)| *table == get.table).expect("each table was read");
                 match &mut batch.1 {
-                    Ok(rows) => Ok(rows.take(get.keys.len()).collect()),
+                    Ok(rows) => Ok(rows.take(get.keys.list.len()).collect()),
                     Err(fault) => Err(fault.clone()),
                 }
             })
@@ -152,39 +164,50 @@ impl Executor<'_> {
                 None => bases.push((base, vec![item])),
             }
         }
-        for (base, items) in bases {
-            let table = self.plan.table(base);
-            let mut keys: Vec<RowKey> = Vec::new();
-            let mut known: FxHashMap<RowKey, usize> = FxHashMap::default();
-            let mut columns: Vec<ColumnId> = Vec::new();
-            let mut wanted = Vec::new();
-            for (site, row, copy) in items {
-                let Some(key) =
-                    data.sites[site].rows[row].as_ref().and_then(|row| key::row_key(table, &row.cells))
-                else {
-                    continue;
-                };
-                let at = *known.entry(key).or_insert_with_key(|key| {
-                    keys.push(key.clone());
-                    keys.len() - 1
-                });
-                wanted.push((site, row, copy, at));
-                columns.extend(&self.operation.planned.sites[site].columns);
-                columns.extend(key_columns(self.plan.table(copy)));
-            }
-            columns.sort_unstable();
-            columns.dedup();
-            let rows = self.read(base, &keys, &columns).await;
-            for (site, row, copy, at) in wanted {
-                let loaded = &mut data.sites[site];
-                match &rows {
-                    Ok(rows) => loaded.replace(row, self.plan.table(copy), rows[at].as_ref()),
-                    Err(fault) => {
-                        loaded.fail(&[u32::try_from(row).expect("rows are counted in u32")], fault.clone())
+        let completions: Vec<Completion> =
+            bases.into_iter().map(|(base, items)| self.completion(base, items, data)).collect();
+        let reads =
+            completions.iter().map(|wanted| self.read(wanted.base, &wanted.keys.list, &wanted.columns));
+        let read = join_all(reads).await;
+        for (wanted, rows) in completions.into_iter().zip(read) {
+            match rows {
+                Ok(mut rows) => {
+                    // Where each row is wanted once, as nearly always, nothing is copied.
+                    let shared = wanted.items.len() > rows.len();
+                    for (site, row, copy, at) in wanted.items {
+                        let base = if shared { rows[at].clone() } else { rows[at].take() };
+                        data.sites[site].replace(row, self.plan.table(copy), base);
+                    }
+                }
+                Err(fault) => {
+                    for (site, row, ..) in wanted.items {
+                        let row = u32::try_from(row).expect("rows are counted in u32");
+                        data.sites[site].fail(&[row], fault.clone());
                     }
                 }
             }
         }
+    }
+
+    /// What to read of a base table for rows of its copies.
+    fn completion(&self, base: TableId, items: Vec<Incomplete>, data: &Data) -> Completion {
+        let table = self.plan.table(base);
+        let mut completion =
+            Completion { base, keys: Keys::default(), columns: Vec::new(), items: Vec::new() };
+        let mut places: Vec<(usize, TableId)> = Vec::new();
+        for (site, row, copy) in items {
+            let Some(found) = &data.sites[site].rows[row] else { continue };
+            let Some(key) = key::row_key(table, &found.cells) else { continue };
+            completion.items.push((site, row, copy, completion.keys.place_of(key)));
+            if !places.contains(&(site, copy)) {
+                places.push((site, copy));
+                completion.columns.extend(&self.operation.planned.sites[site].columns);
+                completion.columns.extend(key_columns(self.plan.table(copy)));
+            }
+        }
+        completion.columns.sort_unstable();
+        completion.columns.dedup();
+        completion
     }
 }
 
@@ -221,9 +244,11 @@ impl Loaded {
             (Goes::Page { page, .. }, Ok(rows)) => {
                 let start = self.rows.len();
                 for found in rows.found {
-                    self.buckets.resize(self.rows.len(), None);
-                    self.buckets.push(found.bucket);
-                    self.push(Some(found.row), None);
+                    if found.bucket.is_some() {
+                        self.buckets.resize(self.rows.len(), None);
+                        self.buckets.push(found.bucket);
+                    }
+                    self.push(Some(found.row));
                 }
                 let end = self.rows.len();
                 let page = &mut self.pages[*page];
@@ -244,14 +269,21 @@ impl Loaded {
         }
     }
 
+    /// Keeps the keys of rows that are not there.
+    fn remember_absent(&mut self, get: &Get) {
+        let rows = get.rows.iter().zip(&get.keys.list);
+        let absent = rows.filter(|(row, _)| self.rows[**row as usize].is_none());
+        self.asked.extend(absent.map(|(row, key)| (*row, key.clone())));
+    }
+
     /// Puts a base row's cells in the place of a copy's. A copy whose base row is gone, or has moved to another key,
     /// is a copy under way: it counts as absent.
-    fn replace(&mut self, row: usize, copy: &TablePlan, base: Option<&StoredRow>) {
+    fn replace(&mut self, row: usize, copy: &TablePlan, base: Option<StoredRow>) {
         let Some(stored) = &mut self.rows[row] else { return };
         let current =
             base.filter(|base| base.live && key::row_key(copy, &base.cells).as_ref() == Some(&stored.key));
         match current {
-            Some(base) => stored.cells.clone_from(&base.cells),
+            Some(base) => stored.cells = base.cells,
             None => self.rows[row] = None,
         }
     }

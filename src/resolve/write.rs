@@ -16,6 +16,10 @@ use super::parked::Marks;
 use super::planned::{Out, Shape, What};
 use super::wire;
 
+/// Room for an answer: what is around the rows, and a small row. More grows as it is needed.
+const ANSWER_BYTES: usize = 1024;
+const ROW_BYTES: usize = 128;
+
 /// Writes one answer.
 pub(super) struct Writer<'a> {
     pub model: &'a ReadModel,
@@ -52,7 +56,8 @@ impl<'a> Writer<'a> {
         data: &'a Data,
         marks: Option<Marks<'a>>,
     ) -> Writer<'a> {
-        let out = Vec::with_capacity(4096);
+        let rows: usize = data.sites.iter().map(|site| site.rows.len()).sum();
+        let out = Vec::with_capacity(ANSWER_BYTES + rows * ROW_BYTES);
         Writer { model, signer, operation, data, out, errors: Vec::new(), marks, path: Vec::new() }
     }
 
@@ -224,7 +229,9 @@ impl<'a> Writer<'a> {
     }
 
     fn mark_absent(&mut self, site: usize, row: usize) {
-        if let (Some(marks), Some(key)) = (&mut self.marks, &self.data.sites[site].asked[row]) {
+        let Some(marks) = &mut self.marks else { return };
+        let row = u32::try_from(row).expect("rows are counted in u32");
+        if let Some(key) = self.data.sites[site].asked.get(&row) {
             marks.key(self.operation.planned.sites[site].entity, key, &self.path);
         }
     }

@@ -8,7 +8,7 @@ use std::borrow::Cow;
 use apollo_compiler::ast;
 use apollo_compiler::executable as exe;
 use apollo_compiler::parser::SourceMap;
-use apollo_compiler::schema::ExtendedType;
+use apollo_compiler::schema::{EnumType, ExtendedType};
 use apollo_compiler::{Node, Schema};
 use serde_json::{Map, Value as Json};
 
@@ -41,7 +41,9 @@ pub(super) fn coerce(
         };
         match (given.remove(name), &definition.default_value) {
             (Some(value), _) => {
-                let value = fitted(&definition.ty, value, schema, &mut String::new()).map_err(refused)?;
+                let takes = takes(definition.ty.inner_named_type(), schema);
+                let value =
+                    fitted(&definition.ty, &takes, value).map_err(|misfit| refused(misfit.sentence()))?;
                 values.insert(name.to_owned(), value);
             }
             (None, Some(default)) => {
@@ -57,55 +59,95 @@ pub(super) fn coerce(
     Ok(Variables { values })
 }
 
+/// What a named type takes.
+enum Takes<'s> {
+    Int,
+    Float,
+    String,
+    Boolean,
+    Id,
+    Enum(&'s EnumType),
+    /// Custom scalars: the argument that takes the value knows more.
+    Anything,
+}
+
+fn takes<'s>(name: &str, schema: &'s Schema) -> Takes<'s> {
+    match name {
+        "Int" => Takes::Int,
+        "Float" => Takes::Float,
+        "String" => Takes::String,
+        "Boolean" => Takes::Boolean,
+        "ID" => Takes::Id,
+        _ => match schema.types.get(name) {
+            Some(ExtendedType::Enum(of)) => Takes::Enum(of),
+            _ => Takes::Anything,
+        },
+    }
+}
+
+/// A value that does not fit. Its place is known where it is found and grows on the way out: what fits pays nothing.
+struct Misfit {
+    why: String,
+    /// Indices of lists, the innermost first.
+    path: Vec<usize>,
+}
+
+impl Misfit {
+    fn sentence(&self) -> String {
+        let path: String = self.path.iter().rev().map(|index| format!("[{index}]")).collect();
+        format!("{path} is {}", self.why)
+    }
+}
+
 /// The value as its type takes it: a lone value becomes a list where a list is wanted.
-fn fitted(ty: &ast::Type, value: Json, schema: &Schema, path: &mut String) -> Result<Json, String> {
+fn fitted(ty: &ast::Type, takes: &Takes<'_>, value: Json) -> Result<Json, Misfit> {
     match (ty, value) {
         (ast::Type::NonNullNamed(_) | ast::Type::NonNullList(_), Json::Null) => {
-            Err(format!("{path} is null, but its type is `{ty}`."))
+            Err(Misfit { why: format!("null, but its type is `{ty}`."), path: Vec::new() })
         }
         (_, Json::Null) => Ok(Json::Null),
-        (ast::Type::List(item) | ast::Type::NonNullList(item), Json::Array(values)) => {
-            let mut fit = Vec::with_capacity(values.len());
-            for (index, value) in values.into_iter().enumerate() {
-                let length = path.len();
-                path.push_str(&format!("[{index}]"));
-                fit.push(fitted(item, value, schema, path)?);
-                path.truncate(length);
+        (ast::Type::List(item) | ast::Type::NonNullList(item), Json::Array(mut values)) => {
+            for (index, value) in values.iter_mut().enumerate() {
+                *value = fitted(item, takes, value.take()).map_err(|mut misfit| {
+                    misfit.path.push(index);
+                    misfit
+                })?;
             }
-            Ok(Json::Array(fit))
+            Ok(Json::Array(values))
         }
         (ast::Type::List(item) | ast::Type::NonNullList(item), lone) => {
-            Ok(Json::Array(vec![fitted(item, lone, schema, path)?]))
+            Ok(Json::Array(vec![fitted(item, takes, lone)?]))
         }
         (ast::Type::Named(name) | ast::Type::NonNullNamed(name), value) => {
-            if fits(name, &value, schema) {
+            if takes.fits(&value) {
                 return Ok(value);
             }
-            let mut shown: String = value.to_string().chars().take(60).collect();
-            if shown.len() < value.to_string().len() {
+            let whole = value.to_string();
+            let mut shown: String = whole.chars().take(60).collect();
+            if shown.len() < whole.len() {
                 shown.push('…');
             }
-            Err(format!("{path} is {shown}, which is not of type `{name}`."))
+            Err(Misfit { why: format!("{shown}, which is not of type `{name}`."), path: Vec::new() })
         }
     }
 }
 
-fn fits(name: &str, value: &Json, schema: &Schema) -> bool {
-    match name {
-        "Int" => match value {
-            Json::Number(number) => number.as_f64().is_some_and(|number| {
-                number.fract() == 0.0 && number >= f64::from(i32::MIN) && number <= f64::from(i32::MAX)
-            }),
-            _ => false,
-        },
-        "Float" => value.is_number(),
-        "String" => value.is_string(),
-        "Boolean" => value.is_boolean(),
-        "ID" => value.is_string() || value.is_i64() || value.is_u64(),
-        _ => match schema.types.get(name) {
-            Some(ExtendedType::Enum(of)) => value.as_str().is_some_and(|value| of.values.contains_key(value)),
-            _ => true,
-        },
+impl Takes<'_> {
+    fn fits(&self, value: &Json) -> bool {
+        match self {
+            Takes::Int => match value {
+                Json::Number(number) => number.as_f64().is_some_and(|number| {
+                    number.fract() == 0.0 && number >= f64::from(i32::MIN) && number <= f64::from(i32::MAX)
+                }),
+                _ => false,
+            },
+            Takes::Float => value.is_number(),
+            Takes::String => value.is_string(),
+            Takes::Boolean => value.is_boolean(),
+            Takes::Id => value.is_string() || value.is_i64() || value.is_u64(),
+            Takes::Enum(of) => value.as_str().is_some_and(|value| of.values.contains_key(value)),
+            Takes::Anything => true,
+        }
     }
 }
 

@@ -46,9 +46,16 @@ pub(crate) fn push_scalar(out: &mut Vec<u8>, scalar: Scalar, value: &Value) -> b
 pub(super) fn push_string(out: &mut Vec<u8>, text: &str) {
     out.push(b'"');
     let bytes = text.as_bytes();
+    let is_plain = |byte: u8| byte >= 0x20 && byte != b'"' && byte != b'\\';
+    // Without a way out of the loop, many bytes are looked at in one step.
+    if bytes.iter().fold(true, |plain, byte| plain & is_plain(*byte)) {
+        out.extend_from_slice(bytes);
+        out.push(b'"');
+        return;
+    }
     let mut copied = 0;
     for (at, &byte) in bytes.iter().enumerate() {
-        if byte >= 0x20 && byte != b'"' && byte != b'\\' {
+        if is_plain(byte) {
             continue;
         }
         out.extend_from_slice(&bytes[copied..at]);
@@ -136,9 +143,8 @@ fn push_timestamp(out: &mut Vec<u8>, ms: i64) {
     out.push(b'T');
     let rest = ms.rem_euclid(DAY_MS).unsigned_abs();
     push_clock(out, rest / 1000);
-    out.push(b'.');
-    push_digits(out, u128::from(rest % 1000), 3);
-    out.push(b'Z');
+    let ms = rest % 1000;
+    out.extend_from_slice(&[b'.', digit(ms / 100), digit(ms / 10), digit(ms), b'Z']);
 }
 
 /// `YYYY-MM-DD`, in the Gregorian calendar however far back.
@@ -148,10 +154,7 @@ fn push_date(out: &mut Vec<u8>, days: i64) {
         out.push(b'-');
     }
     push_digits(out, u128::from(year.unsigned_abs()), 4);
-    out.push(b'-');
-    push_digits(out, u128::from(month), 2);
-    out.push(b'-');
-    push_digits(out, u128::from(day), 2);
+    out.extend_from_slice(&[b'-', digit(month / 10), digit(month), b'-', digit(day / 10), digit(day)]);
 }
 
 fn push_time(out: &mut Vec<u8>, ns: i64) {
@@ -161,11 +164,14 @@ fn push_time(out: &mut Vec<u8>, ns: i64) {
 }
 
 fn push_clock(out: &mut Vec<u8>, seconds: u64) {
-    push_digits(out, u128::from(seconds / 3600), 2);
-    out.push(b':');
-    push_digits(out, u128::from(seconds / 60 % 60), 2);
-    out.push(b':');
-    push_digits(out, u128::from(seconds % 60), 2);
+    let (hours, minutes, seconds) = (seconds / 3600, seconds / 60 % 60, seconds % 60);
+    out.extend_from_slice(&[digit(hours / 10), digit(hours), b':', digit(minutes / 10), digit(minutes)]);
+    out.extend_from_slice(&[b':', digit(seconds / 10), digit(seconds)]);
+}
+
+/// The last digit of a number.
+fn digit(number: u64) -> u8 {
+    b'0' + u8::try_from(number % 10).expect("a digit")
 }
 
 /// Year, month and day of a number of days since 1970-01-01. Counted in eras of 400 years that begin in March,

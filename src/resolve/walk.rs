@@ -20,6 +20,8 @@ use super::range::{Edge, Range, tighter_from, tighter_to};
 const DAY_MS: i64 = 86_400_000;
 /// Bucket names read at once.
 const NAMES: usize = 64;
+/// Rows of a page for which room is made at once.
+const ROWS_EXPECTED: usize = 1024;
 /// Most buckets read at once.
 const STEP_MAX: usize = 8;
 
@@ -171,42 +173,115 @@ struct PartitionRead<'r> {
 }
 
 impl PartitionRead<'_> {
-    /// Rows of one bucket (or of the table, if it has none): all shards at once, merged.
+    /// Rows of one bucket (or of the table, if it has none), of all its shards.
     async fn bucket(&self, bucket: Option<&Value>, limit: usize) -> Result<Vec<StoredRow>, StoreError> {
         let range = self.walk.range;
-        let shards = range.shards();
-        if shards == 1 {
-            return self.partition(range.partition_in(0, bucket), limit).await;
+        let mut partitions = (0..range.shards()).filter_map(|shard| range.partition_in(shard, bucket));
+        if range.shards() == 1 {
+            let Some(partition) = partitions.next() else { return Ok(Vec::new()) };
+            return self.partition(&partition, self.from, self.to, limit).await;
         }
-        let reads = (0..shards).map(|shard| self.partition(range.partition_in(shard, bucket), limit));
-        let mut rows: Vec<StoredRow> = try_join_all(reads).await?.into_iter().flatten().collect();
-        // Each shard is sorted already: a stable sort finds these runs and only merges them.
-        if self.reverse {
-            rows.sort_by(|a, b| b.key.clustering().cmp(a.key.clustering()));
-        } else {
-            rows.sort_by(|a, b| a.key.clustering().cmp(b.key.clustering()));
+        let mut shards: Vec<Shard> = partitions.map(Shard::new).collect();
+        self.merge(&mut shards, limit).await
+    }
+
+    /// The first rows of all shards in order. Each gives its share and a little more; only where that was too little is
+    /// it asked again.
+    async fn merge(&self, shards: &mut [Shard], limit: usize) -> Result<Vec<StoredRow>, StoreError> {
+        let mut merged = Vec::with_capacity(limit.min(ROWS_EXPECTED));
+        while merged.len() < limit {
+            if shards.iter().any(Shard::is_short) {
+                self.refill(shards, share(limit - merged.len(), shards.len())).await?;
+            }
+            let heads = shards.iter().enumerate().filter_map(|(at, shard)| Some((at, shard.head()?)));
+            let next = if self.reverse {
+                heads.max_by(|a, b| a.1.cmp(b.1))
+            } else {
+                heads.min_by(|a, b| a.1.cmp(b.1))
+            };
+            let Some((at, _)) = next else { break };
+            merged.extend(shards[at].rows.pop_front());
         }
-        rows.truncate(limit);
-        Ok(rows)
+        Ok(merged)
+    }
+
+    /// Reads on in all shards that have fewer rows at hand than that, at once.
+    async fn refill(&self, shards: &mut [Shard], wanted: usize) -> Result<(), StoreError> {
+        let reads = shards.iter_mut().filter(|shard| !shard.ended && shard.rows.len() < wanted).map(
+            |shard| async move {
+                let limit = wanted - shard.rows.len();
+                let (from, to) = match (&shard.read_to, self.reverse) {
+                    (None, _) => (self.from, self.to),
+                    (Some(read_to), false) => (read_to, self.to),
+                    (Some(read_to), true) => (self.from, read_to),
+                };
+                let rows = self.partition(&shard.partition, from, to, limit).await?;
+                shard.take(rows, limit);
+                Ok(())
+            },
+        );
+        try_join_all(reads).await.map(drop)
     }
 
     async fn partition(
         &self,
-        partition: Option<Vec<u8>>,
+        partition: &[u8],
+        from: &Edge,
+        to: &Edge,
         limit: usize,
     ) -> Result<Vec<StoredRow>, StoreError> {
-        let Some(partition) = partition else { return Ok(Vec::new()) };
         let scan = Scan {
             table: self.walk.range.table.id,
-            partition: &partition,
-            from: self.from.bound(),
-            to: self.to.bound(),
+            partition,
+            from: from.bound(),
+            to: to.bound(),
             reverse: self.reverse,
             limit,
             columns: Columns::Only(self.columns),
         };
         self.walk.tables.scan(scan).await
     }
+}
+
+/// One shard of a list that is being merged.
+struct Shard {
+    partition: Vec<u8>,
+    /// Rows that were read and are not merged yet.
+    rows: VecDeque<StoredRow>,
+    /// After the last row that was read; before the first read, the range's own bound holds.
+    read_to: Option<Edge>,
+    /// Nothing lies beyond what was read.
+    ended: bool,
+}
+
+impl Shard {
+    fn new(partition: Vec<u8>) -> Shard {
+        Shard { partition, rows: VecDeque::new(), read_to: None, ended: false }
+    }
+
+    /// Whether its next row is not known.
+    fn is_short(&self) -> bool {
+        self.rows.is_empty() && !self.ended
+    }
+
+    fn head(&self) -> Option<&[u8]> {
+        self.rows.front().map(|row| row.key.clustering())
+    }
+
+    fn take(&mut self, rows: Vec<StoredRow>, limit: usize) {
+        self.ended = rows.len() < limit;
+        if let Some(last) = rows.last() {
+            self.read_to = Some(Edge::Excluded(last.key.clustering().into()));
+        }
+        self.rows.extend(rows);
+    }
+}
+
+/// How many rows to ask of each shard so that all together have `missing`, as good as always: rows are spread by a
+/// hash, so a shard's part of the first ones varies as the root of its share.
+fn share(missing: usize, shards: usize) -> usize {
+    let even = missing.div_ceil(shards.max(1));
+    (even + 3 * even.isqrt() + 2).min(missing)
 }
 
 struct Bucket {

@@ -3,6 +3,7 @@
 //! Run `cargo bench --bench graph`. Both sides answer the same operations, and must answer the same data before any
 //! time is taken. Pairs are interleaved A B B A; each figure is CPU time of this process, which nothing else uses. The
 //! ratio is the median of the pairs', with the least and the greatest. `KINORA_BENCH_PAIRS` sets how many (default 8).
+//! `KINORA_BENCH_ALONE=list` runs our side only, of operations with that in their name: for a profiler.
 
 #![allow(clippy::print_stdout, reason = "a benchmark prints its figures")]
 
@@ -48,7 +49,14 @@ fn main() {
     let plan = Arc::clone(&engine.definitions().expect("it has definitions").plan);
     let peer = runtime.block_on(peer::build(&model, &plan, Arc::clone(&serving.tables)));
     println!("graph: CPU per operation, ours beside async-graphql's dynamic executor, {pairs} pairs");
+    let alone = std::env::var("KINORA_BENCH_ALONE").ok();
     for operation in operations() {
+        if let Some(part) = &alone {
+            if operation.name.contains(part.as_str()) {
+                repeat_alone(&runtime, &serving, &operation, pairs);
+            }
+            continue;
+        }
         compare(&runtime, &serving, &peer, &operation, pairs);
     }
     runtime.block_on(engine.shut_down());
@@ -130,14 +138,7 @@ async fn start(data: &Path) -> Arc<Embedded> {
 }
 
 fn compare(runtime: &Runtime, serving: &Serving, peer: &peer::Schema, operation: &Operation, pairs: usize) {
-    let ours = || {
-        let request = Request {
-            query: operation.query.clone(),
-            variables: operation.variables.clone(),
-            ..Request::default()
-        };
-        runtime.block_on(serving.graph.execute(request, &serving.tables)).body
-    };
+    let ours = || answer(runtime, serving, operation);
     let theirs = || runtime.block_on(peer::execute(peer, &operation.query, &operation.variables));
     let data =
         |body: &[u8]| serde_json::from_slice::<Json>(body).expect("an answer is JSON")["data"].to_string();
@@ -174,6 +175,25 @@ fn compare(runtime: &Runtime, serving: &Serving, peer: &peer::Schema, operation:
         ratios.first().expect("there are pairs"),
         ratios.last().expect("there are pairs"),
     );
+}
+
+/// Our answer.
+fn answer(runtime: &Runtime, serving: &Serving, operation: &Operation) -> Vec<u8> {
+    let request = Request {
+        query: operation.query.clone(),
+        variables: operation.variables.clone(),
+        ..Request::default()
+    };
+    runtime.block_on(serving.graph.execute(request, &serving.tables)).body
+}
+
+fn repeat_alone(runtime: &Runtime, serving: &Serving, operation: &Operation, times: usize) {
+    let start = cpu_seconds();
+    for _ in 0..times * operation.repeat as usize {
+        std::hint::black_box(answer(runtime, serving, operation));
+    }
+    let micros = (cpu_seconds() - start) * 1e6 / (times as f64 * f64::from(operation.repeat));
+    println!("  {:<20} {micros:>8.0} µs", operation.name);
 }
 
 /// Sorts, and gives the middle.

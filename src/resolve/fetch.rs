@@ -92,18 +92,21 @@ impl Executor<'_> {
             }
             columns.sort_unstable();
             columns.dedup();
-            let joined;
-            let keys: &[RowKey] = match members.as_slice() {
-                [one] => &one.keys.list,
-                many => {
-                    joined = many.iter().flat_map(|get| get.keys.list.iter().cloned()).collect::<Vec<_>>();
-                    &joined
-                }
-            };
-            let rows = self.read(*table, keys, &columns).await;
-            (*table, rows.map(Vec::into_iter))
+            if let [one] = members.as_slice() {
+                return (*table, self.read(*table, &one.keys.list, &columns).await);
+            }
+            let mut joined = Keys::default();
+            let places: Vec<usize> = members
+                .iter()
+                .flat_map(|get| &get.keys.list)
+                .map(|key| joined.place_of(key.clone()))
+                .collect();
+            let rows = self.read(*table, &joined.list, &columns).await;
+            (*table, rows.map(|rows| places.iter().map(|at| rows[*at].clone()).collect()))
         });
-        let mut batches = join_all(batches).await;
+        let batches = join_all(batches).await;
+        let mut batches: Vec<_> =
+            batches.into_iter().map(|(table, rows)| (table, rows.map(Vec::into_iter))).collect();
         gets.iter()
             .map(|get| {
                 let batch =

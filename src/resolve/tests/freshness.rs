@@ -102,7 +102,7 @@ async fn park(shop: &Shop, projection: &str, key: ParkedKey, entity: &str, shown
         waiting: 1,
     };
     let change = ParkChange::Park { projection: projection.into(), key, entry };
-    shop.tables.commit(Batch { parked: vec![change], ..Batch::default() }).await.unwrap();
+    shop.commit(Batch { parked: vec![change], ..Batch::default() }).await;
 }
 
 fn row_key(shop: &Shop, ty: &str, id: &str) -> ParkedKey {

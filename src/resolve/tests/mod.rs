@@ -1,4 +1,4 @@
-//! Tests of the whole room, on the store in memory with the shop's definitions.
+//! Tests of the whole room, on the store in memory and the store on disk, with the shop's definitions.
 //!
 //! `shop` makes rows and asks; the rest is by subject.
 
@@ -6,4 +6,7 @@ mod answers;
 mod federation;
 mod freshness;
 mod paging;
+mod ranges;
+mod reads;
 mod shop;
+mod watched;

@@ -10,7 +10,7 @@ struct Case {
     backward: bool,
 }
 
-fn seeds() -> impl Iterator<Item = u64> {
+pub fn seeds() -> impl Iterator<Item = u64> {
     let number =
         |name: &str, default| std::env::var(name).ok().and_then(|text| text.parse().ok()).unwrap_or(default);
     let base: u64 = number("KINORA_SEED_BASE", 1);

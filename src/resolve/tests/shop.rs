@@ -1,14 +1,18 @@
-//! A shop in memory: rows are written by hand, as a fold would write them.
+//! A shop: rows are written by hand, as a fold would write them. There are two stores, in memory and on disk, and
+//! every answer is asked of both: they must be the same.
 
 use std::sync::Arc;
 
 use serde_json::{Value as Json, json};
 
+use super::watched::Watched;
+
 use super::super::{Answer, Graph, GraphSettings, Limits, Outcome, Request};
 use crate::diagnostic::Sources;
 use crate::event::TopicPartition;
-use crate::plan::{self, Feed, Plan, TableRole, key};
+use crate::plan::{self, Feed, Plan, TableId, TableRole, key};
 use crate::schema::{self, ObjectType, ReadModel};
+use crate::store::embedded::{Durability, EmbeddedStore};
 use crate::store::memory::MemoryStore;
 use crate::store::{Batch, Mutation, ProgressMark, Store, Tables};
 use crate::value::{Decimal, Value};
@@ -18,7 +22,10 @@ pub struct Shop {
     pub model: Arc<ReadModel>,
     pub plan: Arc<Plan>,
     pub graph: Graph,
-    pub tables: Arc<dyn Tables>,
+    pub tables: Arc<Watched>,
+    /// The same rows on disk.
+    pub on_disk: Arc<Watched>,
+    _directory: tempfile::TempDir,
 }
 
 impl Shop {
@@ -58,9 +65,23 @@ impl Shop {
         };
         change(&mut settings);
         let graph = Graph::new(model.clone(), plan.clone(), settings).unwrap();
-        let store = MemoryStore::new();
-        let tables = store.open(1, &plan).await.unwrap();
-        Shop { model, plan, graph, tables }
+        let tables = MemoryStore::new().open(1, &plan).await.unwrap();
+        let directory = tempfile::tempdir().unwrap();
+        let store = EmbeddedStore::open(directory.path(), Durability::Buffer).unwrap();
+        let on_disk = store.open(1, &plan).await.unwrap();
+        let [tables, on_disk] = [tables, on_disk].map(|tables| Arc::new(Watched::new(tables)));
+        Shop { model, plan, graph, tables, on_disk, _directory: directory }
+    }
+
+    /// Writes to both stores.
+    pub async fn commit(&self, batch: Batch) {
+        self.tables.commit(batch.clone()).await.unwrap();
+        self.on_disk.commit(batch).await.unwrap();
+    }
+
+    /// The table of that name.
+    pub fn table(&self, name: &str) -> TableId {
+        self.plan.tables.iter().find(|table| table.name == name).unwrap().id
     }
 
     /// Writes a row of an entity into all its tables. Columns by name; the rest is null.
@@ -93,7 +114,7 @@ impl Shop {
                 Mutation::Replace { table: table.id, key, cells: cells.clone(), offset: 1, base: 0 };
             if table.role == TableRole::Base { batch.base.push(replace) } else { batch.derived.push(replace) }
         }
-        self.tables.commit(batch).await.unwrap();
+        self.commit(batch).await;
     }
 
     /// Says that a projection has applied a partition up to `next`, of `end`.
@@ -108,12 +129,21 @@ impl Shop {
             time_ms: 1000,
             base: 0,
         };
-        self.tables.commit(Batch { progress: vec![mark], ..Batch::default() }).await.unwrap();
+        self.commit(Batch { progress: vec![mark], ..Batch::default() }).await;
     }
 
     /// The answer to a request.
     pub async fn answer(&self, request: Request) -> (Answer, Json) {
-        let answer = self.graph.execute(request, &self.tables).await;
+        let (answer, body) = self.answer_of(request.clone(), &self.tables).await;
+        let (again, other) = self.answer_of(request, &self.on_disk).await;
+        assert_eq!(steady(&body), steady(&other), "the store on disk answers something else");
+        assert_eq!((answer.outcome, &answer.position), (again.outcome, &again.position));
+        (answer, body)
+    }
+
+    async fn answer_of(&self, request: Request, tables: &Arc<Watched>) -> (Answer, Json) {
+        let tables: Arc<dyn Tables> = tables.clone();
+        let answer = self.graph.execute(request, &tables).await;
         let body = serde_json::from_slice(&answer.body)
             .unwrap_or_else(|error| panic!("{error}: {}", String::from_utf8_lossy(&answer.body)));
         (answer, body)
@@ -208,6 +238,20 @@ impl Shop {
         ];
         self.put("Cart", &columns).await;
     }
+}
+
+/// A body without what differs each time: how long ago an event was, and the ids of internal errors.
+fn steady(body: &Json) -> String {
+    let mut body = body.clone();
+    if let Some(ms) = body.pointer_mut("/extensions/kinora/lag/ms") {
+        *ms = json!(0);
+    }
+    for error in body.get_mut("errors").and_then(Json::as_array_mut).into_iter().flatten() {
+        if error["extensions"]["code"] == "INTERNAL" {
+            error["message"] = json!("");
+        }
+    }
+    body.to_string()
 }
 
 /// Text as a value.

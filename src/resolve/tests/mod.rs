@@ -5,8 +5,10 @@
 mod answers;
 mod federation;
 mod freshness;
+mod operations;
 mod paging;
 mod ranges;
 mod reads;
+mod reference;
 mod shop;
 mod watched;

@@ -1,6 +1,6 @@
 //! Rows as answers: values, references, null, errors, limits, conditions, introspection.
 
-use serde_json::json;
+use serde_json::{Value as Json, json};
 
 use super::super::Outcome;
 use super::shop::{Shop, text};
@@ -285,4 +285,96 @@ async fn introspection_can_be_off_without_harming_federation() {
     assert_eq!((outcome, &*code), (Outcome::NotValid, "BAD_USER_INPUT"));
     assert!(message.contains("Introspection is off"), "{message}");
     assert!(shop.data("{ _service { s: sdl __typename } __typename }").await["_service"]["s"].is_string());
+}
+
+/// What tools ask for first: the introspection query that GraphiQL and the gateways' tools send.
+const INTROSPECTION: &str = r#"
+query IntrospectionQuery {
+  __schema {
+    description
+    queryType { name kind }
+    mutationType { name kind }
+    subscriptionType { name kind }
+    types { ...FullType }
+    directives { name description isRepeatable locations args(includeDeprecated: true) { ...InputValue } }
+  }
+}
+fragment FullType on __Type {
+  kind name description specifiedByURL
+  fields(includeDeprecated: true) {
+    name description args(includeDeprecated: true) { ...InputValue } type { ...TypeRef } isDeprecated deprecationReason
+  }
+  inputFields(includeDeprecated: true) { ...InputValue }
+  interfaces { ...TypeRef }
+  enumValues(includeDeprecated: true) { name description isDeprecated deprecationReason }
+  possibleTypes { ...TypeRef }
+}
+fragment InputValue on __InputValue {
+  name description type { ...TypeRef } defaultValue isDeprecated deprecationReason
+}
+fragment TypeRef on __Type {
+  kind name
+  ofType { kind name ofType { kind name ofType { kind name ofType { kind name ofType { kind name ofType { kind name
+    ofType { kind name ofType { kind name ofType { kind name } } } } } } } } }
+}"#;
+
+#[tokio::test]
+async fn the_introspection_query_of_tools_is_answered_whole() {
+    let shop = Shop::new().await;
+    let data = shop.data(INTROSPECTION).await;
+    let schema = &data["__schema"];
+    assert_eq!(schema["queryType"], json!({"name": "Query", "kind": "OBJECT"}));
+    assert_eq!(schema["mutationType"], json!(null));
+    let find = |list: &Json, name: &str| {
+        let found = list.as_array().unwrap().iter().find(|item| item["name"] == name);
+        found.unwrap_or_else(|| panic!("{name} is missing")).clone()
+    };
+    for ty in &shop.model.types {
+        let shown = find(&schema["types"], &ty.name);
+        assert_eq!(shown["kind"], "OBJECT");
+        for field in ty.fields.iter().filter(|_| ty.name != "Query") {
+            find(&shown["fields"], &field.name);
+        }
+    }
+    let list = find(&find(&schema["types"], "Query")["fields"], "ordersToPick");
+    assert_eq!(list["description"], "Paid, not yet shipped, oldest first.");
+    assert_eq!(list["type"]["kind"], "NON_NULL");
+    assert_eq!(list["type"]["ofType"]["name"], "OrderConnection");
+    assert_eq!(
+        find(&list["args"], "first")["type"],
+        json!({"kind": "SCALAR", "name": "Int", "ofType": null})
+    );
+    let statuses = find(&schema["types"], "OrderStatus")["enumValues"].clone();
+    assert_eq!(statuses.as_array().unwrap().len(), 4);
+    assert_eq!(find(&schema["types"], "_Entity")["kind"], "UNION");
+}
+
+#[tokio::test]
+async fn introspection_stands_beside_rows_under_its_alias() {
+    let shop = Shop::new().await;
+    shop.put_cart("c1", "u1", None, &[]).await;
+    let query = r#"query ($skip: Boolean!) { a: __type(name: "Money") { name } cart(id: "c1") { id __typename }
+        b: __type(name: "None") { name } c: __schema @skip(if: $skip) { queryType { name } } }"#;
+    for (skip, c) in [(false, json!({"queryType": {"name": "Query"}})), (true, Json::Null)] {
+        let body = shop.ask(query, json!({"skip": skip})).await;
+        assert_eq!(body["data"]["a"], json!({"name": "Money"}));
+        assert_eq!(body["data"]["b"], Json::Null);
+        assert_eq!(body["data"]["cart"], json!({"id": "c1", "__typename": "Cart"}));
+        assert_eq!(body["data"]["c"], c);
+        assert_eq!(body["data"].get("c").is_some(), !skip);
+    }
+}
+
+#[tokio::test]
+async fn fields_that_differ_under_one_name_are_refused() {
+    let shop = Shop::new().await;
+    for query in [
+        r#"{ cart(id: "c1") { id } cart(id: "c2") { id } }"#,
+        r#"{ cart(id: "c1") { x: id x: status } }"#,
+        r#"{ _entities(representations: []) { ... on Cart { status } ... on Order { status } } }"#,
+        r#"query ($a: ID!, $b: ID!) { cart(id: $a) { id } cart(id: $b) { id } }"#,
+    ] {
+        let (outcome, code, _) = shop.refused(query, json!({"a": "1", "b": "1"})).await;
+        assert_eq!((outcome, &*code), (Outcome::NotValid, "BAD_USER_INPUT"), "{query}");
+    }
 }

@@ -144,3 +144,49 @@ async fn rows_of_parked_keys_are_marked_where_they_are_answered() {
     let entities = r#"{ _entities(representations: [{__typename: "Order", id: "o2"}, {__typename: "Order", id: "o9"}]) { __typename } }"#;
     assert_eq!(marks(entities).await, json!([mark("o9", json!(["_entities", 1]))]));
 }
+
+#[tokio::test]
+async fn marks_stand_at_references_inside_lists_and_at_copies_of_either_kind() {
+    let shop = Shop::new().await;
+    shop.put_product("p1", "s1", "k", "Lamp").await;
+    shop.put_product("p2", "s2", "k", "Rug").await;
+    shop.put_order("o1", "u1", "PAID", 0, &["p2", "p1", "p9"]).await;
+    shop.put_cart("c1", "u1", None, &["p1", "p9"]).await;
+    for id in ["p1", "p9"] {
+        let shown = format!(r#"{{"id":"{id}"}}"#);
+        park(&shop, "products", row_key(&shop, "Product", id), "Product", &shown).await;
+    }
+    let query = r#"{ order(id: "o1") { lines { product { name } } } cart(id: "c1") { lines { again: product { id } } }
+        whole: productBySku(sku: "s1") { name } key: productBySku(sku: "s1") { sku } other: productBySku(sku: "s2") { name }
+        productsInCategory(categoryId: "k") { edges { node { name } } pageInfo { hasNextPage } } }"#;
+    let body = shop.ask(query, json!({})).await;
+    assert_eq!(body["data"]["cart"]["lines"], json!([{"again": {"id": "p1"}}, {"again": null}]));
+    let marks: Vec<String> = body["extensions"]["kinora"]["parked"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|mark| format!("{} {}", mark["key"].as_str().unwrap(), mark["path"]))
+        .collect();
+    assert_eq!(
+        marks,
+        [
+            r#"{"id":"p1"} ["order","lines",1,"product"]"#,
+            r#"{"id":"p9"} ["order","lines",2,"product"]"#,
+            r#"{"id":"p1"} ["cart","lines",0,"again"]"#,
+            r#"{"id":"p9"} ["cart","lines",1,"again"]"#,
+            r#"{"id":"p1"} ["whole"]"#,
+            r#"{"id":"p1"} ["key"]"#,
+            r#"{"id":"p1"} ["productsInCategory","edges",0,"node"]"#,
+        ]
+    );
+}
+
+#[tokio::test]
+async fn topics_that_are_not_read_are_named_once_and_not_waited_for() {
+    let shop = Shop::new().await;
+    shop.progress("carts", "shop.carts", 0, 1, 1).await;
+    let positions = "shop.users:0@9,shop.users:1@9,shop.carts:0@0,elsewhere:7@1";
+    let (answer, body) = shop.answer(after(CART, positions, 0, OnTimeout::Fail)).await;
+    assert_eq!((answer.outcome, answer.stale), (Outcome::Executed, false));
+    assert_eq!(body["extensions"]["kinora"]["ignored"], json!(["shop.users", "elsewhere"]));
+}

@@ -2,7 +2,7 @@
 
 use serde_json::{Value as Json, json};
 
-use super::shop::Shop;
+use super::shop::{Shop, text};
 
 /// One way to page: its query and the ids in the order that it must answer.
 struct Case {
@@ -218,4 +218,45 @@ async fn counts_hold_at_their_bounds_and_default_to_twenty() {
     ] {
         assert_eq!(count(arguments).await, expect, "{arguments}");
     }
+}
+
+#[tokio::test]
+async fn a_cursor_from_before_the_key_changed_says_so() {
+    let schema = |clustering: &str| {
+        format!(
+            r#"type Query {{ es(g: ID!, first: Int, after: String): EConnection @read(table: "es_by_g") e(id: ID!): E @read }}
+            type E @key(fields: "id") @table(name: "es", partition: "id")
+              @table(name: "es_by_g", partition: "g", clustering: "{clustering}", rows: 100) {{ id: ID! g: ID! name: String! }}"#
+        )
+    };
+    let shop = async |clustering: &str, hash: &str, secrets: &[&str]| {
+        let shop = Shop::with(&schema(clustering), |settings| {
+            settings.definitions_hash = hash.to_owned();
+            settings.cursor_secrets = secrets.iter().map(|secret| secret.as_bytes().to_vec()).collect();
+        })
+        .await;
+        for id in ["a", "b", "c"] {
+            shop.put("E", &[("id", text(id)), ("g", text("g")), ("name", text(id))]).await;
+        }
+        shop
+    };
+    let before = shop("name, id", "1", &["old"]).await;
+    let query = r#"query ($after: String) { es(g: "g", first: 1, after: $after) { nodes { id } pageInfo { endCursor } } }"#;
+    let body = before.ask(query, json!({})).await;
+    let cursor = &body["data"]["es"]["pageInfo"]["endCursor"];
+    let ask = async |shop: &Shop| shop.ask(query, json!({ "after": cursor })).await;
+    // The same key under other definitions, signed with what is the second secret by now.
+    let body = ask(&shop("name, id", "2", &["new", "old"]).await).await;
+    assert_eq!(body["data"]["es"]["nodes"], json!([{"id": "b"}]));
+    let body = ask(&shop("name DESC, id", "2", &["new", "old"]).await).await;
+    assert_eq!(body["data"], json!({"es": null}));
+    let error = &body["errors"][0];
+    assert_eq!(error["extensions"]["code"], "CURSOR_MODEL_CHANGED");
+    assert_eq!(error["path"], json!(["es"]));
+    assert_eq!(
+        error["message"],
+        "`after` is a cursor from before the table's key changed; start again without it."
+    );
+    let body = ask(&shop("name, id", "1", &["new"]).await).await;
+    assert_eq!(body["errors"][0]["extensions"]["code"], "CURSOR_INVALID");
 }

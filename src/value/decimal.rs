@@ -23,7 +23,7 @@ const MANTISSA_END: i128 = 10_i128.pow(DIGITS_MAX);
 /// Aligned as a pointer is, not as 128 bits are: a [`Value`](super::Value) is a third smaller for it, and rows are
 /// mostly values.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-#[repr(packed(8))]
+#[repr(Rust, packed(8))]
 pub struct Decimal {
     pub mantissa: i128,
     pub scale: u32,

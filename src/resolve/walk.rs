@@ -3,6 +3,7 @@
 //! Comes in: a [`Range`] and which page of it. Goes out: rows. Buckets are walked through the table that names them, in
 //! steps that grow while little is found; shards are read at once and merged. What a cursor is, is `page`'s.
 
+use std::cmp::Ordering;
 use std::collections::VecDeque;
 use std::sync::Arc;
 
@@ -189,20 +190,31 @@ impl PartitionRead<'_> {
     /// it asked again.
     async fn merge(&self, shards: &mut [Shard], limit: usize) -> Result<Vec<StoredRow>, StoreError> {
         let mut merged = Vec::with_capacity(limit.min(ROWS_EXPECTED));
+        // The shards that have rows at hand, that of the next row first.
+        let mut order: Vec<usize> = Vec::new();
         while merged.len() < limit {
             if shards.iter().any(Shard::is_short) {
                 self.refill(shards, share(limit - merged.len(), shards.len())).await?;
+                order = (0..shards.len()).filter(|at| shards[*at].head().is_some()).collect();
+                order.sort_by(|a, b| self.compare(&shards[*a], &shards[*b]));
             }
-            let heads = shards.iter().enumerate().filter_map(|(at, shard)| Some((at, shard.head()?)));
-            let next = if self.reverse {
-                heads.max_by(|a, b| a.1.cmp(b.1))
-            } else {
-                heads.min_by(|a, b| a.1.cmp(b.1))
-            };
-            let Some((at, _)) = next else { break };
+            let Some(&at) = order.first() else { break };
             merged.extend(shards[at].rows.pop_front());
+            if shards[at].head().is_some() {
+                let others = &order[1..];
+                let place =
+                    others.partition_point(|other| self.compare(&shards[*other], &shards[at]).is_lt());
+                order[..=place].rotate_left(1);
+            } else {
+                order.remove(0);
+            }
         }
         Ok(merged)
+    }
+
+    /// Which of two shards has the row that comes first.
+    fn compare(&self, a: &Shard, b: &Shard) -> Ordering {
+        if self.reverse { b.head().cmp(&a.head()) } else { a.head().cmp(&b.head()) }
     }
 
     /// Reads on in all shards that have fewer rows at hand than that, at once.

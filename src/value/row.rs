@@ -274,6 +274,12 @@ fn push_varint(out: &mut Vec<u8>, mut value: u64) {
 }
 
 fn take_varint(bytes: &mut &[u8]) -> Result<u64, Malformed> {
+    // Nearly all are column numbers and short lengths.
+    if let [byte @ ..0x80, rest @ ..] = bytes {
+        let value = u64::from(*byte);
+        *bytes = rest;
+        return Ok(value);
+    }
     let mut value = 0u64;
     for shift in (0..64).step_by(7) {
         let [byte] = take_array(bytes)?;

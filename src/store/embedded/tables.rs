@@ -112,7 +112,11 @@ impl Tables for EmbeddedTables {
     ) -> BoxFuture<'a, Result<Vec<Option<StoredRow>>, StoreError>> {
         Box::pin(async move {
             let table = self.inner.table(table)?;
-            keys.iter().map(|key| table.get(key, columns)).collect()
+            let mut rows = Vec::with_capacity(keys.len());
+            for key in keys {
+                rows.push(table.get(key, columns)?);
+            }
+            Ok(rows)
         })
     }
 

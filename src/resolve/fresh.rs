@@ -174,16 +174,20 @@ impl Freshness {
 
     /// For the header `x-read-position`.
     pub fn header(&self) -> String {
-        let mut text = String::new();
+        let mut text = Vec::new();
         for (topic, partitions) in &self.position {
             for (partition, offset) in partitions {
                 if !text.is_empty() {
-                    text.push(',');
+                    text.push(b',');
                 }
-                text.push_str(&format!("{topic}:{partition}@{offset}"));
+                text.extend_from_slice(topic.as_bytes());
+                text.push(b':');
+                wire::push_count(&mut text, u64::from(*partition));
+                text.push(b'@');
+                wire::push_count(&mut text, *offset);
             }
         }
-        text
+        String::from_utf8(text).expect("topics are text, and so are digits")
     }
 
     /// Appends the members of `extensions.kinora`.
@@ -199,13 +203,18 @@ impl Freshness {
                 if index > 0 {
                     out.push(b',');
                 }
-                out.extend_from_slice(format!("\"{partition}\":{offset}").as_bytes());
+                out.push(b'"');
+                wire::push_count(out, u64::from(*partition));
+                out.extend_from_slice(b"\":");
+                wire::push_count(out, *offset);
             }
             out.push(b'}');
         }
-        out.extend_from_slice(
-            format!("}},\"lag\":{{\"events\":{},\"ms\":{}}}", self.lag_events, self.lag_ms).as_bytes(),
-        );
+        out.extend_from_slice(br#"},"lag":{"events":"#);
+        wire::push_count(out, self.lag_events);
+        out.extend_from_slice(br#","ms":"#);
+        wire::push_integer(out, self.lag_ms);
+        out.push(b'}');
         if waited.missed.is_some() {
             out.extend_from_slice(br#","stale":true"#);
         }

@@ -222,7 +222,7 @@ impl Graph {
             out.extend_from_slice(&errors);
             out.push(b']');
         }
-        if !feeds.is_empty() {
+        if !feeds.is_empty() || !waited.ignored.is_empty() {
             out.extend_from_slice(br#","extensions":{"kinora":{"#);
             freshness.push(&mut out, &waited);
             marks.iter().for_each(|marks| marks.push(&mut out));

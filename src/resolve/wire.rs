@@ -90,6 +90,11 @@ pub(super) fn push_integer(out: &mut Vec<u8>, number: i64) {
     push_digits(out, u128::from(number.unsigned_abs()), 1);
 }
 
+/// Appends a whole number that has no sign.
+pub(super) fn push_count(out: &mut Vec<u8>, number: u64) {
+    push_digits(out, u128::from(number), 1);
+}
+
 fn quoted(out: &mut Vec<u8>, write: impl FnOnce(&mut Vec<u8>)) {
     out.push(b'"');
     write(out);

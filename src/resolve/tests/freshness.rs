@@ -189,4 +189,7 @@ async fn topics_that_are_not_read_are_named_once_and_not_waited_for() {
     let (answer, body) = shop.answer(after(CART, positions, 0, OnTimeout::Fail)).await;
     assert_eq!((answer.outcome, answer.stale), (Outcome::Executed, false));
     assert_eq!(body["extensions"]["kinora"]["ignored"], json!(["shop.users", "elsewhere"]));
+    let (_, body) = shop.answer(after("{ __typename }", "shop.carts:0@9", 0, OnTimeout::Fail)).await;
+    let kinora = json!({"position": {}, "lag": {"events": 0, "ms": 0}, "ignored": ["shop.carts"]});
+    assert_eq!(body, json!({"data": {"__typename": "Query"}, "extensions": {"kinora": kinora}}));
 }

@@ -1,7 +1,8 @@
 //! Reading: our executor beside async-graphql's dynamic one, over the same rows in the same store.
 //!
 //! Run `cargo bench --bench graph`. Both sides answer the same operations, and must answer the same data before any
-//! time is taken. Pairs are interleaved A B B A; each figure is CPU time of this process, which nothing else uses. The
+//! time is taken. Requests are made beforehand in the form that each side takes them; from there on to the bytes of the
+//! answer all is counted. Pairs are interleaved A B B A; each figure is CPU time of this process, which nothing else uses. The
 //! ratio is the median of the pairs', with the least and the greatest. `KINORA_BENCH_PAIRS` sets how many (default 8).
 //! `KINORA_BENCH_ALONE=list` runs our side only, of operations with that in their name: for a profiler.
 
@@ -138,29 +139,32 @@ async fn start(data: &Path) -> Arc<Embedded> {
 }
 
 fn compare(runtime: &Runtime, serving: &Serving, peer: &peer::Schema, operation: &Operation, pairs: usize) {
-    let ours = || answer(runtime, serving, operation);
-    let theirs = || runtime.block_on(peer::execute(peer, &operation.query, &operation.variables));
+    let ours = |requests: Vec<Request>| {
+        requests.into_iter().map(|request| answer(runtime, serving, request)).last().unwrap_or_default()
+    };
+    let theirs = |requests: Vec<peer::Request>| {
+        let answers = requests.into_iter().map(|request| runtime.block_on(peer::execute(peer, request)));
+        answers.last().unwrap_or_default()
+    };
+    let our_request = || request(operation);
+    let their_request = || peer::request(&operation.query, &operation.variables);
     let data =
         |body: &[u8]| serde_json::from_slice::<Json>(body).expect("an answer is JSON")["data"].to_string();
-    assert_eq!(data(&ours()), data(&theirs()), "{}: the answers differ", operation.name);
+    let (our_answer, their_answer) = (ours(vec![our_request()]), theirs(vec![their_request()]));
+    assert_eq!(data(&our_answer), data(&their_answer), "{}: the answers differ", operation.name);
 
-    let time = |run: &dyn Fn() -> Vec<u8>| {
-        let start = cpu_seconds();
-        for _ in 0..operation.repeat {
-            std::hint::black_box(run());
-        }
-        (cpu_seconds() - start) * 1e6 / f64::from(operation.repeat)
-    };
-    time(&ours);
-    time(&theirs);
+    let time_ours = || time(operation, our_request, ours);
+    let time_theirs = || time(operation, their_request, theirs);
+    time_ours();
+    time_theirs();
     let (mut a, mut b, mut ratios) = (Vec::new(), Vec::new(), Vec::new());
     for pair in 0..pairs {
         let (first, second) = if pair % 2 == 0 {
-            let ours = time(&ours);
-            (ours, time(&theirs))
+            let ours = time_ours();
+            (ours, time_theirs())
         } else {
-            let theirs = time(&theirs);
-            (time(&ours), theirs)
+            let theirs = time_theirs();
+            (time_ours(), theirs)
         };
         a.push(first);
         b.push(second);
@@ -177,23 +181,29 @@ fn compare(runtime: &Runtime, serving: &Serving, peer: &peer::Schema, operation:
     );
 }
 
+/// CPU microseconds for each of an operation's answers.
+fn time<R>(operation: &Operation, request: impl Fn() -> R, run: impl Fn(Vec<R>) -> Vec<u8>) -> f64 {
+    let requests: Vec<R> = (0..operation.repeat).map(|_| request()).collect();
+    let start = cpu_seconds();
+    std::hint::black_box(run(requests));
+    (cpu_seconds() - start) * 1e6 / f64::from(operation.repeat)
+}
+
+fn request(operation: &Operation) -> Request {
+    Request { query: operation.query.clone(), variables: operation.variables.clone(), ..Request::default() }
+}
+
 /// Our answer.
-fn answer(runtime: &Runtime, serving: &Serving, operation: &Operation) -> Vec<u8> {
-    let request = Request {
-        query: operation.query.clone(),
-        variables: operation.variables.clone(),
-        ..Request::default()
-    };
+fn answer(runtime: &Runtime, serving: &Serving, request: Request) -> Vec<u8> {
     runtime.block_on(serving.graph.execute(request, &serving.tables)).body
 }
 
 fn repeat_alone(runtime: &Runtime, serving: &Serving, operation: &Operation, times: usize) {
-    let start = cpu_seconds();
-    for _ in 0..times * operation.repeat as usize {
-        std::hint::black_box(answer(runtime, serving, operation));
-    }
-    let micros = (cpu_seconds() - start) * 1e6 / (times as f64 * f64::from(operation.repeat));
-    println!("  {:<20} {micros:>8.0} µs", operation.name);
+    let run = |requests: Vec<Request>| {
+        requests.into_iter().map(|request| answer(runtime, serving, request)).last().unwrap_or_default()
+    };
+    let micros: f64 = (0..times).map(|_| time(operation, || request(operation), run)).sum();
+    println!("  {:<20} {:>8.0} µs", operation.name, micros / times as f64);
 }
 
 /// Sorts, and gives the middle.

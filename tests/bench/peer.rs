@@ -20,6 +20,7 @@ use kinora::store::{Bound, Columns, Scan, StoredRow, Tables};
 use kinora::value::Value;
 use kinora::value::encode::RowKey;
 
+pub use async_graphql::Request;
 pub use async_graphql::dynamic::Schema;
 
 /// Three digits of a second, as the shop's answers have.
@@ -110,10 +111,14 @@ pub async fn build(model: &ReadModel, plan: &Plan, tables: Arc<dyn Tables>) -> S
         .expect("the schema is whole")
 }
 
+/// A request as it takes them.
+pub fn request(query: &str, variables: &Map<String, Json>) -> Request {
+    Request::new(query).variables(Variables::from_json(Json::Object(variables.clone())))
+}
+
 /// Runs an operation and writes its response as JSON.
-pub async fn execute(schema: &Schema, query: &str, variables: &Map<String, Json>) -> Vec<u8> {
-    let variables = Variables::from_json(Json::Object(variables.clone()));
-    let response = schema.execute(async_graphql::Request::new(query).variables(variables)).await;
+pub async fn execute(schema: &Schema, request: Request) -> Vec<u8> {
+    let response = schema.execute(request).await;
     serde_json::to_vec(&response).expect("a response can be written")
 }
 

@@ -2,13 +2,14 @@
 
 use std::sync::Arc;
 
+use axum::extract::rejection::PathRejection;
 use axum::extract::{Path, State};
 use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use serde_json::json;
 
 use super::Shared;
-use super::answer::{Code, Refusal, json};
+use super::answer::{Refusal, json, not_text};
 use super::guard;
 use crate::engine::Status;
 
@@ -64,15 +65,12 @@ pub(super) async fn parked(
 /// `GET /admin/parked/{key}`, with the token: the keys that are shown as this text, with their queues.
 pub(super) async fn parked_key(
     State(shared): State<Arc<Shared>>,
-    Path(key): Path<String>,
+    key: Result<Path<String>, PathRejection>,
     headers: HeaderMap,
 ) -> Result<Response, Refusal> {
     guard::token(&shared, &headers)?;
-    match shared.backend.parked_key(key.clone()).await {
-        Ok(found) if found.is_empty() => {
-            let message = format!("no parked key is shown as {key}; /admin/parked lists all");
-            Err(Refusal::new(StatusCode::NOT_FOUND, Code::BadUserInput, message))
-        }
+    let Path(key) = key.map_err(not_text)?;
+    match shared.backend.parked_key(key).await {
         Ok(found) => Ok(json(StatusCode::OK, &json!({ "parked": found }))),
         Err(reason) => Err(Refusal::overloaded(reason)),
     }

@@ -126,6 +126,11 @@ pub(super) fn json(status: StatusCode, value: &impl Serialize) -> Response {
     }
 }
 
+/// A path whose parts are not text.
+pub(super) fn not_text(_: axum::extract::rejection::PathRejection) -> Refusal {
+    Refusal::bad_input("the path is not UTF-8 once its %XX are read")
+}
+
 /// A path that is not ours.
 pub(super) async fn nothing_here(uri: axum::http::Uri) -> Response {
     let message = format!("there is nothing at {}; `/` says what is here", uri.path());

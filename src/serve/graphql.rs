@@ -12,6 +12,7 @@ use axum::http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, header}
 use axum::response::Response;
 
 use super::answer::{Code, Refusal, with_type};
+use super::guard::BodyBound;
 use super::negotiate::{Wanted, is_type, wanted};
 use super::params::{self, Params};
 use super::{Shared, guard, page};
@@ -61,8 +62,8 @@ async fn posted(shared: &Shared, request: Request, wanted: Wanted) -> Result<Res
         return Err(Refusal::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, Code::BadUserInput, message));
     }
     let (parts, body) = request.into_parts();
-    let reading = guard::body(body, shared.settings.limits.body.len(), "serve.limits.body");
-    let body = guard::within(shared.settings.deadline, reading).await??;
+    let bound = BodyBound { bytes_max: shared.settings.limits.body.len(), setting: "serve.limits.body" };
+    let body = guard::body(body, bound, shared.settings.deadline).await?;
     let params = params::from_body(&body).map_err(Refusal::bad_input)?;
     answer(shared, &parts.headers, params, false, wanted).await
 }

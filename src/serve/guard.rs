@@ -42,8 +42,8 @@ fn names_us(headers: &HeaderMap, address: SocketAddr) -> bool {
 }
 
 fn foreign(headers: &HeaderMap, address: SocketAddr) -> Refusal {
-    let found = text(headers, header::HOST).unwrap_or("");
-    let message = format!("the header `host` is \"{found}\", but this server answers as \"{address}\" only");
+    let found = text(headers, header::HOST).map_or("missing".to_owned(), |found| format!("\"{found}\""));
+    let message = format!("the header `host` is {found}, but this server answers as \"{address}\" only");
     Refusal::new(StatusCode::FORBIDDEN, Code::Forbidden, message)
 }
 
@@ -91,15 +91,32 @@ pub(super) async fn caught<T>(mut work: BoxFuture<'_, T>) -> Result<T, Refusal> 
     .await
 }
 
-/// Reads a body of at most `bytes_max` bytes.
+/// A bound on a body: its bytes, and the setting that says so.
+pub(super) struct BodyBound<'a> {
+    pub bytes_max: usize,
+    pub setting: &'a str,
+}
+
+/// Reads a body within a bound and a time.
 ///
 /// # Errors
-/// 413 where it is larger, said before all of it has come.
-pub(super) async fn body(body: Body, bytes_max: usize, setting: &str) -> Result<Bytes, Refusal> {
+/// 413 where it is larger, said before all of it has come: where the request declares its length, before any has. 408
+/// where it comes too slowly.
+pub(super) async fn body(body: Body, bound: BodyBound<'_>, deadline: Duration) -> Result<Bytes, Refusal> {
+    tokio::time::timeout(deadline, whole(body, bound)).await.map_err(|_| {
+        let message = format!("the body did not come within {} ms (`serve.deadline`)", deadline.as_millis());
+        Refusal::new(StatusCode::REQUEST_TIMEOUT, Code::Timeout, message)
+    })?
+}
+
+async fn whole(body: Body, BodyBound { bytes_max, setting }: BodyBound<'_>) -> Result<Bytes, Refusal> {
     let too_large = || {
         let message = format!("the body is larger than {bytes_max} bytes (`{setting}`)");
         Refusal::new(StatusCode::PAYLOAD_TOO_LARGE, Code::LimitExceeded, message)
     };
+    if axum::body::HttpBody::size_hint(&body).lower() > bytes_max as u64 {
+        return Err(too_large());
+    }
     let mut stream = body.into_data_stream();
     let mut first = Bytes::new();
     let mut whole: Vec<u8> = Vec::new();

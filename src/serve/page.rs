@@ -3,6 +3,7 @@
 use std::fmt::Write as _;
 use std::sync::Arc;
 
+use axum::extract::rejection::PathRejection;
 use axum::extract::{Path, State};
 use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
@@ -59,7 +60,12 @@ const ANY_QUERY: &str =
     "{\n  __schema {\n    queryType {\n      fields { name description }\n    }\n  }\n}\n";
 
 /// `GET /graphiql/{file}`.
-pub(super) async fn asset(Path(file): Path<String>, headers: HeaderMap, uri: axum::http::Uri) -> Response {
+pub(super) async fn asset(
+    file: Result<Path<String>, PathRejection>,
+    headers: HeaderMap,
+    uri: axum::http::Uri,
+) -> Response {
+    let Ok(Path(file)) = file else { return nothing_here(uri).await };
     if file == "start.js" {
         return with_type(StatusCode::OK, "text/javascript; charset=utf-8", GRAPHIQL_START);
     }

@@ -8,6 +8,7 @@ use std::time::Duration;
 use async_graphql::dynamic::{Field, FieldFuture, FieldValue, InputValue, Object, Schema, TypeRef};
 use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::sync::oneshot;
 
 use super::client::{Reply, send};
@@ -274,6 +275,38 @@ async fn a_body_is_measured_below_at_and_above_its_limit() {
 }
 
 #[tokio::test]
+async fn a_body_that_is_declared_too_large_is_refused_before_it_comes() {
+    let server = start(Small::new(), |settings| settings.limits.body = Bytes(1_024)).await;
+    let mut stream = tokio::net::TcpStream::connect(server.address).await.expect("open");
+    let head = format!(
+        "POST /graphql HTTP/1.1\r\nhost: {}\r\ncontent-type: application/json\r\ncontent-length: 1025\r\n\r\n",
+        server.address
+    );
+    stream.write_all(head.as_bytes()).await.expect("sent");
+    let mut answer = [0; 12];
+    stream.read_exact(&mut answer).await.expect("an answer");
+    assert_eq!(&answer, b"HTTP/1.1 413");
+}
+
+#[tokio::test]
+async fn a_body_that_comes_too_slowly_is_ended() {
+    let server = start(Small::new(), |settings| settings.deadline = Duration::from_millis(50)).await;
+    for (path, kind) in [("/graphql", JSON.1), ("/topics/t", LINES.1)] {
+        let mut stream = tokio::net::TcpStream::connect(server.address).await.expect("open");
+        let head = format!(
+            "POST {path} HTTP/1.1\r\nhost: {}\r\ncontent-type: {kind}\r\ncontent-length: 9\r\n\r\n{{",
+            server.address
+        );
+        stream.write_all(head.as_bytes()).await.expect("sent");
+        let mut answer = Vec::new();
+        stream.read_to_end(&mut answer).await.expect("an answer, and the end");
+        let answer = String::from_utf8(answer).expect("text");
+        assert!(answer.starts_with("HTTP/1.1 408 "), "{path}: {answer}");
+        assert!(answer.contains("the body did not come within 50 ms (`serve.deadline`)"), "{path}: {answer}");
+    }
+}
+
+#[tokio::test]
 async fn freshness_comes_and_goes_in_headers() {
     let server = start(Small::new(), |_| {}).await;
     let reply =
@@ -397,8 +430,10 @@ async fn the_token_opens_what_is_for_operators() {
     assert_eq!(parked["parked"][0]["type"], "OrderPlaced");
     let one = endpoint.get("/admin/parked/%7B%22id%22%3A%22%3Cb%3Eo1%3C%2Fb%3E%22%7D").await.expect("open");
     assert_eq!(one["parked"][0]["queue"][0]["position"], "shop.orders:1@1");
-    let error = endpoint.get("/admin/parked/x").await.expect_err("not parked").to_string();
-    assert!(error.ends_with("answered 404: no parked key is shown as x; /admin/parked lists all"), "{error}");
+    let none = endpoint.get("/admin/parked/x").await.expect("open");
+    assert_eq!(none, serde_json::json!({ "parked": [] }));
+    let error = endpoint.get("/admin/parked/%ff").await.expect_err("no text").to_string();
+    assert!(error.ends_with("answered 400: the path is not UTF-8 once its %XX are read"), "{error}");
 }
 
 #[tokio::test]

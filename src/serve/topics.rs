@@ -8,12 +8,14 @@ use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::sync::Arc;
 
+use axum::extract::rejection::PathRejection;
 use axum::extract::{Path, Request, State};
 use axum::http::{StatusCode, header};
 use axum::response::Response;
 use serde_json::json;
 
-use super::answer::{Code, Refusal, json};
+use super::answer::{Code, Refusal, json, not_text};
+use super::guard::BodyBound;
 use super::negotiate::is_type;
 use super::{PublishError, Shared, guard};
 use crate::event::{Offset, Position};
@@ -25,9 +27,10 @@ const LINES: &str = "application/x-ndjson";
 
 pub(super) async fn publish(
     State(shared): State<Arc<Shared>>,
-    Path(topic): Path<String>,
+    topic: Result<Path<String>, PathRejection>,
     request: Request,
 ) -> Result<Response, Refusal> {
+    let Path(topic) = topic.map_err(not_text)?;
     let (parts, body) = request.into_parts();
     if !shared.address.ip().is_loopback() {
         guard::token(&shared, &parts.headers)?;
@@ -45,8 +48,9 @@ pub(super) async fn publish(
         let most = shared.settings.concurrent;
         Refusal::overloaded(format!("{most} requests are being answered (`serve.concurrent`); come again"))
     })?;
-    let reading = guard::body(body, shared.settings.limits.publish.len(), "serve.limits.publish");
-    let body = guard::within(shared.settings.deadline, reading).await??;
+    let bound =
+        BodyBound { bytes_max: shared.settings.limits.publish.len(), setting: "serve.limits.publish" };
+    let body = guard::body(body, bound, shared.settings.deadline).await?;
     let records = records(&topic, &body, one_value, shared.settings.limits.record.len())?;
     appended(&shared, topic, records).await
 }

@@ -1,6 +1,6 @@
 //! `kinora check`: every fault of definitions and settings at once; with `--explain`, what was planned.
 
-use crate::cli::{Context, Exit};
+use crate::cli::{Context, Exit, counted};
 use crate::diagnostic;
 use crate::engine::{self, Definitions};
 use crate::plan::explain;
@@ -56,11 +56,13 @@ fn kinds(definitions: &Definitions) -> Vec<(String, String, String)> {
 }
 
 fn summary(definitions: &Definitions) -> String {
-    format!(
-        "ok: {} read models, {} tables, {} reads, {} projections",
-        definitions.plan.entities.len(),
-        definitions.plan.tables.len(),
-        definitions.plan.reads.len(),
-        definitions.projections.len()
-    )
+    let plan = &definitions.plan;
+    let counts = [
+        (plan.entities.len(), "read model"),
+        (plan.tables.len(), "table"),
+        (plan.reads.len(), "read"),
+        (definitions.projections.len(), "projection"),
+    ];
+    let counts: Vec<String> = counts.iter().map(|(number, thing)| counted(*number as u64, thing)).collect();
+    format!("ok: {}", counts.join(", "))
 }

@@ -3,7 +3,12 @@
 use std::fs::{File, TryLockError};
 use std::path::{Path, PathBuf};
 
+use crate::cli::{Exit, Failed};
 use crate::serve::{Endpoint, EndpointError};
+use crate::source::SourceError;
+use crate::source::broker::Broker;
+use crate::store::StoreError;
+use crate::store::embedded::{Durability, EmbeddedStore};
 
 /// A data directory held by this process, until it is dropped.
 #[derive(Debug)]
@@ -23,7 +28,7 @@ pub enum Holder {
 /// Why a data directory could not be had.
 #[derive(Debug, thiserror::Error)]
 pub enum DataError {
-    #[error("{}: {source}", path.display())]
+    #[error("the data directory {} cannot be used: {source}; --data takes another", path.display())]
     Io { path: PathBuf, source: std::io::Error },
     #[error("{} is held by another process that has not said where it listens; try again, or end it", path.display())]
     HeldInSilence { path: PathBuf },
@@ -41,13 +46,45 @@ pub fn take(data: &Path) -> Result<Holder, DataError> {
     let mut options = File::options();
     let file = options.create(true).truncate(false).write(true).open(data.join("lock")).map_err(io)?;
     match file.try_lock() {
-        Ok(()) => Ok(Holder::Us(DataLock { _file: file })),
+        Ok(()) => {
+            // One that a killed process has left leads nowhere.
+            Endpoint::remove(data);
+            Ok(Holder::Us(DataLock { _file: file }))
+        }
         Err(TryLockError::WouldBlock) => match Endpoint::read(data)? {
             Some(endpoint) => Ok(Holder::Running(endpoint)),
             None => Err(DataError::HeldInSilence { path: data.to_owned() }),
         },
         Err(TryLockError::Error(source)) => Err(io(source)),
     }
+}
+
+/// Opens the log of a data directory that this process holds.
+pub fn open_log(data: &Path) -> Result<Broker, Failed> {
+    Broker::open(&data.join("log")).map_err(|error| match error {
+        SourceError::Corrupt(_) => damaged(data, &error),
+        error => (Exit::Unreachable, error.to_string()),
+    })
+}
+
+/// Opens the store of a data directory that this process holds.
+pub fn open_store(data: &Path) -> Result<EmbeddedStore, Failed> {
+    EmbeddedStore::open(&data.join("store"), Durability::default()).map_err(|error| match error {
+        StoreError::Corrupt(_) => {
+            let data = data.display();
+            let advice = "the log is whole: without this folder `kinora dev` folds it anew";
+            (Exit::Halted, format!("{error}; {advice}: move {data}/store away"))
+        }
+        error => (Exit::Unreachable, error.to_string()),
+    })
+}
+
+fn damaged(data: &Path, error: &SourceError) -> Failed {
+    let data = data.display();
+    (
+        Exit::Halted,
+        format!("{error}; restore {data}/log from a copy, or begin anew in another place with --data"),
+    )
 }
 
 #[cfg(test)]

@@ -7,18 +7,16 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::cli::data::{self, DataLock, Holder};
-use crate::cli::{Context, Exit, link};
+use crate::cli::{Context, Exit, Failed, counted, link, unreachable};
 use crate::config::{self, Flag, Settings};
 use crate::diagnostic::{self, Diagnostic, Severity};
 use crate::engine::watch::DefinitionWatch;
-use crate::engine::{self, Embedded, EmbeddedSettings, Loaded};
+use crate::engine::{self, Embedded, EmbeddedSettings, EngineError, Loaded, Status};
 use crate::project::ProjectSettings;
 use crate::sample::{self, SampleEvent};
 use crate::serve::{Endpoint, Examples, Options, Server, Token};
 use crate::source::NewRecord;
 use crate::source::Source;
-use crate::source::broker::Broker;
-use crate::store::embedded::{Durability, EmbeddedStore};
 
 /// Arguments of `dev`.
 #[derive(clap::Args, Debug)]
@@ -75,15 +73,9 @@ pub fn run(context: &Context, arguments: Arguments) -> Exit {
     }
 }
 
-type Failed = (Exit, String);
-
-fn unreachable(error: impl ToString) -> Failed {
-    (Exit::Unreachable, error.to_string())
-}
-
 fn start_logging() {
     let filter = tracing_subscriber::EnvFilter::try_from_env("KINORA_LOG")
-        .unwrap_or_else(|_| tracing_subscriber::EnvFilter::new("warn,fjall=error,lsm_tree=error"));
+        .unwrap_or_else(|_| tracing_subscriber::EnvFilter::new("warn,fjall=error,lsm_tree=error,notify=off"));
     let subscriber = tracing_subscriber::fmt()
         .with_env_filter(filter)
         .with_ansi(std::io::stderr().is_terminal())
@@ -94,9 +86,11 @@ fn start_logging() {
 
 async fn serve(context: &Context, arguments: &Arguments, data: &Path, _lock: DataLock) -> Result<(), Failed> {
     let settings = &context.settings;
-    let broker = Arc::new(Broker::open(&data.join("log")).map_err(unreachable)?);
-    let store = EmbeddedStore::open(&data.join("store"), Durability::default()).map_err(unreachable)?;
-    let secret = cursor_secret(data).map_err(unreachable)?;
+    let broker = Arc::new(data::open_log(data)?);
+    let store = data::open_store(data)?;
+    let secret = cursor_secret(data).map_err(|error| {
+        unreachable(format!("{} cannot be made or read: {error}", data.join("cursor.key").display()))
+    })?;
     let engine = Embedded::idle(Arc::clone(&broker), Arc::new(store), engine_settings(settings, secret));
     let sampled = settings.dev.sample.is_some() && !arguments.no_sample;
     if sampled {
@@ -121,12 +115,19 @@ async fn serve(context: &Context, arguments: &Arguments, data: &Path, _lock: Dat
     }));
     greet(context, address);
     let mut watch = DefinitionWatch::begin(&context.project).map_err(|error| {
-        (Exit::Unreachable, format!("{} cannot be watched: {error}", context.project.display()))
+        unreachable(format!("changes in {} cannot be watched: {error}", context.project.display()))
     })?;
     let follow = async {
         loop {
-            take_over(context, &engine).await;
-            watch.changed().await;
+            let taking = take_over(context, &engine);
+            tokio::pin!(taking);
+            tokio::select! {
+                () = &mut taking => watch.changed().await,
+                () = watch.changed() => {
+                    engine.give_up_building();
+                    taking.await;
+                }
+            }
         }
     };
     tokio::select! {
@@ -229,8 +230,7 @@ fn project_name(project: &Path) -> String {
 fn greet(context: &Context, address: SocketAddr) {
     let output = &context.output;
     if output.json {
-        output.line(&serde_json::json!({ "listening": link(address) }).to_string());
-        return;
+        return output.event(&serde_json::json!({ "listening": link(address) }));
     }
     let base = link(address);
     output.line(&format!(
@@ -249,35 +249,71 @@ async fn take_over(context: &Context, engine: &Arc<Embedded>) {
     let shown = show(context, &loaded);
     let Some(definitions) = loaded.definitions else {
         engine.set_refused(shown);
-        return;
+        return told_to_correct(context, engine);
     };
     let changed = engine.definitions().is_none_or(|present| present.hash != definitions.hash);
     let bar = progress_bar(context, engine);
     let taken = engine.take_over(definitions).await;
     bar.abort();
     match taken {
-        Ok(()) if changed && !context.output.json => {
-            let status = engine.status().await;
-            let events: u64 =
-                status.topics.iter().flat_map(|topic| &topic.partitions).map(|part| part.1).sum();
-            let line = format!("generation {} answers, {events} events folded", status.generation);
-            context.output.line(&context.output.paint(&line, "32"));
+        Ok(()) => answers(context, &engine.status().await, changed),
+        // The files have changed once more: their newest state is taken over next.
+        Err(EngineError::GivenUp(_)) => {}
+        Err(EngineError::Halted(halt)) => {
+            let advice = "to fold the log anew, end `kinora dev` and move `store` out of its data directory";
+            refuse(context, engine, format!("{halt}; {advice}"));
         }
-        Ok(()) => {}
         Err(error) => refuse(context, engine, error.to_string()),
     }
+}
+
+/// Says which generation answers now.
+fn answers(context: &Context, status: &Status, changed: bool) {
+    let partitions = status.projections.iter().flat_map(|projection| &projection.partitions);
+    let events: u64 = partitions.map(|partition| partition.position).sum();
+    let generation = status.generation;
+    if context.output.json {
+        return context
+            .output
+            .event(&serde_json::json!({ "generation": generation, "folded": events, "changed": changed }));
+    }
+    let line = match changed {
+        true => format!("generation {generation} answers, {} folded", counted(events, "event")),
+        false => format!("generation {generation} goes on: the files are its definitions"),
+    };
+    context.output.line(&context.output.paint(&line, "32"));
 }
 
 fn refuse(context: &Context, engine: &Embedded, reason: String) {
     context.output.error(&reason);
     engine.set_refused(vec![reason]);
+    told_to_correct(context, engine);
+}
+
+/// Says what answers while the files cannot.
+fn told_to_correct(context: &Context, engine: &Embedded) {
+    if context.output.json {
+        return;
+    }
+    let line = match engine.serving() {
+        Some(serving) => {
+            format!("generation {} goes on answering until this is corrected", serving.generation)
+        }
+        None => "nothing answers until this is corrected".to_owned(),
+    };
+    context.output.line(&context.output.paint(&line, "33"));
 }
 
 fn show(context: &Context, loaded: &Loaded) -> Vec<String> {
     // Remarks are for `check`; here they would hide what matters.
     let serious = |finding: &&Diagnostic| finding.severity != Severity::Info;
     let findings: Vec<Diagnostic> = loaded.findings.iter().filter(serious).cloned().collect();
-    context.output.findings(&findings, &loaded.sources);
+    if !context.output.json {
+        context.output.findings(&findings, &loaded.sources);
+    } else if !findings.is_empty() {
+        let findings = diagnostic::to_json(&findings, &loaded.sources);
+        context.output.event(&serde_json::json!({ "findings": findings }));
+    }
     let errors = loaded.findings.iter().filter(|finding| finding.severity == Severity::Error);
     errors.map(|error| diagnostic::render(std::slice::from_ref(error), &loaded.sources, false)).collect()
 }

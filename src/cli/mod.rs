@@ -88,9 +88,14 @@ enum Exit {
     Invalid = 3,
     /// A server is unreachable or refused.
     Unreachable = 4,
+    /// Halted by name: data that are not what was written.
+    Halted = 5,
     /// Our own bug.
     Bug = 70,
 }
+
+/// How a command failed, and the sentence that says why.
+type Failed = (Exit, String);
 
 /// Runs the program with the process's arguments.
 pub fn main() -> ExitCode {
@@ -113,6 +118,10 @@ impl From<Exit> for ExitCode {
 }
 
 fn run(arguments: Arguments, output: &Output) -> Exit {
+    if !arguments.project.is_dir() {
+        output.error(&format!("{} is no directory; --project names one", arguments.project.display()));
+        return Exit::Usage;
+    }
     let flags = match &arguments.command {
         Command::Dev(dev) => dev.flags(),
         _ => Vec::new(),
@@ -144,7 +153,11 @@ struct Context {
 impl Context {
     /// The data directory: as the flag says, else as the settings say, from the project's directory.
     fn data_dir(&self, flag: Option<&PathBuf>) -> PathBuf {
-        flag.cloned().unwrap_or_else(|| self.project.join(&self.settings.dev.data))
+        let in_project = || match self.project.as_os_str() == "." {
+            true => self.settings.dev.data.clone(),
+            false => self.project.join(&self.settings.dev.data),
+        };
+        flag.cloned().unwrap_or_else(in_project)
     }
 
     /// A runtime for commands that wait for something.
@@ -174,4 +187,14 @@ impl Context {
 /// The address that a link to a server should name.
 fn link(address: SocketAddr) -> String {
     format!("http://{address}")
+}
+
+/// A number of things: `1 event`, `2 events`.
+fn counted(number: u64, thing: &str) -> String {
+    format!("{number} {thing}{}", if number == 1 { "" } else { "s" })
+}
+
+/// A failure of what lies outside: a server, a disk, an address.
+fn unreachable(error: impl ToString) -> Failed {
+    (Exit::Unreachable, error.to_string())
 }

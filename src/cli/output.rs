@@ -35,6 +35,11 @@ impl Output {
         }
     }
 
+    /// Prints one of several values of a command that goes on, as JSON on a line of its own.
+    pub fn event(&self, value: &serde_json::Value) {
+        self.line(&value.to_string());
+    }
+
     /// Prints findings with their source lines.
     pub fn findings(&self, findings: &[Diagnostic], sources: &Sources) {
         if self.json {

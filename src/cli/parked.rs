@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use clap::Subcommand;
 
 use crate::cli::status::{Teller, table, teller};
-use crate::cli::{Context, Exit};
+use crate::cli::{Context, Exit, Failed, unreachable};
 use crate::serve::client::ClientError;
 use crate::serve::{Backend, ParkedDetail, ParkedView};
 
@@ -43,13 +43,13 @@ pub fn run(context: &Context, arguments: &Arguments) -> Exit {
             Command::Show { key } => show(context, &teller, key).await,
         }
     });
-    outcome.unwrap_or_else(|message| {
+    outcome.unwrap_or_else(|(exit, message)| {
         context.output.error(&message);
-        Exit::Unreachable
+        exit
     })
 }
 
-async fn list(context: &Context, teller: &Teller) -> Result<(), String> {
+async fn list(context: &Context, teller: &Teller) -> Result<(), Failed> {
     let parked: Vec<ParkedView> = match teller {
         Teller::Running(endpoint) => read(endpoint.get("/admin/parked").await)?,
         Teller::Own { engine, .. } => engine.parked().await,
@@ -74,12 +74,12 @@ async fn list(context: &Context, teller: &Teller) -> Result<(), String> {
     Ok(())
 }
 
-async fn show(context: &Context, teller: &Teller, key: &str) -> Result<Exit, String> {
+async fn show(context: &Context, teller: &Teller, key: &str) -> Result<Exit, Failed> {
     let details: Vec<ParkedDetail> = match teller {
         Teller::Running(endpoint) => {
             read(endpoint.get(&format!("/admin/parked/{}", percent_encoded(key))).await)?
         }
-        Teller::Own { engine, .. } => engine.parked_key(key.to_owned()).await?,
+        Teller::Own { engine, .. } => engine.parked_key(key.to_owned()).await.map_err(unreachable)?,
     };
     if details.is_empty() {
         context
@@ -96,7 +96,10 @@ fn text(detail: &ParkedDetail) -> String {
     let mut lines = vec![
         format!("{} of {} is parked since {}", parked.key, parked.projection, parked.since),
         format!("{}: {}", parked.stage, parked.reason),
-        format!("{} events wait:", parked.waiting),
+        match parked.waiting {
+            1 => "1 event waits:".to_owned(),
+            waiting => format!("{waiting} events wait:"),
+        },
     ];
     for event in &detail.queue {
         let value = event.value.as_deref().unwrap_or("no value");
@@ -105,10 +108,10 @@ fn text(detail: &ParkedDetail) -> String {
     lines.join("\n")
 }
 
-fn read<T: serde::de::DeserializeOwned>(reply: Result<serde_json::Value, ClientError>) -> Result<T, String> {
-    let mut reply = reply.map_err(|error| error.to_string())?;
+fn read<T: serde::de::DeserializeOwned>(reply: Result<serde_json::Value, ClientError>) -> Result<T, Failed> {
+    let mut reply = reply.map_err(unreachable)?;
     serde_json::from_value(reply["parked"].take())
-        .map_err(|error| format!("the answer is not of this program: {error}"))
+        .map_err(|error| unreachable(format!("the answer is not of this program: {error}")))
 }
 
 /// A path segment: all but letters, digits and `-._~` as `%XX` (RFC 3986, section 2).

@@ -4,11 +4,9 @@ use std::path::Path;
 use std::sync::Arc;
 
 use crate::cli::data::{self, DataLock, Holder};
-use crate::cli::{Context, DataArguments, Exit};
-use crate::engine::{Embedded, Status};
+use crate::cli::{Context, DataArguments, Exit, Failed, unreachable};
+use crate::engine::{Embedded, Looked, Status};
 use crate::serve::Endpoint;
-use crate::source::broker::Broker;
-use crate::store::embedded::{Durability, EmbeddedStore};
 
 /// Who can tell about a data directory.
 pub enum Teller {
@@ -28,44 +26,61 @@ pub fn run(context: &Context, arguments: &DataArguments) -> Exit {
             context.output.value(&status, text);
             Exit::Done
         }
-        Err(message) => {
+        Err((exit, message)) => {
             context.output.error(&message);
-            Exit::Unreachable
+            exit
         }
     }
 }
 
-async fn status(context: &Context, arguments: &DataArguments) -> Result<Status, String> {
+async fn status(context: &Context, arguments: &DataArguments) -> Result<Status, Failed> {
     let data = context.data_dir(arguments.data.as_ref());
     match teller(context, &data).await? {
         Teller::Running(endpoint) => {
-            let status = endpoint.get("/admin/status").await.map_err(|error| error.to_string())?;
-            serde_json::from_value(status).map_err(|error| format!("the answer is not a status: {error}"))
+            let status = endpoint.get("/admin/status").await.map_err(unreachable)?;
+            serde_json::from_value(status)
+                .map_err(|error| unreachable(format!("the answer is not a status: {error}")))
         }
         Teller::Own { engine, .. } => Ok(engine.status().await),
     }
 }
 
 /// Finds a running process, or opens the data.
-pub async fn teller(context: &Context, data: &Path) -> Result<Teller, String> {
-    if !data.exists() {
-        return Err(format!("{} is not there; `kinora dev` makes it", data.display()));
+pub async fn teller(context: &Context, data: &Path) -> Result<Teller, Failed> {
+    if !data.join("log").is_dir() {
+        return Err(unreachable(format!(
+            "{} holds no data of Kinora; `kinora dev` makes them",
+            data.display()
+        )));
     }
-    let lock = match data::take(data).map_err(|error| error.to_string())? {
+    let lock = match data::take(data).map_err(unreachable)? {
         Holder::Running(endpoint) => return Ok(Teller::Running(endpoint)),
         Holder::Us(lock) => lock,
     };
-    let broker = Broker::open(&data.join("log")).map_err(|error| error.to_string())?;
-    let store =
-        EmbeddedStore::open(&data.join("store"), Durability::default()).map_err(|error| error.to_string())?;
+    let (broker, store) = (data::open_log(data)?, data::open_store(data)?);
     let settings = super::dev::engine_settings(&context.settings, vec![0; 32]);
     let engine = Embedded::idle(Arc::new(broker), Arc::new(store), settings);
-    if let Ok(definitions) = context.definitions()
-        && !engine.look(&definitions).await.map_err(|error| error.to_string())?
-    {
-        engine.set_refused(vec!["the definitions have changed since the data were made".to_owned()]);
-    }
+    engine.set_refused(unseen(context, &engine).await?);
     Ok(Teller::Own { engine, _lock: lock })
+}
+
+/// Opens what answered last. Says why nothing of it can be shown where the definitions do not fit.
+async fn unseen(context: &Context, engine: &Embedded) -> Result<Vec<String>, Failed> {
+    let loaded = crate::engine::load(&context.project, &Default::default());
+    let Some(definitions) = loaded.map_err(|error| (Exit::Invalid, error.to_string()))?.definitions else {
+        return Ok(vec!["the definitions have faults, see `kinora check`".to_owned()]);
+    };
+    let found = engine.look(&definitions).await.map_err(unreachable)?;
+    Ok(match found {
+        Looked::Opened => Vec::new(),
+        Looked::Empty => vec!["nothing is folded yet; `kinora dev` does it".to_owned()],
+        Looked::OtherDefinitions => {
+            vec![
+                "the definitions have changed since the rows were made; `kinora dev` makes them anew"
+                    .to_owned(),
+            ]
+        }
+    })
 }
 
 fn text(status: &Status) -> String {

@@ -1,6 +1,6 @@
 //! `kinora test`: the author's cases, each run in several ways.
 
-use crate::cli::{Context, Exit};
+use crate::cli::{Context, Exit, counted};
 use crate::engine::{self, cases};
 
 /// Arguments of `test`.
@@ -43,7 +43,11 @@ pub fn run(context: &Context, arguments: &Arguments) -> Exit {
     if context.output.json {
         context.output.value(&results, |_| String::new());
     } else {
-        context.output.line(&format!("{} passed, {failed} failed", results.len() - failed));
+        context.output.line(&match (results.len(), definitions.cases.len()) {
+            (0, 0) => "there are no cases: projections/*.cases.yaml would hold them".to_owned(),
+            (0, all) => format!("none of {} has that in its name or file", counted(all as u64, "case")),
+            (run, _) => format!("{} passed, {failed} failed", run - failed),
+        });
     }
     if failed == 0 { Exit::Done } else { Exit::Findings }
 }

@@ -46,8 +46,23 @@ pub enum EngineError {
     Halted(#[from] Halt),
     #[error("the schema cannot be served: {0}")]
     Graph(String),
+    #[error("projection {projection:?} halted: {reason}")]
+    Stopped { projection: String, reason: String },
+    #[error("generation {0} was given up before it had caught up: newer definitions are there")]
+    GivenUp(u32),
     #[error("another process changed the manifest at the same time; start again")]
     ManifestRace,
+}
+
+/// What [`Embedded::look`] found.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Looked {
+    /// The generation that answered last; it is open now.
+    Opened,
+    /// No generation at all.
+    Empty,
+    /// A generation that other definitions made.
+    OtherDefinitions,
 }
 
 /// Definitions at work on an embedded log and a store.
@@ -63,6 +78,8 @@ pub struct Embedded {
     refused: RwLock<Vec<String>>,
     /// One change of generation at a time.
     changing: tokio::sync::Mutex<()>,
+    /// Counts the calls of [`Embedded::give_up_building`].
+    given_up: watch::Sender<u64>,
 }
 
 /// A generation at work: what answers, and the loops that feed it.
@@ -107,6 +124,7 @@ impl Embedded {
             building: Mutex::new(None),
             refused: RwLock::new(Vec::new()),
             changing: tokio::sync::Mutex::new(()),
+            given_up: watch::Sender::new(0),
         })
     }
 
@@ -114,8 +132,9 @@ impl Embedded {
     /// if that fails they stay.
     ///
     /// # Errors
-    /// As [`Embedded::start`].
+    /// As [`Embedded::start`]; [`EngineError::GivenUp`] where [`Embedded::give_up_building`] came in between.
     pub async fn take_over(&self, definitions: Arc<Definitions>) -> Result<(), EngineError> {
+        let given_up = self.given_up.subscribe();
         let _one_at_a_time = self.changing.lock().await;
         if self.live().is_some_and(|live| live.definitions.hash == definitions.hash) {
             self.set_refused(Vec::new());
@@ -128,10 +147,16 @@ impl Embedded {
             let live = self.work(manifest.active, &definitions).await?;
             self.switch(live);
         } else {
-            self.build(manifest, definitions).await?;
+            self.build(manifest, definitions, given_up).await?;
         }
         self.set_refused(Vec::new());
         Ok(())
+    }
+
+    /// Ends the building of a generation that newer definitions have overtaken: [`Embedded::take_over`] then fails, and
+    /// what answers goes on. Does nothing while none is being built.
+    pub fn give_up_building(&self) {
+        self.given_up.send_modify(|count| *count += 1);
     }
 
     /// Remembers why changed definitions were not taken over, for the status page.
@@ -213,19 +238,19 @@ impl Embedded {
     }
 
     /// Opens the generation that answered last, without folding: for commands that look at data while no process
-    /// runs. Answers whether these definitions made it.
+    /// runs.
     ///
     /// # Errors
     /// The store fails, or the schema cannot be served.
-    pub async fn look(&self, definitions: &Arc<Definitions>) -> Result<bool, EngineError> {
+    pub async fn look(&self, definitions: &Arc<Definitions>) -> Result<Looked, EngineError> {
         let manifest = self.store.manifest().await?;
-        let Some(manifest) = manifest else { return Ok(false) };
+        let Some(manifest) = manifest else { return Ok(Looked::Empty) };
         if hash_of(&manifest, manifest.active) != Some(definitions.hash.as_str()) {
-            return Ok(false);
+            return Ok(Looked::OtherDefinitions);
         }
         let serving = self.open(manifest.active, definitions).await?;
         self.switch(Live { definitions: Arc::clone(definitions), serving, workers: Vec::new() });
-        Ok(true)
+        Ok(Looked::Opened)
     }
 
     fn live(&self) -> Option<Arc<Live>> {
@@ -247,11 +272,15 @@ impl Embedded {
         &self,
         manifest: Option<Manifest>,
         definitions: Arc<Definitions>,
+        mut given_up: watch::Receiver<u64>,
     ) -> Result<(), EngineError> {
         let (manifest, generation) = self.register(manifest, &definitions.hash).await?;
         tracing::info!(generation, "Building a generation.");
         let live = self.work(generation, &definitions).await?;
-        let built = self.wait_for(&live, |building| self.set_building(Some(building))).await;
+        let built = tokio::select! {
+            built = self.wait_for(&live, |building| self.set_building(Some(building))) => built,
+            _ = given_up.changed() => Err(EngineError::GivenUp(generation)),
+        };
         self.set_building(None);
         if let Err(error) = built {
             live.stop().await;
@@ -382,9 +411,9 @@ impl Embedded {
             let progress = live.serving.tables.progress();
             let mut done = 0;
             for (worker, topic, ends) in &ends {
-                if let ProjectorState::Halted(reason) = &*worker.state.borrow() {
-                    let name = &worker.projection.name;
-                    return Err(EngineError::Graph(format!("projection {name:?} halted: {reason}")));
+                if let Some(reason) = worker.halted() {
+                    let projection = worker.projection.name.to_string();
+                    return Err(EngineError::Stopped { projection, reason });
                 }
                 for (partition, end) in (0u32..).zip(ends) {
                     let at = TopicPartition { topic: Arc::clone(&topic.name), partition };
@@ -445,6 +474,28 @@ impl Worker {
         let task = tokio::spawn(projector.run(say, stopped));
         Worker { projection, state, stop, task: Mutex::new(Some(task)) }
     }
+
+    /// What it is doing, for a person.
+    fn shown(&self, lag_events: u64) -> String {
+        if let Some(reason) = self.halted() {
+            return format!("halted: {reason}");
+        }
+        match &*self.state.borrow() {
+            ProjectorState::Waiting(reason) => format!("waiting: {reason}"),
+            _ if lag_events > 0 => "catching up".to_owned(),
+            _ => "running".to_owned(),
+        }
+    }
+
+    /// Why the loop does not run any more, though nobody stopped it.
+    fn halted(&self) -> Option<String> {
+        match &*self.state.borrow() {
+            ProjectorState::Halted(reason) => Some(reason.clone()),
+            // The loop says why it halts before it ends, unless a bug of ours ended it.
+            _ if self.state.has_changed().is_err() => Some("its loop broke off, see the log".to_owned()),
+            _ => None,
+        }
+    }
 }
 
 impl Live {
@@ -467,13 +518,7 @@ impl Live {
         }
         let parked = tables.parked();
         let worker = self.workers.iter().find(|worker| worker.projection.name == projection.name);
-        let state = match worker.map(|worker| worker.state.borrow().clone()) {
-            None => "stopped".to_owned(),
-            Some(ProjectorState::Halted(reason)) => format!("halted: {reason}"),
-            Some(ProjectorState::Waiting(reason)) => format!("waiting: {reason}"),
-            Some(ProjectorState::Running) if lag_events > 0 => "catching up".to_owned(),
-            Some(ProjectorState::Running) => "running".to_owned(),
-        };
+        let state = worker.map_or_else(|| "stopped".to_owned(), |worker| worker.shown(lag_events));
         ProjectionStatus {
             name: projection.name.to_string(),
             entity: projection.entity_name.to_string(),

@@ -33,8 +33,10 @@ pub struct LoadError {
 /// Reads `schema/*.graphql` and `projections/*.yaml` below a directory, binds and checks them.
 ///
 /// # Errors
-/// A directory or file that cannot be read. Faults inside the files are findings.
+/// The project is no directory, or a directory or file in it cannot be read. Faults inside the files are findings.
 pub fn load(project: &Path, custom: &CustomHandlers) -> Result<Loaded, LoadError> {
+    let listed = std::fs::read_dir(project).map(drop);
+    listed.map_err(|source| LoadError { path: project.to_owned(), source })?;
     let mut sources = Sources::default();
     let schema_files = read_all(project, "schema", &["graphql", "graphqls"], &mut sources)?;
     let yaml_files = read_all(project, "projections", &["yaml", "yml"], &mut sources)?;

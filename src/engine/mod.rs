@@ -22,7 +22,7 @@ use crate::schema::ReadModel;
 use crate::store::Tables;
 
 pub(crate) use embedded::now_ms;
-pub use embedded::{Embedded, EmbeddedSettings, EngineError};
+pub use embedded::{Embedded, EmbeddedSettings, EngineError, Looked};
 pub use load::{LoadError, Loaded, bind, load};
 
 /// What answers requests at one moment. A request keeps the one it began with.

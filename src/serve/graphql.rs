@@ -19,6 +19,10 @@ use super::{Shared, guard, page};
 use crate::resolve::fresh::{parse_read_after, parse_wait};
 use crate::resolve::{Answer, Outcome, Request as Operation, Wait};
 
+/// Said while there is no generation.
+pub(super) const NOTHING_ANSWERS: &str =
+    "nothing answers yet: tables are being built, or the definitions have faults, see `/`; come again";
+
 const READ_AFTER: &str = "x-read-after";
 const READ_WAIT: &str = "x-read-wait";
 const READ_POSITION: HeaderName = HeaderName::from_static("x-read-position");
@@ -87,7 +91,7 @@ async fn answer(
     let executing = guard::caught(shared.backend.execute(operation));
     let answer = guard::within(shared.settings.deadline + waiting, executing)
         .await??
-        .ok_or_else(|| Refusal::overloaded("the tables are being built for the first time; come again"))?;
+        .ok_or_else(|| Refusal::overloaded(NOTHING_ANSWERS))?;
     Ok(response(answer, wanted, mutation))
 }
 

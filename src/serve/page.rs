@@ -9,6 +9,7 @@ use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 
 use super::answer::{Code, Refusal, nothing_here, with_type};
+use super::graphql::NOTHING_ANSWERS;
 use super::{Shared, guard};
 
 /// The page at `/`.
@@ -102,11 +103,7 @@ fn unpacked(gzip: &[u8]) -> std::io::Result<Vec<u8>> {
 pub(super) async fn sdl(State(shared): State<Arc<Shared>>) -> Result<Response, Refusal> {
     match shared.backend.sdl() {
         Some(sdl) => Ok(with_type(StatusCode::OK, "text/plain; charset=utf-8", sdl.to_string())),
-        None => Err(Refusal::new(
-            StatusCode::SERVICE_UNAVAILABLE,
-            Code::Overloaded,
-            "no definitions are running yet; come again",
-        )),
+        None => Err(Refusal::new(StatusCode::SERVICE_UNAVAILABLE, Code::Overloaded, NOTHING_ANSWERS)),
     }
 }
 

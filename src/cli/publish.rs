@@ -1,18 +1,18 @@
 //! `kinora publish`: records from a file, or standard input, into a topic.
 
+use std::collections::BTreeMap;
 use std::io::{BufRead, BufReader, Read};
 use std::path::PathBuf;
 
 use serde::Serialize;
 
 use crate::cli::data::{self, Holder};
-use crate::cli::{Context, Exit};
+use crate::cli::{Context, Exit, Failed, counted, unreachable};
 use crate::event::Position;
 use crate::serve::Endpoint;
-use crate::serve::client::ClientError;
 use crate::source::NewRecord;
-use crate::source::broker::Broker;
-use crate::source::file::parse_line;
+use crate::source::broker::{Broker, check_name};
+use crate::source::file::{PublishedLine, parse_line};
 
 /// Arguments of `publish`.
 #[derive(clap::Args, Debug)]
@@ -48,7 +48,11 @@ pub fn run(context: &Context, arguments: &Arguments) -> Exit {
     match runtime.block_on(publish(context, arguments)) {
         Ok(published) => {
             context.output.value(&published, |published| {
-                format!("{} records published; x-read-after: {}", published.records, published.read_after)
+                let records = counted(published.records, "record");
+                match published.read_after.as_str() {
+                    "" => format!("{records} published: there was none to publish"),
+                    read_after => format!("{records} published; x-read-after: {read_after}"),
+                }
             });
             Exit::Done
         }
@@ -57,6 +61,59 @@ pub fn run(context: &Context, arguments: &Arguments) -> Exit {
             exit
         }
     }
+}
+
+async fn publish(context: &Context, arguments: &Arguments) -> Result<Published, Failed> {
+    let topic = &arguments.topic;
+    check_name(topic).map_err(|error| (Exit::Usage, error.to_string()))?;
+    let Input { reader, bytes, name } = open(arguments)?;
+    let mut publishing = Publishing::begin(context, arguments)?;
+    let bar = bar(context, bytes);
+    for (number, line) in (1u64..).zip(reader.lines()) {
+        let line = match line {
+            Ok(line) if line.trim().is_empty() => continue,
+            Ok(line) => line,
+            Err(error) => return Err(publishing.broke_off(&name, number, &error.to_string()).await),
+        };
+        bar.inc(line.len() as u64 + 1);
+        match record(topic, &line, publishing.record_bytes_max) {
+            Ok(record) => publishing.add(line, record).await?,
+            Err(reason) => return Err(publishing.broke_off(&name, number, &reason).await),
+        }
+    }
+    publishing.flush().await?;
+    bar.finish_and_clear();
+    let ends = publishing.ends.iter();
+    let read_after: Vec<String> = ends.map(|(partition, end)| format!("{partition}@{end}")).collect();
+    Ok(Published { records: publishing.published, read_after: read_after.join(",") })
+}
+
+/// A line's record, if this topic takes it.
+fn record(topic: &str, line: &str, bytes_max: usize) -> Result<NewRecord, String> {
+    let PublishedLine { topic: named, record } = parse_line(line)?;
+    if let Some(other) = named.filter(|named| **named != *topic) {
+        return Err(format!("the line's topic is {other:?}, but {topic:?} is published to"));
+    }
+    match record.len_bytes() {
+        length if length > bytes_max => {
+            Err(format!("the record has {length} bytes, {bytes_max} are the most (`serve.limits.record`)"))
+        }
+        _ => Ok(record),
+    }
+}
+
+/// Records on their way into a topic, some hundred at a time.
+struct Publishing {
+    topic: String,
+    sink: Sink,
+    /// Bytes after which a request is sent: what the server takes, at most [`CHUNK_BYTES`].
+    chunk_bytes_max: usize,
+    record_bytes_max: usize,
+    chunk: Vec<(String, NewRecord)>,
+    chunk_bytes: usize,
+    published: u64,
+    /// The highest offset of each partition, by `topic:partition`.
+    ends: BTreeMap<String, u64>,
 }
 
 /// Where records go.
@@ -69,51 +126,104 @@ enum Sink {
     Running(Endpoint),
 }
 
-async fn publish(context: &Context, arguments: &Arguments) -> Result<Published, (Exit, String)> {
-    let failed = |error: String| (Exit::Unreachable, error);
-    let data = context.data_dir(arguments.data.as_ref());
-    let sink = match data::take(&data).map_err(|error| failed(error.to_string()))? {
-        Holder::Running(endpoint) => Sink::Running(endpoint),
-        Holder::Us(lock) => {
-            let broker = Broker::open(&data.join("log")).map_err(|error| failed(error.to_string()))?;
-            let partitions = context.settings.partitions(&arguments.topic);
-            broker
-                .create_topic(&arguments.topic, partitions)
-                .map_err(|error| (Exit::Usage, error.to_string()))?;
-            Sink::Own { broker, _lock: lock }
+impl Publishing {
+    fn begin(context: &Context, arguments: &Arguments) -> Result<Publishing, Failed> {
+        let data = context.data_dir(arguments.data.as_ref());
+        let topic = arguments.topic.clone();
+        let sink = match data::take(&data).map_err(unreachable)? {
+            Holder::Running(endpoint) => Sink::Running(endpoint),
+            Holder::Us(lock) => {
+                let broker = data::open_log(&data)?;
+                broker.create_topic(&topic, context.settings.partitions(&topic)).map_err(unreachable)?;
+                Sink::Own { broker, _lock: lock }
+            }
+        };
+        let limits = &context.settings.serve.limits;
+        Ok(Publishing {
+            topic,
+            sink,
+            chunk_bytes_max: CHUNK_BYTES.min(limits.publish.len()),
+            record_bytes_max: limits.record.len(),
+            chunk: Vec::new(),
+            chunk_bytes: 0,
+            published: 0,
+            ends: BTreeMap::new(),
+        })
+    }
+
+    async fn add(&mut self, line: String, record: NewRecord) -> Result<(), Failed> {
+        let bytes = line.len() + 1;
+        if self.chunk.len() == CHUNK_RECORDS || self.chunk_bytes + bytes > self.chunk_bytes_max {
+            self.flush().await?;
         }
-    };
-    let Input { reader, bytes, name } = open(arguments)?;
-    let bar = bar(context, bytes);
-    let mut ends = std::collections::BTreeMap::new();
-    let mut records = 0;
-    let mut chunk = Vec::new();
-    let mut chunk_bytes = 0;
-    for (number, line) in (1u64..).zip(reader.lines()) {
-        let line = line.map_err(|error| (Exit::Unreachable, format!("{name}: {error}")))?;
-        bar.inc(line.len() as u64 + 1);
-        if line.trim().is_empty() {
-            continue;
+        self.chunk_bytes += bytes;
+        self.chunk.push((line, record));
+        Ok(())
+    }
+
+    /// Sends what waits.
+    async fn flush(&mut self) -> Result<(), Failed> {
+        let chunk = std::mem::take(&mut self.chunk);
+        self.chunk_bytes = 0;
+        let records = chunk.len() as u64;
+        if records == 0 {
+            return Ok(());
         }
-        let parsed = parse_line(&line).map_err(|reason| {
-            let before = records + chunk.len() as u64;
-            (Exit::Findings, format!("{name}:{number}: {reason}; {before} records before it were read"))
+        let before = self.published;
+        self.send(chunk).await.map_err(|(exit, reason)| match before {
+            0 => (exit, reason),
+            before => (exit, format!("{reason}; {} before are published", counted(before, "record"))),
         })?;
-        chunk_bytes += line.len();
-        chunk.push((line, parsed.record));
-        if chunk.len() == CHUNK_RECORDS || chunk_bytes >= CHUNK_BYTES {
-            records += chunk.len() as u64;
-            send(&sink, &arguments.topic, std::mem::take(&mut chunk), &mut ends).await?;
-            chunk_bytes = 0;
+        self.published += records;
+        Ok(())
+    }
+
+    /// Publishes what was read before a bad line, and says where to go on.
+    async fn broke_off(&mut self, name: &str, line: u64, reason: &str) -> Failed {
+        if let Err(failed) = self.flush().await {
+            return failed;
         }
+        let before = match self.published {
+            0 => "nothing was published".to_owned(),
+            published => format!(
+                "{} before this line went in, it and what follows did not",
+                counted(published, "record")
+            ),
+        };
+        (Exit::Findings, format!("{name}:{line}: {reason}; {before}"))
     }
-    records += chunk.len() as u64;
-    if !chunk.is_empty() {
-        send(&sink, &arguments.topic, chunk, &mut ends).await?;
+
+    async fn send(&mut self, chunk: Vec<(String, NewRecord)>) -> Result<(), Failed> {
+        match &self.sink {
+            Sink::Own { broker, .. } => {
+                let records = chunk.into_iter().map(|(_, record)| record).collect();
+                for Position { at, offset } in
+                    broker.append(&self.topic, records).await.map_err(unreachable)?
+                {
+                    note(&mut self.ends, format!("{}:{}", at.topic, at.partition), offset);
+                }
+            }
+            Sink::Running(endpoint) => {
+                let lines: Vec<&str> = chunk.iter().map(|(line, _)| line.as_str()).collect();
+                let path = format!("/topics/{}", self.topic);
+                let reply = endpoint.post(&path, "application/x-ndjson", lines.join("\n").as_bytes()).await;
+                let reply = reply.map_err(unreachable)?;
+                for position in reply["readAfter"].as_str().unwrap_or("").split(',') {
+                    if let Some((partition, offset)) = position.rsplit_once('@')
+                        && let Ok(offset) = offset.parse()
+                    {
+                        note(&mut self.ends, partition.to_owned(), offset);
+                    }
+                }
+            }
+        }
+        Ok(())
     }
-    bar.finish_and_clear();
-    let read_after: Vec<String> = ends.iter().map(|(partition, end)| format!("{partition}@{end}")).collect();
-    Ok(Published { records, read_after: read_after.join(",") })
+}
+
+fn note(ends: &mut BTreeMap<String, u64>, partition: String, offset: u64) {
+    let end = ends.entry(partition).or_insert(offset);
+    *end = offset.max(*end);
 }
 
 /// Where lines come from.
@@ -146,43 +256,4 @@ fn bar(context: &Context, bytes: Option<u64>) -> indicatif::ProgressBar {
         ),
         None => indicatif::ProgressBar::new_spinner(),
     }
-}
-
-async fn send(
-    sink: &Sink,
-    topic: &str,
-    chunk: Vec<(String, NewRecord)>,
-    ends: &mut std::collections::BTreeMap<String, u64>,
-) -> Result<(), (Exit, String)> {
-    match sink {
-        Sink::Own { broker, .. } => {
-            let records = chunk.into_iter().map(|(_, record)| record).collect();
-            let positions = broker
-                .append(topic, records)
-                .await
-                .map_err(|error| (Exit::Unreachable, error.to_string()))?;
-            for Position { at, offset } in positions {
-                note(ends, format!("{}:{}", at.topic, at.partition), offset);
-            }
-        }
-        Sink::Running(endpoint) => {
-            let lines: Vec<&str> = chunk.iter().map(|(line, _)| line.as_str()).collect();
-            let path = format!("/topics/{topic}");
-            let reply = endpoint.post(&path, "application/x-ndjson", lines.join("\n").as_bytes()).await;
-            let reply = reply.map_err(|error: ClientError| (Exit::Unreachable, error.to_string()))?;
-            for position in reply["readAfter"].as_str().unwrap_or("").split(',') {
-                if let Some((partition, offset)) = position.rsplit_once('@')
-                    && let Ok(offset) = offset.parse()
-                {
-                    note(ends, partition.to_owned(), offset);
-                }
-            }
-        }
-    }
-    Ok(())
-}
-
-fn note(ends: &mut std::collections::BTreeMap<String, u64>, partition: String, offset: u64) {
-    let end = ends.entry(partition).or_insert(offset);
-    *end = offset.max(*end);
 }

@@ -99,9 +99,7 @@ fn record(topic: &str, line: usize, text: &str, bytes_max: usize) -> Result<NewR
         return Err(Refusal::at_line(line, format!("its topic is \"{other}\", but this is \"{topic}\"")));
     }
     let record = published.record;
-    let length = record.key.as_ref().map_or(0, |key| key.len())
-        + record.value.as_ref().map_or(0, |value| value.len())
-        + record.headers.iter().map(|(name, value)| name.len() + value.len()).sum::<usize>();
+    let length = record.len_bytes();
     if length > bytes_max {
         let reason =
             format!("the record has {length} bytes, {bytes_max} are the most (`serve.limits.record`)");

@@ -107,6 +107,14 @@ pub struct NewRecord {
     pub partition: Option<u32>,
 }
 
+impl NewRecord {
+    /// Bytes of key, value and headers.
+    pub fn len_bytes(&self) -> usize {
+        let headers = self.headers.iter().map(|(name, value)| name.len() + value.len()).sum::<usize>();
+        self.key.as_ref().map_or(0, Bytes::len) + self.value.as_ref().map_or(0, Bytes::len) + headers
+    }
+}
+
 /// Refuses an offset that a partition no longer has, or does not have yet. Its end is fine: nothing is there yet.
 fn within(at: &TopicPartition, offset: Offset, start: Offset, end: Offset) -> Result<(), SourceError> {
     let place = format!("{}:{}@{offset}", at.topic, at.partition);

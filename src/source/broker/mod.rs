@@ -308,7 +308,11 @@ impl Source for Broker {
 }
 
 /// Refuses names that Kafka refuses.
-fn check_name(name: &str) -> Result<(), SourceError> {
+/// Whether a topic may have this name: the names that Kafka takes.
+///
+/// # Errors
+/// [`SourceError::Refused`] with what a name is.
+pub fn check_name(name: &str) -> Result<(), SourceError> {
     let allowed = |byte: u8| byte.is_ascii_alphanumeric() || b"._-".contains(&byte);
     if (1..=249).contains(&name.len()) && name.bytes().all(allowed) && name != "." && name != ".." {
         return Ok(());

@@ -147,6 +147,16 @@ pub fn render(diagnostics: &[Diagnostic], sources: &Sources, color: bool) -> Str
     text
 }
 
+/// Each finding for a person, as in [`render`], without colours and without counting them.
+pub fn render_each(diagnostics: &[Diagnostic], sources: &Sources) -> Vec<String> {
+    let one = |diagnostic| {
+        let mut text = String::new();
+        render_one(diagnostic, sources, false, &mut text);
+        text.trim_end().to_owned()
+    };
+    sorted(diagnostics, sources).into_iter().map(one).collect()
+}
+
 /// All findings for a tool, as a JSON array in the order of [`render`]. Lines and columns count from 1, columns in
 /// characters; the end is the first character after the place. `file`, `line` and so on are null without a place.
 pub fn to_json(diagnostics: &[Diagnostic], sources: &Sources) -> serde_json::Value {

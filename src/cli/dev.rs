@@ -314,8 +314,9 @@ fn show(context: &Context, loaded: &Loaded) -> Vec<String> {
         let findings = diagnostic::to_json(&findings, &loaded.sources);
         context.output.event(&serde_json::json!({ "findings": findings }));
     }
-    let errors = loaded.findings.iter().filter(|finding| finding.severity == Severity::Error);
-    errors.map(|error| diagnostic::render(std::slice::from_ref(error), &loaded.sources, false)).collect()
+    let error = |finding: &&Diagnostic| finding.severity == Severity::Error;
+    let errors: Vec<Diagnostic> = loaded.findings.iter().filter(error).cloned().collect();
+    diagnostic::render_each(&errors, &loaded.sources)
 }
 
 /// A bar on standard error while a generation is built, where a person watches.

@@ -44,6 +44,9 @@ pub struct Record {
 /// A JSON value: what an event's body is made of. Numbers keep their text, so that decimals are exact.
 pub type Json = sonic_rs::Value;
 
+/// How a handler written in Rust reads a [`Json`].
+pub use sonic_rs::{JsonContainerTrait, JsonNumberTrait, JsonValueTrait};
+
 /// An event: a record decoded, brought to today's version and ready to be handled.
 #[derive(Clone, Debug)]
 pub struct Event {

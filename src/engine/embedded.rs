@@ -34,6 +34,24 @@ pub struct EmbeddedSettings {
     pub partitions_default: u32,
 }
 
+impl EmbeddedSettings {
+    /// Every setting at its default, and a key for cursors: the same one after a restart, or cursors that clients hold
+    /// are refused.
+    pub fn new(cursor_secret: impl Into<Vec<u8>>) -> EmbeddedSettings {
+        EmbeddedSettings {
+            project: ProjectSettings::default(),
+            limits: Limits::default(),
+            cursor_secrets: vec![cursor_secret.into()],
+            introspection: true,
+            partitions: BTreeMap::new(),
+            partitions_default: PARTITIONS_DEFAULT,
+        }
+    }
+}
+
+/// Partitions of a topic that nothing is said of.
+const PARTITIONS_DEFAULT: u32 = 4;
+
 /// Why the engine could not start or go on.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]

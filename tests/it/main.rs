@@ -1,0 +1,12 @@
+//! Kinora from outside: the binary as a person starts it, and the library as a program embeds it.
+//!
+//! One file for each subject; `support` starts processes and engines and asks them.
+
+mod commands;
+mod custom;
+mod embedded;
+mod generations;
+mod parking;
+mod reload;
+mod restart;
+mod support;

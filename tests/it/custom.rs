@@ -23,7 +23,7 @@ type Query { sensor(id: ID!): Sensor @read }
 type Sensor @key(fields: "id") @table(name: "sensors", partition: "id") {
   id: ID!
   "The last five readings, oldest first."
-  readings: [Float!]! @column(as: LIST)
+  readings: [Float!]! @column(as: LIST, max: 5)
   middle: Float!
 }
 "#;

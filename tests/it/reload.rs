@@ -73,7 +73,7 @@ async fn files_that_come_and_go_are_seen() {
     // Until the projection is there the schema alone has a warning at most; both together answer.
     project.write(
         "projections/tags.yaml",
-        "projection: tags\ninto: Tag\nfrom: { topic: tags, format: json, type: event.type }\n\
+        "projection: tags\ninto: Tag\nfrom: { topic: tags, format: json, type: event.type, recordKey: event.id }\n\
          key: { id: event.id }\nunknown: park\nevents:\n  TagMade: { upsert: {} }\n",
     );
     until("both projections run", async || {

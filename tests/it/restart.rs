@@ -75,7 +75,8 @@ async fn what_is_in_use_is_named_with_a_way_out() {
 async fn damaged_data_end_it_with_their_name_and_what_to_do() {
     let project = Project::notes();
     let dev = Dev::start(&project).await.ready().await;
-    dev.publish("notes", &[written("a", "x"), written("a", "y")]).await;
+    dev.publish("notes", &[written("a", "x")]).await;
+    dev.publish("notes", &[written("a", "y")]).await;
     dev.signal("TERM").await;
 
     let log = project.data().join("log/notes");
@@ -92,8 +93,8 @@ async fn damaged_data_end_it_with_their_name_and_what_to_do() {
     project.run(&["status"]).says(5, &says);
     std::fs::write(&segment, &whole).expect("writable");
 
-    let version = project.data().join("store/version");
-    std::fs::remove_file(&version).expect("the store has a version");
+    let current = project.data().join("store/keyspaces/0/current");
+    std::fs::write(&current, "no number of a version").expect("writable");
     project.run(&["dev", "--listen", "127.0.0.1:0"]).says(5, &["the store's data is damaged", "move "]);
 
     std::fs::remove_dir_all(project.data().join("store")).expect("the advice can be followed");

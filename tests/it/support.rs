@@ -22,7 +22,7 @@ use kinora::source::broker::Broker;
 use kinora::store::embedded::{Durability, EmbeddedStore};
 
 /// Longest wait for anything.
-pub const LIMIT: Duration = Duration::from_secs(60);
+pub const LIMIT: Duration = Duration::from_secs(30);
 
 pub const SCHEMA: &str = "type Query { note(id: ID!): Note @read }\n\
     type Note @key(fields: \"id\") @table(name: \"notes\", partition: \"id\") { id: ID!  text: String! }\n";
@@ -81,17 +81,36 @@ impl Project {
 
     /// Runs a command on the project to its end, with this standard input.
     pub fn run_with(&self, arguments: &[&str], input: &str) -> Ended {
-        let file = self.path().join("input");
-        std::fs::write(&file, input).expect("a file can be written");
-        let output = kinora()
+        let file = |name: &str| self.path().join(name);
+        std::fs::write(file("input"), input).expect("a file can be written");
+        let make = |name: &str| File::create(file(name)).expect("a file can be made");
+        let mut child = kinora()
             .args(arguments)
             .arg("--project")
             .arg(self.path())
-            .stdin(File::open(&file).expect("the file is there"))
-            .output()
-            .expect("kinora can be run");
-        let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
-        Ended { code: output.status.code(), out: text(&output.stdout), err: text(&output.stderr) }
+            .stdin(File::open(file("input")).expect("the file is there"))
+            .stdout(make("run-out.txt"))
+            .stderr(make("run-err.txt"))
+            .spawn()
+            .expect("kinora can be started");
+        let start = Instant::now();
+        let status = loop {
+            if let Some(status) = child.try_wait().expect("it can be asked") {
+                break Some(status);
+            }
+            if start.elapsed() > LIMIT {
+                let _ = child.kill();
+                let _ = child.wait();
+                break None;
+            }
+            std::thread::park_timeout(Duration::from_millis(2));
+        };
+        let text = |name: &str| {
+            let bytes = std::fs::read(file(name)).expect("its output is there");
+            String::from_utf8_lossy(&bytes).into_owned()
+        };
+        let code = status.and_then(|status| status.code());
+        Ended { code, out: text("run-out.txt"), err: text("run-err.txt") }
     }
 
     pub fn definitions(&self) -> Arc<Definitions> {
@@ -121,7 +140,7 @@ fn kinora() -> Command {
     command
 }
 
-/// What a command printed, and how it ended.
+/// What a command printed, and how it ended; without a code where it did not end in time.
 #[derive(Debug)]
 pub struct Ended {
     pub code: Option<i32>,

@@ -26,9 +26,6 @@ pub const FILE: &str = "kinora.toml";
 /// All settings of a process.
 #[derive(Clone, Debug, Default)]
 pub struct Settings {
-    /// `deployment`: scopes tables, groups and the manifest of one installation. Letters, digits and `_`, from 1 to
-    /// 40 characters, a letter first. Default `kinora`.
-    pub deployment: Deployment,
     pub serve: Serve,
     /// `[topics."<name>"]`: what is particular to a topic.
     pub topics: BTreeMap<String, Topic>,
@@ -36,10 +33,6 @@ pub struct Settings {
     pub parking: Parking,
     pub project: Project,
 }
-
-/// A deployment's name.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Deployment(pub String);
 
 /// `[serve]`: the HTTP side.
 #[derive(Clone, Debug)]
@@ -103,7 +96,7 @@ pub enum Sample {
 /// `[parking]`: when parked keys stop a projection.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Parking {
-    /// `parking.max_keys`: parked keys of one projection. Default 1,000, from 0 to 1,000,000.
+    /// `parking.max_keys`: parked keys of one projection, above which it halts. Default 1,000, from 0 to 1,000,000.
     pub max_keys: usize,
 }
 
@@ -145,12 +138,6 @@ impl Settings {
     /// Partitions of a topic that is made.
     pub fn partitions(&self, topic: &str) -> u32 {
         self.topics.get(topic).copied().unwrap_or_default().partitions
-    }
-}
-
-impl Default for Deployment {
-    fn default() -> Deployment {
-        Deployment("kinora".to_owned())
     }
 }
 

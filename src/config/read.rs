@@ -7,7 +7,7 @@ use std::time::Duration;
 use toml::de::{DeTable, DeValue};
 
 use super::value::{self, Given};
-use super::{Bytes, Deployment, FILE, Loaded, Sample, Settings};
+use super::{Bytes, FILE, Loaded, Sample, Settings};
 use crate::diagnostic::{Diagnostic, FileId, Severity, Sources, Span};
 
 /// A flag of the command line that sets something: its name as typed, the setting's key, the value.
@@ -19,8 +19,7 @@ pub struct Flag {
 }
 
 /// Every key that is not of a topic.
-pub(super) const KEYS: [&str; 21] = [
-    "deployment",
+pub(super) const KEYS: [&str; 20] = [
     "serve.listen",
     "serve.cursor_secrets",
     "serve.introspection",
@@ -190,13 +189,13 @@ fn set_from_file(settings: &mut Settings, leaf: &Leaf<'_>) -> Result<(), Fault> 
     }
 }
 
-/// Variables `KINORA_SECTION__KEY`; of those without `__` only `KINORA_DEPLOYMENT` is a setting.
+/// Variables `KINORA_SECTION__KEY`; those without `__` are not settings.
 fn read_environment(environment: impl IntoIterator<Item = (String, String)>, loaded: &mut Loaded) {
     let mut given: Vec<(String, String, String)> = environment
         .into_iter()
         .filter_map(|(name, value)| {
             let key = name.strip_prefix("KINORA_")?.to_ascii_lowercase();
-            (key.contains("__") || key == "deployment").then(|| (name, key.replace("__", "."), value))
+            key.contains("__").then(|| (name, key.replace("__", "."), value))
         })
         .collect();
     given.sort();
@@ -255,9 +254,6 @@ fn set(settings: &mut Settings, key: &str, given: Given<'_>) -> Result<(), Fault
     let serve = &mut settings.serve;
     let operation = &mut serve.limits.operation;
     match key {
-        "deployment" => {
-            settings.deployment = Deployment(value::text(given, DEPLOYMENT_WANTED, is_deployment)?)
-        }
         "serve.listen" => serve.listen = value::address(given)?,
         "serve.cursor_secrets" => serve.cursor_secrets = value::secrets(given)?,
         "serve.introspection" => serve.introspection = value::boolean(given)?,
@@ -291,10 +287,3 @@ fn set(settings: &mut Settings, key: &str, given: Given<'_>) -> Result<(), Fault
 }
 
 const LIMIT: std::ops::RangeInclusive<usize> = 1..=1_000_000;
-const DEPLOYMENT_WANTED: &str = "a deployment's name: 1 to 40 letters, digits and `_`, a letter first";
-
-fn is_deployment(name: &str) -> bool {
-    name.len() <= 40
-        && name.starts_with(|c: char| c.is_ascii_alphabetic())
-        && name.chars().all(|c| c.is_ascii_alphanumeric() || c == '_')
-}

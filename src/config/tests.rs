@@ -20,7 +20,6 @@ fn messages(loaded: &Loaded) -> Vec<&str> {
 }
 
 const WHOLE: &str = r#"
-deployment = "shop_eu"
 [serve]
 listen = "[::1]:4100"
 cursor_secrets = ["0123456789abcdef0123456789abcdef"]
@@ -55,7 +54,7 @@ fn a_whole_file_is_read() {
     let loaded = of_file(WHOLE);
     assert_eq!(messages(&loaded), Vec::<&str>::new());
     let settings = loaded.settings;
-    assert_eq!(settings.deployment.0, "shop_eu");
+    assert_eq!(settings.parking.max_keys, 5);
     assert_eq!(settings.serve.listen.port(), 4100);
     assert!(!settings.serve.introspection);
     assert_eq!(settings.serve.deadline, Duration::from_secs(2));
@@ -169,4 +168,12 @@ fn no_nesting_of_settings_needs_more_than_a_usual_stack() {
             }
         }
     });
+}
+
+#[test]
+fn the_readme_lists_every_setting() {
+    let readme = include_str!("../../README.md");
+    for key in super::read::KEYS {
+        assert!(readme.contains(&format!("| `{key}` |")), "the README does not list `{key}`");
+    }
 }

@@ -41,6 +41,11 @@
 //! - What outlives a process (rows, keys, progress, cursors, log segments) is encoded by hand in one place, with a
 //!   version.
 
+/// The README's code runs with the tests.
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct Readme;
+
 pub mod cli;
 pub mod config;
 pub mod decode;

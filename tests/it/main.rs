@@ -7,6 +7,7 @@ mod custom;
 mod embedded;
 mod generations;
 mod parking;
+mod readme;
 mod reload;
 mod restart;
 mod support;

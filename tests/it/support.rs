@@ -132,7 +132,7 @@ impl Project {
     }
 }
 
-fn kinora() -> Command {
+pub fn kinora() -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_kinora"));
     for (name, _) in std::env::vars().filter(|(name, _)| name.starts_with("KINORA_")) {
         command.env_remove(name);

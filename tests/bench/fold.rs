@@ -1,64 +1,142 @@
-//! Folding: CPU seconds for a million of the shop's events, decode + fold + store, from the embedded log into the
-//! embedded store.
+//! Folding: CPU seconds for a million of the shop's events, from the embedded log through the four projections into
+//! the embedded store, and how they are spent.
 //!
-//! Run `cargo bench --bench fold`; `KINORA_BENCH_EVENTS` sets another number of events. The log is filled by a process
-//! of its own, so that peak memory is that of folding alone. CPU time is the whole process's, both user and system;
-//! wall time stands beside it and depends on the machine.
-
-#![allow(clippy::print_stdout, reason = "a benchmark prints its figures")]
+//! Run `cargo bench --bench fold`; `KINORA_BENCH_EVENTS` sets another number of events. The events are made and
+//! appended by a process of its own, and each stage runs in one too: what is reported is that of the stage alone. A
+//! stage does what the one before does and one thing more:
+//!
+//! | stage | does |
+//! | --- | --- |
+//! | read | takes the records out of the log |
+//! | decode | makes a JSON object of each |
+//! | route | finds its type, version and row; upcasts it |
+//! | fold | makes the row's next state, rows kept in a map |
+//! | store | all that `dev` does: the write loops, copies, buckets, progress, commits |
+//!
+//! CPU time is that of the whole process, all threads, user and system apart; wall time depends on the machine's
+//! cores. Rows written counts every mutation of every table, so a row that changes in two batches counts twice.
 
 use std::path::Path;
 use std::process::Command;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Instant;
 
-use kinora::engine::{self, Embedded, EmbeddedSettings};
-use kinora::project::ProjectSettings;
-use kinora::resolve::Limits;
+use futures_util::future::BoxFuture;
+use kinora::decode;
+use kinora::engine::{self, Definitions};
+use kinora::event::{Offset, Record, TopicPartition};
+use kinora::fold::{self, Change};
+use kinora::handler::Projection;
+use kinora::plan::{TableId, TablePlan};
+use kinora::project::{ProjectSettings, Projector};
+use kinora::route::{Routed, route};
 use kinora::sample;
-use kinora::source::NewRecord;
-use kinora::source::broker::Broker;
-use kinora::store::Store;
+use kinora::source::broker::{Broker, BrokerSettings};
+use kinora::source::{NewRecord, Source};
 use kinora::store::embedded::EmbeddedStore;
+use kinora::store::{
+    Batch, Columns, Parked, ParkedKey, Progress, QueuedEvent, Scan, Store, StoreError, StoredRow, Tables,
+};
+use kinora::value::Value;
+use kinora::value::encode::RowKey;
+use rustc_hash::FxHashMap;
+use sonic_rs::JsonValueTrait;
 
 #[path = "usage.rs"]
 mod usage;
 
-use usage::{cpu_seconds, peak_memory_mib};
+use usage::{cpu, peak_memory_mib};
 
-/// Set for the process that fills the log: where.
-const FILL: &str = "KINORA_BENCH_FILL";
+/// Set for the processes that this one starts: what to do, and where.
+const STAGE: &str = "KINORA_BENCH_STAGE";
+const DATA: &str = "KINORA_BENCH_DATA";
+const STAGES: [&str; 6] = ["fill", "read", "decode", "route", "fold", "store"];
 const NOW_MS: i64 = 1_760_000_000_000;
+const BATCH_BYTES: usize = 1 << 20;
 
 fn main() {
     let events =
         std::env::var("KINORA_BENCH_EVENTS").map_or(1_000_000, |text| text.parse().expect("a number"));
-    let runtime =
-        tokio::runtime::Builder::new_multi_thread().enable_all().build().expect("a runtime can be built");
-    if let Ok(data) = std::env::var(FILL) {
-        return runtime.block_on(fill(Path::new(&data), events));
+    if let (Ok(stage), Ok(data)) = (std::env::var(STAGE), std::env::var(DATA)) {
+        let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build();
+        return runtime.expect("a runtime can be built").block_on(run(&stage, Path::new(&data), events));
     }
+    println!("fold: {events} events of the shop, from the embedded log into the embedded store");
+    println!("CPU seconds are per million events");
     let data = tempfile::tempdir().expect("a temporary directory can be made");
     let this = std::env::current_exe().expect("this program has a path");
-    let filled = Command::new(this).env(FILL, data.path()).status().expect("this program can be started");
-    assert!(filled.success(), "the log could not be filled");
-    runtime.block_on(fold(data.path(), events));
+    for stage in STAGES {
+        let status = Command::new(&this).env(STAGE, stage).env(DATA, data.path()).status();
+        assert!(status.expect("this program can be started").success(), "stage {stage} failed");
+    }
 }
 
-async fn fill(data: &Path, events: usize) {
-    let broker = Broker::open(&data.join("log")).expect("the log opens");
+async fn run(stage: &str, data: &Path, events: usize) {
+    let broker = Broker::open_with(&data.join("log"), BrokerSettings { sync: false, ..Default::default() });
+    let broker = broker.expect("the log opens");
+    if stage == "fill" {
+        return fill(&broker, events).await;
+    }
+    let project = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let loaded = engine::load(project, &Default::default()).expect("the shop can be read");
+    let definitions = loaded.definitions.expect("the shop passes every check");
+    let (before, began) = (cpu(), Instant::now());
+    let more = match stage {
+        "store" => store(data, &broker, &definitions).await,
+        _ => pure(stage, &broker, &definitions).await,
+    };
+    let (after, wall) = (cpu(), began.elapsed().as_secs_f64());
+    let millions = events as f64 / 1e6;
+    let (user, system) = ((after.user - before.user) / millions, (after.system - before.system) / millions);
+    println!(
+        "  {stage:<7} CPU {:6.2} s (user {user:.2}, system {system:.2}), wall {wall:.2} s, {:.0} events/s, \
+         peak memory {:.0} MiB{}",
+        user + system,
+        events as f64 / wall,
+        peak_memory_mib(),
+        more.told(wall),
+    );
+}
+
+/// What a stage made.
+enum Made {
+    /// Rows and records, so that no work is optimised away.
+    Rows {
+        rows: usize,
+        rejected: usize,
+    },
+    Written {
+        rows: u64,
+        batches: u64,
+        parked: usize,
+    },
+}
+
+impl Made {
+    fn told(&self, wall: f64) -> String {
+        match self {
+            Made::Rows { rows, rejected } => format!(", {rows} rows, {rejected} rejected"),
+            Made::Written { rows, batches, parked } => format!(
+                ", {rows} rows written in {batches} batches, {:.0} rows/s, {parked} keys parked",
+                *rows as f64 / wall
+            ),
+        }
+    }
+}
+
+async fn fill(broker: &Broker, events: usize) {
     for topic in sample::SHOP_TOPICS {
         broker.create_topic(topic, 4).expect("a topic can be made");
     }
-    let mut waiting: std::collections::BTreeMap<&str, Vec<NewRecord>> = Default::default();
+    let mut waiting: FxHashMap<&str, Vec<NewRecord>> = FxHashMap::default();
     for event in sample::shop(1, events, NOW_MS) {
         let records = waiting.entry(event.topic).or_default();
         records.push(NewRecord {
             key: Some(event.key.into()),
             value: Some(event.value.into()),
-            headers: Vec::new(),
             timestamp_ms: Some(event.timestamp_ms),
-            partition: None,
+            ..NewRecord::default()
         });
         if records.len() == 1_000 {
             broker.append(event.topic, std::mem::take(records)).await.expect("the log takes records");
@@ -69,44 +147,152 @@ async fn fill(data: &Path, events: usize) {
     }
 }
 
-async fn fold(data: &Path, events: usize) {
-    let project = Path::new(env!("CARGO_MANIFEST_DIR"));
-    let loaded = engine::load(project, &Default::default()).expect("the shop can be read");
-    let definitions = loaded.definitions.expect("the shop passes every check");
-    let broker = Arc::new(Broker::open(&data.join("log")).expect("the log opens"));
-    let store: Arc<dyn Store> =
-        Arc::new(EmbeddedStore::open(&data.join("store"), Default::default()).expect("the store opens"));
-    let settings = EmbeddedSettings {
-        project: ProjectSettings::default(),
-        limits: Limits::default(),
-        cursor_secrets: vec![b"of the benchmark".to_vec()],
-        introspection: false,
-        partitions: Default::default(),
-        partitions_default: 4,
-    };
-    let (cpu, wall) = (cpu_seconds(), Instant::now());
-    let engine =
-        Embedded::start(broker, store, Arc::clone(&definitions), settings).await.expect("the engine starts");
-    let (cpu, wall) = (cpu_seconds() - cpu, wall.elapsed().as_secs_f64());
+/// The stages before the store: each projection goes through its topic once.
+async fn pure(stage: &str, broker: &Broker, definitions: &Definitions) -> Made {
+    let (mut rows, mut rejected) = (0, 0);
+    for projection in &definitions.projections {
+        let base = definitions.plan.table(definitions.plan.entity(projection.entity).base);
+        let mut stage =
+            Stage { name: stage, projection, base, rows: FxHashMap::default(), seen: 0, rejected: 0 };
+        let topic =
+            broker.topic(&projection.from.topic).await.expect("the log answers").expect("it is there");
+        for (partition, info) in (0u32..).zip(&topic.partitions) {
+            let at = TopicPartition { topic: Arc::clone(&topic.name), partition };
+            let mut reader = broker.read(&[(at.clone(), 0)]).await.expect("the log can be read");
+            let mut next = 0;
+            while next < info.end {
+                let fetched = reader.next(BATCH_BYTES).await.expect("the log can be read");
+                fetched.records.iter().for_each(|record| stage.take(&at, record));
+                next = fetched.next;
+            }
+        }
+        rows += stage.rows.len() + stage.seen;
+        rejected += stage.rejected;
+    }
+    Made::Rows { rows, rejected }
+}
 
-    let serving = engine.serving().expect("it answers");
-    let mut rows = 0;
-    for table in &definitions.plan.tables {
-        let mut after = None;
-        loop {
-            let page =
-                serving.tables.all(table.id, after.as_ref(), 1_000).await.expect("a table can be read");
-            let Some(last) = page.last() else { break };
-            after = Some(last.key.clone());
-            rows += page.len();
+struct Stage<'a> {
+    name: &'a str,
+    projection: &'a Projection,
+    base: &'a TablePlan,
+    rows: FxHashMap<RowKey, Vec<Value>>,
+    seen: usize,
+    rejected: usize,
+}
+
+impl Stage<'_> {
+    fn take(&mut self, at: &TopicPartition, record: &Record) {
+        match self.name {
+            "read" => self.seen += usize::from(record.value.is_some()),
+            "decode" => match decode::json(record.value.as_deref().unwrap_or_default()) {
+                Ok(body) => self.seen += usize::from(!std::hint::black_box(body).is_null()),
+                Err(_) => self.rejected += 1,
+            },
+            _ => match route(self.projection, self.base, at, record) {
+                Routed::Event { key, key_cells, event } if self.name == "fold" => {
+                    let row = self.rows.get(&key).map(Vec::as_slice);
+                    match fold::fold(self.projection, &key_cells, row, &event) {
+                        Ok(Change::Write(cells)) => drop(self.rows.insert(key, cells)),
+                        Ok(Change::Delete) => drop(self.rows.remove(&key)),
+                        Ok(Change::Nothing) => {}
+                        Err(_) => self.rejected += 1,
+                    }
+                }
+                Routed::Event { .. } => self.seen += 1,
+                _ => self.rejected += 1,
+            },
         }
     }
-    let parked = serving.tables.parked().keys.len();
-    let millions = events as f64 / 1e6;
-    println!("fold: {events} events of the shop, decode + fold + store, embedded");
-    println!("  CPU        {:.2} s, {:.2} s per million events", cpu, cpu / millions);
-    println!("  wall       {wall:.2} s, {:.0} events/s", events as f64 / wall);
-    println!("  final rows {rows} in {} tables, {parked} keys parked", definitions.plan.tables.len());
-    println!("  peak RSS   {:.0} MiB", peak_memory_mib());
-    engine.shut_down().await;
+}
+
+/// The whole: four write loops beside each other, as `dev` runs them.
+async fn store(data: &Path, broker: &Broker, definitions: &Definitions) -> Made {
+    let store = EmbeddedStore::open(&data.join("store"), Default::default()).expect("the store opens");
+    let inner = store.open(1, &definitions.plan).await.expect("the tables open");
+    let counted = Arc::new(Counted { inner, rows: AtomicU64::new(0), batches: AtomicU64::new(0) });
+    let mut loops = Vec::new();
+    for projection in &definitions.projections {
+        let tables = Arc::clone(&counted) as Arc<dyn Tables>;
+        let (projection, plan) = (Arc::clone(projection), Arc::clone(&definitions.plan));
+        let topic =
+            broker.topic(&projection.from.topic).await.expect("the log answers").expect("it is there");
+        let ends: Vec<Offset> = topic.partitions.iter().map(|partition| partition.end).collect();
+        let settings = ProjectSettings::default();
+        let projector = Projector::open(projection, plan, tables, broker, settings, NOW_MS * 1_000).await;
+        let mut projector = projector.expect("the projection can be taken up");
+        loops
+            .push(tokio::spawn(async move { projector.catch_up(&ends).await.expect("it folds to the end") }));
+    }
+    for one in loops {
+        one.await.expect("no write loop panics");
+    }
+    Made::Written {
+        rows: counted.rows.load(Ordering::Relaxed),
+        batches: counted.batches.load(Ordering::Relaxed),
+        parked: counted.parked().keys.len(),
+    }
+}
+
+/// Tables that count what is written to them.
+struct Counted {
+    inner: Arc<dyn Tables>,
+    rows: AtomicU64,
+    batches: AtomicU64,
+}
+
+impl Tables for Counted {
+    fn get<'a>(
+        &'a self,
+        table: TableId,
+        keys: &'a [RowKey],
+        columns: Columns<'a>,
+    ) -> BoxFuture<'a, Result<Vec<Option<StoredRow>>, StoreError>> {
+        self.inner.get(table, keys, columns)
+    }
+
+    fn scan<'a>(&'a self, scan: Scan<'a>) -> BoxFuture<'a, Result<Vec<StoredRow>, StoreError>> {
+        self.inner.scan(scan)
+    }
+
+    fn all<'a>(
+        &'a self,
+        table: TableId,
+        after: Option<&'a RowKey>,
+        limit: usize,
+    ) -> BoxFuture<'a, Result<Vec<StoredRow>, StoreError>> {
+        self.inner.all(table, after, limit)
+    }
+
+    fn commit(&self, batch: Batch) -> BoxFuture<'_, Result<(), StoreError>> {
+        let rows = batch.buckets.len() + batch.derived.len() + batch.left.len() + batch.base.len();
+        self.rows.fetch_add(rows as u64, Ordering::Relaxed);
+        self.batches.fetch_add(1, Ordering::Relaxed);
+        self.inner.commit(batch)
+    }
+
+    fn progress(&self) -> Arc<Progress> {
+        self.inner.progress()
+    }
+
+    fn reload(&self) -> BoxFuture<'_, Result<(), StoreError>> {
+        self.inner.reload()
+    }
+
+    fn progress_changes(&self) -> tokio::sync::watch::Receiver<u64> {
+        self.inner.progress_changes()
+    }
+
+    fn parked(&self) -> Arc<Parked> {
+        self.inner.parked()
+    }
+
+    fn parked_queue<'a>(
+        &'a self,
+        projection: &'a str,
+        key: &'a ParkedKey,
+        limit: usize,
+    ) -> BoxFuture<'a, Result<Vec<QueuedEvent>, StoreError>> {
+        self.inner.parked_queue(projection, key, limit)
+    }
 }

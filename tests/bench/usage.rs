@@ -1,15 +1,11 @@
 //! What this process has used, as the kernel counts it (Linux).
 
-/// CPU seconds of this process so far, user and system, all threads that it ever had; to a hundredth.
+/// CPU seconds.
+#[derive(Clone, Copy, Debug)]
 #[allow(dead_code, reason = "each benchmark uses what it reports")]
-pub fn cpu_seconds() -> f64 {
-    let stat = std::fs::read_to_string("/proc/self/stat").expect("Linux has /proc");
-    // The second field is the program's name in brackets and may hold spaces; times are fields 14 and 15, in ticks
-    // of a hundredth of a second on every Linux of today.
-    let after_name = stat.rsplit_once(')').expect("the name is in brackets").1;
-    let ticks: u64 =
-        after_name.split_whitespace().skip(11).take(2).map(|n| n.parse::<u64>().expect("a number")).sum();
-    ticks as f64 / 100.0
+pub struct Cpu {
+    pub user: f64,
+    pub system: f64,
 }
 
 /// CPU seconds of the threads that this process has now, to the nanosecond: for short measurements in which no thread
@@ -22,6 +18,19 @@ pub fn cpu_seconds_of_threads() -> f64 {
         stat.split_whitespace().next()?.parse::<u64>().ok()
     });
     used.sum::<u64>() as f64 / 1e9
+}
+
+/// CPU seconds of this process so far, all threads that it ever had, user and system apart; to a hundredth.
+#[allow(dead_code, reason = "each benchmark uses what it reports")]
+pub fn cpu() -> Cpu {
+    let stat = std::fs::read_to_string("/proc/self/stat").expect("Linux has /proc");
+    // The second field is the program's name in brackets and may hold spaces; times are fields 14 and 15, in ticks
+    // of a hundredth of a second on every Linux of today.
+    let after_name = stat.rsplit_once(')').expect("the name is in brackets").1;
+    let mut times =
+        after_name.split_whitespace().skip(11).map(|n| n.parse::<f64>().expect("a number") / 100.0);
+    let mut next = || times.next().expect("Linux counts both");
+    Cpu { user: next(), system: next() }
 }
 
 /// The most memory that this process has held, in MiB.

@@ -9,7 +9,7 @@ use base64::Engine as _;
 
 use crate::event::Json;
 use crate::schema::{ColumnType, ReadModel, Scalar};
-use crate::value::{Decimal, Uuid, Value};
+use crate::value::{Decimal, Text, Uuid, Value};
 
 use super::json;
 use super::time;
@@ -24,7 +24,7 @@ pub(super) enum Target {
     Scalar(Scalar),
     Enum {
         name: String,
-        values: Vec<Box<str>>,
+        values: Vec<Text>,
     },
     Record(Box<RecordTarget>),
     List(Box<Target>),
@@ -150,7 +150,8 @@ fn convert(value: &Val<'_>, target: &Target) -> Result<Value, Misfit> {
                 Val::Json(json) => json::text(json).ok_or_else(misfit)?,
                 _ => return Err(misfit()),
             };
-            match values.iter().find(|known| ***known == *text) {
+            let text: &str = text;
+            match values.iter().find(|known| known.as_str() == text) {
                 Some(known) => Ok(Value::Text(known.clone())),
                 None => Err(misfit()),
             }

@@ -11,6 +11,7 @@ pub mod row;
 
 pub use decimal::Decimal;
 pub use parked::ParkedKey;
+pub use smol_str::SmolStr as Text;
 pub use uuid::Uuid;
 
 /// One cell of a row, one part of a key, or a value inside a collection.
@@ -29,7 +30,7 @@ pub enum Value {
     Float(f64),
     Decimal(Decimal),
     /// Text, ids, and enum values by name.
-    Text(Box<str>),
+    Text(Text),
     /// Milliseconds since 1970-01-01T00:00:00Z.
     Timestamp(i64),
     /// Days since 1970-01-01.
@@ -53,7 +54,7 @@ pub type Cells = Vec<Value>;
 
 impl Value {
     /// Text from anything that reads as a string.
-    pub fn text(text: impl Into<Box<str>>) -> Value {
+    pub fn text(text: impl Into<Text>) -> Value {
         Value::Text(text.into())
     }
 

@@ -255,7 +255,7 @@ fn steady(body: &Json) -> String {
 }
 
 /// Text as a value.
-pub fn text(text: impl Into<Box<str>>) -> Value {
+pub fn text(text: impl Into<crate::value::Text>) -> Value {
     Value::text(text)
 }
 

@@ -238,7 +238,7 @@ fn parked_bytes((projection, key): &(Arc<str>, ParkedKey), entry: &ParkedEntry) 
         Value::text(entry.stage.clone()),
         Value::text(entry.reason.clone()),
         offset_value(entry.waiting),
-        entry.type_name.clone().map_or(Value::Null, Value::Text),
+        entry.type_name.clone().map_or(Value::Null, Value::text),
     ])
 }
 
@@ -318,7 +318,7 @@ impl Fields {
 
     fn text(&mut self) -> Result<Box<str>, StoreError> {
         match self.next() {
-            Value::Text(text) => Ok(text),
+            Value::Text(text) => Ok(text.as_str().into()),
             other => self.wrong("a text", &other),
         }
     }
@@ -326,7 +326,7 @@ impl Fields {
     fn optional_text(&mut self) -> Result<Option<Box<str>>, StoreError> {
         match self.next() {
             Value::Null => Ok(None),
-            Value::Text(text) => Ok(Some(text)),
+            Value::Text(text) => Ok(Some(text.as_str().into())),
             other => self.wrong("a text or nothing", &other),
         }
     }
@@ -369,7 +369,7 @@ impl Fields {
             },
             (1, Value::Bytes(bytes)) => Ok(ParkedKey::Record(bytes)),
             (2, Value::Text(topic)) => {
-                let at = TopicPartition { topic: topic.into(), partition: parts.number()? };
+                let at = TopicPartition { topic: topic.as_str().into(), partition: parts.number()? };
                 Ok(ParkedKey::Position(at, parts.number()?))
             }
             (_, other) => self.wrong("a parked key", &other),

@@ -7,6 +7,8 @@
 use std::borrow::Cow;
 use std::sync::Arc;
 
+use smallvec::SmallVec;
+
 use crate::event::Json;
 use crate::value::Value;
 
@@ -122,12 +124,12 @@ fn fault<T>(message: String) -> Result<T, Stop> {
 
 /// Runs an expression.
 pub(super) fn eval<'f>(code: &'f Code, frame: &'f [Slot<'f>]) -> Result<Val<'f>, Stop> {
-    Machine { frame, locals: Vec::new() }.eval(code)
+    Machine { frame, locals: SmallVec::new() }.eval(code)
 }
 
 struct Machine<'f> {
     frame: &'f [Slot<'f>],
-    locals: Vec<Val<'f>>,
+    locals: SmallVec<[Val<'f>; 1]>,
 }
 
 impl<'f> Machine<'f> {
@@ -178,10 +180,60 @@ impl<'f> Machine<'f> {
             Code::Each { verb, over, text, filter, body } => {
                 self.each(*verb, over, text, filter.as_deref(), body)
             }
-            Code::Call(called, args, text) => {
-                let args: Result<_, Stop> = args.iter().map(|arg| self.eval(arg)).collect();
-                Ok(function::run(*called, args?, text)?)
+            Code::Call(called, args, text) => self.call(*called, args, text),
+        }
+    }
+
+    fn call(&mut self, called: Function, args: &'f [Code], text: &Arc<str>) -> Result<Val<'f>, Stop> {
+        if let (
+            Function::Sum | Function::SumDecimals | Function::SumFloats,
+            [Code::Each { verb: Each::Map, over, text: list, filter, body }],
+        ) = (called, args)
+        {
+            return self.sum(called, over, list, filter.as_deref(), body, text);
+        }
+        let mut values = function::Args::new();
+        for arg in args {
+            values.push(self.eval(arg)?);
+        }
+        Ok(function::run(called, values, text)?)
+    }
+
+    /// `list.map(x, …).sum()` without a list in between.
+    fn sum(
+        &mut self,
+        called: Function,
+        over: &'f Code,
+        list: &Arc<str>,
+        filter: Option<&'f Code>,
+        body: &'f Code,
+        text: &Arc<str>,
+    ) -> Result<Val<'f>, Stop> {
+        let mut sum = function::zero(called);
+        for item in self.items(over, list)? {
+            self.locals.push(item);
+            let made = self.step(Each::Map, filter, body);
+            self.locals.pop();
+            if let Some(made) = made? {
+                sum = function::add(sum, made, text)?;
             }
+        }
+        Ok(sum)
+    }
+
+    /// What a comprehension goes through.
+    fn items(&mut self, over: &'f Code, text: &Arc<str>) -> Result<Items<'f>, Stop> {
+        let list = match over {
+            // The values of a stored map are gone through where they stand.
+            Code::Call(Function::Values, args, of) if args.len() == 1 => match self.eval(&args[0])? {
+                Val::Pairs(pairs) => return Ok(Items::Values(pairs.iter())),
+                map => function::values(&map, of)?,
+            },
+            _ => self.eval(over)?,
+        };
+        match items(&list) {
+            Some(items) => Ok(items),
+            None => fault(format!("{text} is {}, expected a list", list.shown())),
         }
     }
 
@@ -268,10 +320,7 @@ impl<'f> Machine<'f> {
         filter: Option<&'f Code>,
         body: &'f Code,
     ) -> Result<Val<'f>, Stop> {
-        let list = self.eval(over)?;
-        let Some(items) = items(&list) else {
-            return fault(format!("{text} is {}, expected a list", list.shown()));
-        };
+        let items = self.items(over, text)?;
         let mut made = Vec::new();
         let (mut count, mut stopped) = (0_usize, None);
         for item in items {
@@ -319,11 +368,12 @@ impl<'f> Machine<'f> {
     }
 }
 
-/// What a list or map goes through: elements of a list, keys of a map. `None` for anything else.
+/// What a comprehension goes through.
 pub(super) enum Items<'f> {
     Json(std::slice::Iter<'f, Json>),
     Cells(std::slice::Iter<'f, Value>),
     Keys(std::slice::Iter<'f, (Value, Value)>),
+    Values(std::slice::Iter<'f, (Value, Value)>),
     Made(std::vec::IntoIter<Val<'f>>),
 }
 
@@ -335,11 +385,13 @@ impl<'f> Iterator for Items<'f> {
             Items::Json(items) => items.next().map(Val::Json),
             Items::Cells(items) => items.next().map(Val::from),
             Items::Keys(items) => items.next().map(|(key, _)| key.into()),
+            Items::Values(items) => items.next().map(|(_, value)| value.into()),
             Items::Made(items) => items.next(),
         }
     }
 }
 
+/// The elements of a list, the keys of a map; `None` for anything else.
 pub(super) fn items<'f>(list: &Val<'f>) -> Option<Items<'f>> {
     Some(match list {
         Val::Json(json) => match json::array(json) {

@@ -5,6 +5,8 @@
 
 use std::borrow::Cow;
 
+use smallvec::SmallVec;
+
 use crate::value::{Decimal, decimal::Rounding};
 
 use super::Fault;
@@ -52,8 +54,11 @@ pub(super) enum Function {
     Join,
 }
 
+/// Arguments of a function: hardly ever more than two.
+pub(super) type Args<'v> = SmallVec<[Val<'v>; 2]>;
+
 /// Runs a function. `text` is the first argument as the author wrote it.
-pub(super) fn run<'v>(function: Function, args: Vec<Val<'v>>, text: &str) -> Result<Val<'v>, Fault> {
+pub(super) fn run<'v>(function: Function, args: Args<'v>, text: &str) -> Result<Val<'v>, Fault> {
     let mut args = args.into_iter();
     let first = args.next().unwrap_or(Val::Null);
     let mut next = || args.next().unwrap_or(Val::Null);
@@ -89,9 +94,9 @@ pub(super) fn run<'v>(function: Function, args: Vec<Val<'v>>, text: &str) -> Res
         Function::Div(scale, rounding) => divide(&first, &next(), scale, rounding),
         Function::Round(scale, rounding) => divide(&first, &Val::Int(1), scale, rounding),
         Function::Size => size(&first, text),
-        Function::Sum => sum(&first, Val::Int(0), text),
-        Function::SumDecimals => sum(&first, Val::Decimal(Decimal::ZERO), text),
-        Function::SumFloats => sum(&first, Val::Float(0.0), text),
+        Function::Sum | Function::SumDecimals | Function::SumFloats => {
+            elements(&first, text)?.try_fold(zero(function), |sum, element| add(sum, element, text))
+        }
         Function::Min => extreme(&first, std::cmp::Ordering::Less, text),
         Function::Max => extreme(&first, std::cmp::Ordering::Greater, text),
         Function::Values => values(&first, text),
@@ -195,11 +200,21 @@ fn size<'v>(value: &Val<'v>, text: &str) -> Result<Val<'v>, Fault> {
     Ok(Val::Int(i64::try_from(count).expect("what fits memory is counted in 63 bits")))
 }
 
-fn sum<'v>(list: &Val<'v>, zero: Val<'v>, text: &str) -> Result<Val<'v>, Fault> {
-    elements(list, text)?.try_fold(zero, |sum, element| match arith::plain(element)? {
+/// What the sum of no elements is.
+pub(super) fn zero<'v>(sum: Function) -> Val<'v> {
+    match sum {
+        Function::SumDecimals => Val::Decimal(Decimal::ZERO),
+        Function::SumFloats => Val::Float(0.0),
+        _ => Val::Int(0),
+    }
+}
+
+/// A sum with one more element of the list that `text` is.
+pub(super) fn add<'v>(sum: Val<'v>, element: Val<'v>, text: &str) -> Result<Val<'v>, Fault> {
+    match arith::plain(element)? {
         Val::Text(found) => Err(Fault(format!("{text} holds {found:?}, expected numbers"))),
         number => arith::arithmetic(Binary::Add, sum, number),
-    })
+    }
 }
 
 fn extreme<'v>(list: &Val<'v>, wanted: std::cmp::Ordering, text: &str) -> Result<Val<'v>, Fault> {
@@ -231,7 +246,7 @@ fn elements<'v>(list: &Val<'v>, text: &str) -> Result<eval::Items<'v>, Fault> {
     .ok_or_else(|| Fault(format!("{text} is {}, expected a list", list.shown())))
 }
 
-fn values<'v>(map: &Val<'v>, text: &str) -> Result<Val<'v>, Fault> {
+pub(super) fn values<'v>(map: &Val<'v>, text: &str) -> Result<Val<'v>, Fault> {
     match map {
         Val::Pairs(pairs) => Ok(Val::List(pairs.iter().map(|(_, value)| value.into()).collect())),
         Val::Null => Ok(Val::List(Vec::new())),

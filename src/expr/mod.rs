@@ -117,6 +117,8 @@ pub struct Compiled {
     nullable: bool,
     /// Whether this is a path into an event, which may lead nowhere without being a fault.
     is_path: bool,
+    /// The cell, where it is always the same.
+    constant: Option<Value>,
 }
 
 /// Something that an expression reads.
@@ -161,9 +163,14 @@ pub fn compile(
                 _ => true,
             };
             let is_path = is_path(&code);
+            let name = shortened(text);
+            let constant = match &code {
+                Code::Const(value) => convert::to_cell(&value.into(), &target, nullable, &name).ok(),
+                _ => None,
+            };
             Ok(Compiled {
                 text: text.into(),
-                name: shortened(text),
+                name,
                 span,
                 ty,
                 reads: checker.reads,
@@ -171,6 +178,7 @@ pub fn compile(
                 target,
                 nullable,
                 is_path,
+                constant,
             })
         }
         _ => Err(checker.faults),
@@ -235,6 +243,9 @@ impl Compiled {
     /// # Errors
     /// A missing field inside a larger expression, a wrong type, a number out of range.
     pub fn cell(&self, frame: &Frame<'_>) -> Result<Option<Value>, Fault> {
+        if self.constant.is_some() {
+            return Ok(self.constant.clone());
+        }
         match self.found(frame)? {
             None | Some(Val::Nothing) => Ok(None),
             Some(value) => convert::to_cell(&value, &self.target, self.nullable, &self.name).map(Some),

@@ -5,12 +5,56 @@ use jiff::civil;
 /// Milliseconds since 1970 of `2026-01-01T00:00:00.000Z`, or with an offset such as `+01:00`. Digits below a
 /// millisecond are cut, toward the past.
 pub(super) fn read_timestamp(text: &str) -> Option<i64> {
+    if let Some(ms) = read_plain_utc(text.as_bytes()) {
+        return Some(ms);
+    }
     // Only plain ISO 8601: what `jiff` reads besides (zone names in brackets, spaces) is not meant here.
     if text.len() > 40 || !matches!(text.as_bytes().get(10), Some(b'T' | b't')) || text.contains('[') {
         return None;
     }
     let timestamp: jiff::Timestamp = text.parse().ok()?;
     i64::try_from(timestamp.as_nanosecond().div_euclid(1_000_000)).ok()
+}
+
+/// The usual form, which nearly every event has: `2026-01-01T00:00:00Z`, or with milliseconds. `None` for any other
+/// form, valid or not.
+fn read_plain_utc(text: &[u8]) -> Option<i64> {
+    let (whole, ms) = match text {
+        [whole @ .., b'.', a, b, c, b'Z'] if whole.len() == 19 => (whole, digits(&[*a, *b, *c])?),
+        [whole @ .., b'Z'] if whole.len() == 19 => (whole, 0),
+        _ => return None,
+    };
+    if [whole[4], whole[7], whole[10], whole[13], whole[16]] != *b"--T::" {
+        return None;
+    }
+    let (year, month, day) = (digits(&whole[..4])?, digits(&whole[5..7])?, digits(&whole[8..10])?);
+    let (hour, minute, second) = (digits(&whole[11..13])?, digits(&whole[14..16])?, digits(&whole[17..])?);
+    if year == 0 || year == 9999 || hour > 23 || minute > 59 || second > 59 {
+        return None;
+    }
+    let days = days_before(year, month, day)?;
+    Some((((days * 24 + hour) * 60 + minute) * 60 + second) * 1_000 + ms)
+}
+
+fn digits(text: &[u8]) -> Option<i64> {
+    text.iter()
+        .try_fold(0, |number, digit| digit.is_ascii_digit().then(|| number * 10 + i64::from(digit - b'0')))
+}
+
+/// Days from 1970-01-01 to a day of the Gregorian calendar, from the year 1 on; `None` if there is no such day.
+fn days_before(year: i64, month: i64, day: i64) -> Option<i64> {
+    /// Days of a year that is no leap year before each month.
+    const BEFORE: [i64; 13] = [0, 31, 59, 90, 120, 151, 181, 212, 243, 273, 304, 334, 365];
+    let at = usize::try_from(month - 1).ok().filter(|at| *at < 12)?;
+    let leap = year % 4 == 0 && (year % 100 != 0 || year % 400 == 0);
+    let days_of_month = BEFORE[at + 1] - BEFORE[at] + i64::from(leap && month == 2);
+    if !(1..=days_of_month).contains(&day) {
+        return None;
+    }
+    let past = year - 1;
+    let leaps = past / 4 - past / 100 + past / 400 + i64::from(leap && month > 2);
+    // 719,162 days lie between the first day of the year 1 and that of 1970.
+    Some(past * 365 + leaps + BEFORE[at] + day - 1 - 719_162)
 }
 
 /// Days since 1970 of `2026-01-31`.
@@ -96,6 +140,28 @@ mod tests {
         }
         assert_eq!(show_timestamp(1500), "1970-01-01T00:00:01.500Z");
         assert_eq!(show_timestamp(-1), "1969-12-31T23:59:59.999Z");
+    }
+
+    #[test]
+    fn the_usual_form_is_read_as_any_other_is() {
+        let seed = std::env::var("KINORA_SEED_BASE").ok().and_then(|text| text.parse().ok()).unwrap_or(1);
+        let mut random = fastrand::Rng::with_seed(seed);
+        for _ in 0..20_000 {
+            let (year, month, day) = (random.i64(0..10_000), random.i64(0..14), random.i64(0..33));
+            let (hour, minute, second) = (random.i64(0..25), random.i64(0..61), random.i64(0..61));
+            let ms = random.i64(0..1000);
+            let text = format!("{year:04}-{month:02}-{day:02}T{hour:02}:{minute:02}:{second:02}.{ms:03}Z");
+            let slow = text.parse::<jiff::Timestamp>().ok().map(jiff::Timestamp::as_millisecond);
+            if let Some(found) = read_plain_utc(text.as_bytes()) {
+                assert_eq!(Some(found), slow, "{text}, seed {seed}");
+            } else {
+                assert!(slow.is_none() || year == 0 || year == 9999 || second == 60, "{text}, seed {seed}");
+            }
+        }
+        assert_eq!(read_plain_utc(b"1970-01-02T00:00:01Z"), Some(86_401_000));
+        for text in ["", "Z", "1970-01-01T00:00:00.00Z", "1970-01-01 00:00:00Z", "1970-01-01T00:00:0xZ"] {
+            assert_eq!(read_plain_utc(text.as_bytes()), None, "{text}");
+        }
     }
 
     #[test]

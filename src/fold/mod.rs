@@ -1,38 +1,98 @@
 //! (row, event) → what becomes of the row.
 //!
 //! Comes in: a bound projection, the row before the event, the event. Goes out: a [`Change`], or a [`Reject`]. Pure:
-//! the same row and event always give the same change. `run` carries out the declared cases, `settle` checks
-//! what every row must hold. Positions, keys and stores are not known here.
+//! the same row and event always give the same change. `run` carries out the declared cases, `patch` has what they
+//! change in a row that is there, `settle` checks what every row must hold. Positions, keys and stores are not known here.
 
+mod patch;
 mod run;
 mod settle;
 #[cfg(test)]
 mod tests;
+
+use std::sync::Arc;
 
 pub use crate::handler::{Change, Fold};
 
 use crate::event::{Event, Reject, Stage};
 use crate::handler::{Handling, Projection};
 use crate::schema::ColumnId;
-use crate::value::Value;
+use crate::value::{Cells, Value};
+pub(crate) use patch::Patch;
+use run::Outcome;
 
-/// Applies an event to the row with that key.
+/// A row: its cells, or `None` where it is not there.
+pub type State = Option<Arc<Cells>>;
+
+/// What an event has changed in a row, to take it back.
+#[derive(Debug)]
+#[must_use]
+pub struct Undo(Before);
+
+#[derive(Debug)]
+enum Before {
+    /// The row as it was.
+    Row(State),
+    /// What stood where the event changed something.
+    Patch(Patch),
+}
+
+impl Undo {
+    /// Makes the row what it was before the event.
+    pub fn take_back(self, row: &mut State) {
+        match (self.0, row) {
+            (Before::Row(before), row) => *row = before,
+            (Before::Patch(mut patch), Some(row)) => patch.swap(Arc::<Cells>::make_mut(row)),
+            (Before::Patch(_), None) => {}
+        }
+    }
+}
+
+/// Applies an event to the row with that key, in place where it is there and nobody else holds it. Answers what takes
+/// it back; `None`: nothing has changed.
 ///
 /// # Errors
 /// A [`Reject`] that says which column or condition and why; the row then stays as it was.
-pub fn fold(
+pub fn apply(
     projection: &Projection,
     key_cells: &[(ColumnId, Value)],
-    row: Option<&[Value]>,
+    row: &mut State,
     event: &Event,
-) -> Result<Change, Reject> {
-    match &projection.handling {
-        Handling::Declared(declared) => run::fold(projection, declared, key_cells, row, event),
-        Handling::Custom(handler) => match handler.fold(row, event)? {
-            Change::Write(cells) => settle::custom(projection, key_cells, cells).map(Change::Write),
-            other => Ok(other),
+) -> Result<Option<Undo>, Reject> {
+    let cells = row.as_ref().map(|cells| cells.as_slice());
+    let change = match &projection.handling {
+        Handling::Declared(declared) => match run::fold(projection, declared, key_cells, cells, event)? {
+            Outcome::Patch(patch) => return amend(projection, row, patch).map(Some),
+            Outcome::Change(change) => change,
         },
+        Handling::Custom(handler) => match handler.fold(cells, event)? {
+            Change::Write(cells) => Change::Write(settle::custom(projection, key_cells, cells)?),
+            other => other,
+        },
+    };
+    let new = match change {
+        Change::Nothing => return Ok(None),
+        Change::Write(cells) => Some(Arc::new(cells)),
+        Change::Delete => None,
+    };
+    Ok(Some(Undo(Before::Row(std::mem::replace(row, new)))))
+}
+
+/// Removes a row. Answers what takes that back; `None`: it was not there.
+pub fn delete(row: &mut State) -> Option<Undo> {
+    row.take().map(|cells| Undo(Before::Row(Some(cells))))
+}
+
+fn amend(projection: &Projection, row: &mut State, mut patch: Patch) -> Result<Undo, Reject> {
+    if let Some(row) = row {
+        let cells = Arc::make_mut(row);
+        patch.swap(cells);
+        if let Err(reject) = settle::patched(projection, cells, &mut patch) {
+            patch.swap(cells);
+            return Err(reject);
+        }
     }
+    Ok(Undo(Before::Patch(patch)))
 }
 
 /// The cells that an event assigns in a projection of kind A, those of the key included, without looking at a row.

@@ -1,11 +1,11 @@
 //! Carries out the declared cases: picks one, evaluates its steps, makes the new row.
 //!
-//! Comes in: the bound cases, the row, the event. Goes out: a [`Change`], or the cells assigned. Only the columns
-//! that a case assigns are evaluated; the rest is taken over.
+//! Comes in: the bound cases, the row, the event. Goes out: a [`Change`], a [`Patch`] of the row that is there, or the
+//! cells assigned. Only the columns that a case assigns are evaluated; the rest stays.
 
 use smallvec::SmallVec;
 
-use super::{Change, reject, settle};
+use super::{Change, Patch, reject, settle};
 use crate::event::{Event, Reject};
 use crate::expr::{Compiled, Fault, Slot};
 use crate::handler::{Case, Condition, Declared, EventCases, Projection, Step, Verb, blank};
@@ -18,8 +18,12 @@ const FIRST_LET: usize = 2;
 /// The slots of an expression: event, row, `let`s, and `old` or the name of `each`.
 type Slots<'a> = SmallVec<[Slot<'a>; 6]>;
 
-/// New cells by column; `None` where the column was not assigned.
-type Pending = Vec<Option<Value>>;
+/// What an event makes of a row.
+pub enum Outcome {
+    Change(Change),
+    /// The row that is there changes so. Not checked yet: that takes the new row.
+    Patch(Patch),
+}
 
 /// Applies an event to a row.
 pub fn fold(
@@ -28,25 +32,20 @@ pub fn fold(
     key_cells: &[(ColumnId, Value)],
     row: Option<&[Value]>,
     event: &Event,
-) -> Result<Change, Reject> {
-    let Some(cases) = declared.events.get(&event.kind) else { return Ok(Change::Nothing) };
+) -> Result<Outcome, Reject> {
+    let nothing = Outcome::Change(Change::Nothing);
+    let Some(cases) = declared.events.get(&event.kind) else { return Ok(nothing) };
     let slots = slots(cases, row, event);
-    let Some(case) = pick(declared, cases, &slots)? else { return Ok(Change::Nothing) };
+    let Some(case) = pick(declared, cases, &slots)? else { return Ok(nothing) };
     match (case.verb, row) {
-        (Verb::Create, Some(_)) | (Verb::Update | Verb::Delete | Verb::Remove, None) => Ok(Change::Nothing),
-        (Verb::Delete, Some(_)) => Ok(Change::Delete),
+        (Verb::Create, Some(_)) | (Verb::Update | Verb::Delete | Verb::Remove, None) => Ok(nothing),
+        (Verb::Delete, Some(_)) => Ok(Outcome::Change(Change::Delete)),
         (Verb::Replace, _) | (_, None) => {
-            let pending = evaluate(projection, cases, case, slots, None)?;
-            let cells = projection.shape.row_of(key_cells);
-            finish(projection, pending, cells, true).map(Change::Write)
+            let patch = evaluate(projection, cases, case, slots, None)?;
+            let cells = fresh(projection, key_cells, patch)?;
+            Ok(Outcome::Change(Change::Write(cells)))
         }
-        (_, Some(row)) => {
-            let pending = evaluate(projection, cases, case, slots, Some(row))?;
-            let kept = row.iter().zip(&pending);
-            let cells =
-                kept.map(|(old, new)| if new.is_none() { old.clone() } else { Value::Null }).collect();
-            finish(projection, pending, cells, false).map(Change::Write)
-        }
+        (_, Some(row)) => evaluate(projection, cases, case, slots, Some(row)).map(Outcome::Patch),
     }
 }
 
@@ -60,10 +59,10 @@ pub fn assignments(
     let Some(cases) = declared.events.get(&event.kind) else { return Ok(None) };
     let slots = slots(cases, None, event);
     let Some(case) = pick(declared, cases, &slots)? else { return Ok(None) };
-    let pending = evaluate(projection, cases, case, slots, None)?;
+    let mut assigned: Vec<_> = evaluate(projection, cases, case, slots, None)?.into_cells().collect();
+    assigned.sort_unstable_by_key(|(index, _)| *index);
     let mut cells = key_cells.to_vec();
-    for (index, value) in pending.into_iter().enumerate() {
-        let Some(value) = value else { continue };
+    for (index, value) in assigned {
         settle::check(&projection.shape.columns[index], &value)?;
         cells.push((id(index), value));
     }
@@ -156,15 +155,15 @@ fn holds(cases: &EventCases, condition: &Condition, slots: &Slots<'_>) -> Result
 }
 
 /// Evaluates the steps of a case. `kept` is the row that elements of collections are taken from.
-fn evaluate(
-    projection: &Projection,
+fn evaluate<'a>(
+    projection: &'a Projection,
     cases: &EventCases,
     case: &Case,
-    slots: Slots<'_>,
-    kept: Option<&[Value]>,
-) -> Result<Pending, Reject> {
+    slots: Slots<'a>,
+    kept: Option<&'a [Value]>,
+) -> Result<Patch, Reject> {
     if case.lets.is_empty() {
-        return carry_out(projection, case, slots.iter().map(reborrow).collect(), kept);
+        return carry_out(projection, case, slots, kept);
     }
     with_lets(&cases.lets, &case.lets, slots, |slots| {
         carry_out(projection, case, slots.iter().map(reborrow).collect(), kept)
@@ -176,20 +175,19 @@ fn carry_out<'a>(
     case: &Case,
     slots: Slots<'a>,
     kept: Option<&'a [Value]>,
-) -> Result<Pending, Reject> {
-    let pending = vec![None; projection.shape.columns.len()];
-    let mut steps = Steps { projection, slots, kept, pending };
+) -> Result<Patch, Reject> {
+    let mut steps = Steps { projection, slots, kept, patch: Patch::default() };
     for step in &case.steps {
         steps.take(step)?;
     }
-    Ok(steps.pending)
+    Ok(steps.patch)
 }
 
 struct Steps<'a> {
     projection: &'a Projection,
     slots: Slots<'a>,
     kept: Option<&'a [Value]>,
-    pending: Pending,
+    patch: Patch,
 }
 
 impl<'a> Steps<'a> {
@@ -197,8 +195,8 @@ impl<'a> Steps<'a> {
         match step {
             Step::Set { column, value } => {
                 let value = value.cell(&self.slots).map_err(|fault| self.in_column(*column, &fault))?;
-                if value.is_some() {
-                    self.pending[column.0 as usize] = value;
+                if let Some(value) = value {
+                    self.patch.set(column.0 as usize, value);
                 }
                 Ok(())
             }
@@ -238,7 +236,7 @@ impl<'a> Steps<'a> {
             None => Value::List(records.into_iter().map(Value::Record).collect()),
             Some(key) => self.keyed(column, records, key)?,
         };
-        self.pending[column.0 as usize] = Some(value);
+        self.patch.set(column.0 as usize, value);
         Ok(())
     }
 
@@ -302,11 +300,7 @@ impl<'a> Steps<'a> {
         self.slots.pop();
         let mut made = made?;
         made[key_part.0 as usize] = key.clone();
-        let entries = self.entries(column);
-        match entries.binary_search_by(|(known, _)| known.cmp(&key)) {
-            Ok(at) => entries[at].1 = Value::Record(made),
-            Err(at) => entries.insert(at, (key, Value::Record(made))),
-        }
+        self.put(column, key, Some(made));
         Ok(())
     }
 
@@ -332,11 +326,10 @@ impl<'a> Steps<'a> {
         self.slots.pop();
         let Some(value) = value? else { return Ok(()) };
         settle::check(declared, &value).map_err(|_| reject(format!("{} cannot be null", place())))?;
-        let entries = self.entries(column);
-        if let Ok(at) = entries.binary_search_by(|(known, _)| known.cmp(&key))
-            && let Value::Record(cells) = &mut entries[at].1
-        {
+        if let Some(there) = self.element(column, &key) {
+            let mut cells = there.to_vec();
             cells[part.0 as usize] = value;
+            self.put(column, key, Some(cells));
         }
         Ok(())
     }
@@ -346,8 +339,7 @@ impl<'a> Steps<'a> {
         if self.element(column, &key).is_none() {
             return Ok(());
         }
-        let entries = self.entries(column);
-        entries.retain(|(known, _)| *known != key);
+        self.put(column, key, None);
         Ok(())
     }
 
@@ -362,9 +354,12 @@ impl<'a> Steps<'a> {
 
     /// The element as it stands after the steps so far.
     fn element(&self, column: ColumnId, key: &Value) -> Option<&[Value]> {
-        match &self.pending[column.0 as usize] {
-            Some(map) => find(map, key),
-            None => self.kept_element(column, key),
+        let index = column.0 as usize;
+        match (self.patch.cell(index), self.patch.element(index, key)) {
+            (Some(map), _) => find(map, key),
+            (None, Some(Some(Value::Record(cells)))) => Some(cells),
+            (None, Some(_)) => None,
+            (None, None) => self.kept_element(column, key),
         }
     }
 
@@ -373,20 +368,23 @@ impl<'a> Steps<'a> {
         find(&self.kept?[column.0 as usize], key)
     }
 
-    /// The entries of a map column, to be changed.
-    fn entries(&mut self, column: ColumnId) -> &mut Vec<(Value, Value)> {
+    /// Sets an element of a map column; `None` removes it. A map that the row has is not copied for it.
+    fn put(&mut self, column: ColumnId, key: Value, cells: Option<Vec<Value>>) {
         let index = column.0 as usize;
-        let slot = &mut self.pending[index];
-        if !matches!(slot, Some(Value::Map(_))) {
-            let kept = match (slot.is_none(), self.kept) {
-                (true, Some(row)) => row[index].clone(),
-                _ => Value::Null,
-            };
-            *slot = Some(if matches!(kept, Value::Map(_)) { kept } else { Value::Map(Vec::new()) });
+        let element = cells.map(Value::Record);
+        let kept = self.kept.is_some_and(|row| matches!(row[index], Value::Map(_)));
+        if kept && !self.patch.sets(index) {
+            return self.patch.set_element(index, key, element);
         }
-        match slot {
-            Some(Value::Map(entries)) => entries,
-            _ => unreachable!("a map was just put there"),
+        if !matches!(self.patch.cell(index), Some(Value::Map(_))) {
+            self.patch.set(index, Value::Map(Vec::new()));
+        }
+        let Some(Value::Map(entries)) = self.patch.cell_mut(index) else { return };
+        match (entries.binary_search_by(|(known, _)| known.cmp(&key)), element) {
+            (Ok(at), Some(element)) => entries[at].1 = element,
+            (Ok(at), None) => drop(entries.remove(at)),
+            (Err(at), Some(element)) => entries.insert(at, (key, element)),
+            (Err(_), None) => {}
         }
     }
 
@@ -408,22 +406,17 @@ fn find<'v>(map: &'v Value, key: &Value) -> Option<&'v [Value]> {
     }
 }
 
-/// Puts the assigned cells into the row, makes the computed ones, and checks what was touched.
-fn finish(
+/// A row that was not there: the assigned cells, the computed ones, and all of it checked.
+fn fresh(
     projection: &Projection,
-    pending: Pending,
-    mut cells: Vec<Value>,
-    fresh: bool,
+    key_cells: &[(ColumnId, Value)],
+    patch: Patch,
 ) -> Result<Vec<Value>, Reject> {
-    let mut touched: SmallVec<[bool; 32]> = SmallVec::from_elem(fresh, cells.len());
-    for (index, value) in pending.into_iter().enumerate() {
-        if let Some(value) = value {
-            cells[index] = value;
-            touched[index] = true;
-        }
+    let mut cells = projection.shape.row_of(key_cells);
+    for (index, value) in patch.into_cells() {
+        cells[index] = value;
     }
-    // A fresh row is checked before `compute`, so that a missing column is named, not what it breaks.
-    settle::assigned(projection, &cells, &touched)?;
-    settle::compute(projection, &mut cells, &mut touched)?;
+    // It is checked before `compute`, so that a missing column is named, not what it breaks.
+    settle::fresh(projection, &mut cells)?;
     Ok(cells)
 }

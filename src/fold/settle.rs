@@ -3,43 +3,66 @@
 //!
 //! Comes in: the new cells. Goes out: the same cells with computed columns, or a [`Reject`] naming the column.
 
-use super::reject;
+use super::{Patch, reject};
 use crate::event::Reject;
 use crate::expr::{Fault, Slot};
-use crate::handler::{Projection, RowShape};
+use crate::handler::{Compute, Projection, RowShape};
 use crate::schema::{Column, ColumnId, ColumnType, Scalar};
 use crate::value::Value;
 
-/// Checks the columns that were touched, computed ones aside.
-pub fn assigned(projection: &Projection, cells: &[Value], touched: &[bool]) -> Result<(), Reject> {
+/// Checks a new row, and makes its computed columns.
+pub fn fresh(projection: &Projection, cells: &mut [Value]) -> Result<(), Reject> {
     for (index, column) in projection.shape.columns.iter().enumerate() {
-        let computed = || projection.compute.iter().any(|compute| compute.column.0 as usize == index);
-        if touched[index] && !computed() {
+        if !is_computed(projection, index) {
             check(column, &cells[index])?;
+        }
+    }
+    for compute in &projection.compute {
+        cells[compute.column.0 as usize] = computed(projection, compute, cells)?;
+    }
+    Ok(())
+}
+
+/// Checks what a patch has changed in a row, and makes the computed columns anew whose sources it changed. The patch
+/// holds the old cells, and gets those of the computed columns.
+pub fn patched(projection: &Projection, cells: &mut [Value], patch: &mut Patch) -> Result<(), Reject> {
+    for (index, column) in projection.shape.columns.iter().enumerate() {
+        if patch.sets_elements(index) {
+            // Single elements were checked when they were made, and stand in order.
+            if let Value::Map(entries) = &cells[index] {
+                check_len(column, entries.len())?;
+            }
+        } else if patch.sets(index) && !is_computed(projection, index) {
+            check(column, &cells[index])?;
+        }
+    }
+    for compute in &projection.compute {
+        let index = compute.column.0 as usize;
+        let touched = |column: usize| patch.sets(column) || patch.sets_elements(column);
+        let due = match &compute.reads {
+            None => true,
+            Some(reads) => touched(index) || reads.iter().any(|column| touched(column.0 as usize)),
+        };
+        if due {
+            let new = computed(projection, compute, cells)?;
+            patch.note(index, std::mem::replace(&mut cells[index], new));
         }
     }
     Ok(())
 }
 
-/// Makes the computed columns whose sources were touched.
-pub fn compute(projection: &Projection, cells: &mut [Value], touched: &mut [bool]) -> Result<(), Reject> {
-    for compute in &projection.compute {
-        let index = compute.column.0 as usize;
-        let due = match &compute.reads {
-            None => true,
-            Some(reads) => touched[index] || reads.iter().any(|column| touched[column.0 as usize]),
-        };
-        if !due {
-            continue;
-        }
-        let column = &projection.shape.columns[index];
-        let made = compute.value.cell(&[Slot::Record(Some(cells))]);
-        let value = made.map_err(|Fault(reason)| reject(format!("{}: {reason}", column.name)))?;
-        cells[index] = value.unwrap_or_default();
-        touched[index] = true;
-        check(column, &cells[index])?;
-    }
-    Ok(())
+fn is_computed(projection: &Projection, index: usize) -> bool {
+    projection.compute.iter().any(|compute| compute.column.0 as usize == index)
+}
+
+/// The cell of a computed column, checked.
+fn computed(projection: &Projection, compute: &Compute, cells: &[Value]) -> Result<Value, Reject> {
+    let column = projection.shape.column(compute.column);
+    let made = compute.value.cell(&[Slot::Record(Some(cells))]);
+    let value = made.map_err(|Fault(reason)| reject(format!("{}: {reason}", column.name)))?;
+    let value = value.unwrap_or_default();
+    check(column, &value)?;
+    Ok(value)
 }
 
 /// Checks one cell against its column.
@@ -103,9 +126,7 @@ pub fn custom(
             return Err(reject(format!("the handler put a value of another type into {}", column.name)));
         }
     }
-    let mut touched = vec![true; cells.len()];
-    assigned(projection, &cells, &touched)?;
-    compute(projection, &mut cells, &mut touched)?;
+    fresh(projection, &mut cells)?;
     Ok(cells)
 }
 

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use super::{CustomHandlers, Projection, load};
 use crate::diagnostic::{Sources, render};
 use crate::event::{Record, TopicPartition};
-use crate::fold::{Change, fold};
+use crate::fold::{State, apply};
 use crate::plan::{self, Plan};
 use crate::route::{Routed, route};
 use crate::schema::{self, ReadModel};
@@ -90,7 +90,7 @@ impl Loaded {
 pub struct Rows<'l> {
     loaded: &'l Loaded,
     projection: &'l Projection,
-    rows: BTreeMap<Vec<u8>, Vec<Value>>,
+    rows: BTreeMap<Vec<u8>, Arc<Vec<Value>>>,
     offset: u64,
 }
 
@@ -110,6 +110,19 @@ impl Rows<'_> {
         route(self.projection, self.loaded.plan.table(base), &at, &record)
     }
 
+    fn put(&mut self, key: &[u8], row: State) -> Outcome {
+        match row {
+            Some(cells) => {
+                self.rows.insert(key.to_vec(), cells);
+                Outcome::Written
+            }
+            None => {
+                self.rows.remove(key);
+                Outcome::Deleted
+            }
+        }
+    }
+
     /// Applies a record.
     pub fn take(&mut self, key: &str, value: &str) -> Outcome {
         match self.route(Some(key), Some(value)) {
@@ -121,18 +134,20 @@ impl Rows<'_> {
                 Outcome::Deleted
             }
             Routed::Event { key, key_cells, event } => {
-                let row = self.rows.get(key.bytes()).map(Vec::as_slice);
-                match fold(self.projection, &key_cells, row, &event) {
-                    Ok(Change::Nothing) => Outcome::Nothing,
-                    Ok(Change::Delete) => {
-                        self.rows.remove(key.bytes());
-                        Outcome::Deleted
+                let before = self.rows.get(key.bytes()).cloned();
+                let mut row = before.clone();
+                match apply(self.projection, &key_cells, &mut row, &event) {
+                    Ok(None) => Outcome::Nothing,
+                    Ok(Some(undo)) => {
+                        let after = row.clone();
+                        undo.take_back(&mut row);
+                        assert_eq!(row, before, "an event that is taken back leaves no trace");
+                        self.put(key.bytes(), after)
                     }
-                    Ok(Change::Write(cells)) => {
-                        self.rows.insert(key.bytes().to_vec(), cells);
-                        Outcome::Written
+                    Err(reject) => {
+                        assert_eq!(row, before, "an event that is rejected changes nothing");
+                        Outcome::Rejected(reject.to_string())
                     }
-                    Err(reject) => Outcome::Rejected(reject.to_string()),
                 }
             }
         }
@@ -150,7 +165,7 @@ impl Rows<'_> {
     /// All rows in key order, only the named columns: `id=o1 status=PAID`, one row in a line.
     pub fn show(&self, columns: &[&str]) -> String {
         let ty = self.loaded.model.ty(self.projection.entity);
-        let line = |cells: &Vec<Value>| {
+        let line = |cells: &Arc<Vec<Value>>| {
             let cell = |name: &&str| {
                 let column = ty.column_named(name).unwrap_or_else(|| panic!("no column {name}"));
                 format!("{name}={}", text(&cells[column.0 as usize]))

@@ -8,25 +8,23 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use smallvec::SmallVec;
+
 use crate::event::Offset;
 use crate::expr::{Fault, Slot};
+use crate::fold::State;
 use crate::plan::{EntityPlan, Plan, TablePlan, key};
 use crate::schema::ColumnId;
 use crate::store::{Batch, Mutation};
 use crate::value::Value;
 use crate::value::encode::RowKey;
 
-/// What a row looked like after an event: its cells, or `None` where it is not there.
-pub type State = Option<Arc<Vec<Value>>>;
-
-/// The states of one row through a batch.
+/// Where the copies of one row have stood through a batch.
 pub struct Trail {
-    key: RowKey,
-    state: State,
     /// Offset of the last event that changed the row; `None` until one has.
     changed_at: Option<Offset>,
     /// One for each copy of the entity.
-    copies: Vec<CopyTrail>,
+    copies: SmallVec<[CopyTrail; 3]>,
 }
 
 struct CopyTrail {
@@ -41,27 +39,12 @@ impl Trail {
     ///
     /// # Errors
     /// A `where` that has no value for the stored row.
-    pub fn begin(plan: &Plan, entity: &EntityPlan, key: RowKey, stored: State) -> Result<Trail, Fault> {
-        let mut copies = Vec::with_capacity(entity.copies.len());
+    pub fn begin(plan: &Plan, entity: &EntityPlan, stored: &State) -> Result<Trail, Fault> {
+        let mut copies = SmallVec::with_capacity(entity.copies.len());
         for id in &entity.copies {
             copies.push(CopyTrail { current: copy_key(plan.table(*id), stored.as_ref())?, left: Vec::new() });
         }
-        Ok(Trail { key, state: stored, changed_at: None, copies })
-    }
-
-    /// The row as it is now.
-    pub fn row(&self) -> Option<&[Value]> {
-        self.state.as_ref().map(|cells| cells.as_slice())
-    }
-
-    /// The row's state and the offset of the last event that changed it, if one has.
-    pub fn outcome(&self) -> (&State, Option<Offset>) {
-        (&self.state, self.changed_at)
-    }
-
-    /// Key of the base row.
-    pub fn key(&self) -> &RowKey {
-        &self.key
+        Ok(Trail { changed_at: None, copies })
     }
 
     /// Takes the state after the event at `offset`. On an error nothing has changed.
@@ -73,9 +56,9 @@ impl Trail {
         plan: &Plan,
         entity: &EntityPlan,
         offset: Offset,
-        state: State,
+        state: &State,
     ) -> Result<(), Fault> {
-        let mut keys = Vec::with_capacity(entity.copies.len());
+        let mut keys: SmallVec<[Option<RowKey>; 3]> = SmallVec::with_capacity(entity.copies.len());
         for id in &entity.copies {
             keys.push(copy_key(plan.table(*id), state.as_ref())?);
         }
@@ -87,16 +70,17 @@ impl Trail {
                 copy.left.push((old, offset));
             }
         }
-        self.state = state;
         self.changed_at = Some(offset);
         Ok(())
     }
 
-    /// Adds the writes to a batch. `known_bucket` answers whether a bucket's name is surely stored already.
+    /// Adds the writes of the row, as it now stands, to a batch. `known_bucket` answers whether a bucket's name is
+    /// surely stored already.
     pub fn finish(
         self,
         plan: &Plan,
         entity: &EntityPlan,
+        (key, state): (&RowKey, &State),
         base: i64,
         batch: &mut Batch,
         mut known_bucket: impl FnMut(&TablePlan, &RowKey) -> bool,
@@ -108,7 +92,7 @@ impl Trail {
                     batch.left.push(Mutation::Delete { table: *id, key, offset: left_at, base });
                 }
             }
-            if let (Some(key), Some(cells)) = (copy.current, &self.state) {
+            if let (Some(key), Some(cells)) = (copy.current, state) {
                 if let Some(buckets) = plan.table(*id).buckets {
                     let names = plan.table(buckets);
                     let name = key::row_key(names, cells).expect("a copy's key columns are set");
@@ -119,9 +103,10 @@ impl Trail {
                 batch.derived.push(replace(*id, key, cells, offset, base));
             }
         }
-        batch.base.push(match &self.state {
-            Some(cells) => replace(entity.base, self.key, cells, offset, base),
-            None => Mutation::Bury { table: entity.base, key: self.key, offset, base },
+        let key = key.clone();
+        batch.base.push(match state {
+            Some(cells) => replace(entity.base, key, cells, offset, base),
+            None => Mutation::Bury { table: entity.base, key, offset, base },
         });
     }
 }

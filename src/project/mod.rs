@@ -13,28 +13,25 @@ pub mod batch;
 pub mod park;
 pub mod stamp;
 
-use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
 use quick_cache::unsync::Cache;
-use rustc_hash::FxBuildHasher;
+use rustc_hash::{FxBuildHasher, FxHashMap};
 use tokio::sync::watch;
 
-use crate::event::{Event, Offset, Position, Reject, Stage, TopicPartition};
-use crate::fold::{self, Change};
+use crate::event::{Event, Offset, Position, Record, Reject, Stage, TopicPartition};
+use crate::fold::{self, State};
 use crate::handler::{Projection, UpdateKind};
-use crate::plan::{EntityPlan, Plan};
-use crate::project::batch::{Assigned, State, Trail};
+use crate::plan::{EntityPlan, Plan, TablePlan};
+use crate::project::batch::{Assigned, Trail};
 use crate::project::park::ParkedKeys;
-use crate::route::{Routed, route};
-use crate::schema::ColumnId;
+use crate::route::{KeyCells, Routed, route};
 use crate::source::{Fetched, Reader, Source, SourceError, TopicInfo};
 use crate::store::{
     Batch, Columns, ParkChange, ParkedEntry, ParkedKey, ProgressMark, QueuedEvent, StoreError, StoredRow,
     Tables,
 };
-use crate::value::Value;
 use crate::value::encode::RowKey;
 
 /// Bounds of a write loop.
@@ -122,10 +119,10 @@ pub struct Projector {
     /// One for each partition: where the next fetch continues, and its stamps' base.
     places: Vec<Place>,
     parked: ParkedKeys,
-    /// Rows as they stand in the store, with the offset that made them so.
-    rows: Cache<RowKey, Row>,
+    /// Rows as they stand in the store, with the offset that made them so; `None` while a batch is folding one.
+    rows: Cache<RowKey, Option<Row>>,
     /// Names of buckets that are surely stored.
-    buckets: Cache<(u32, RowKey), (), quick_cache::UnitWeighter, FxBuildHasher>,
+    buckets: Buckets,
 }
 
 #[derive(Clone)]
@@ -153,10 +150,39 @@ impl Row {
     }
 }
 
-/// One row's share of a fetched batch.
+/// Records that are decoded before they are folded: few, so that what was decoded is still at hand.
+const CHUNK_RECORDS: usize = 128;
+
+/// The rows that a batch touches, in the order in which it met them.
+#[derive(Default)]
+struct Touched {
+    index: FxHashMap<RowKey, usize>,
+    rows: Vec<Work>,
+}
+
+/// One row's share of a batch.
 struct Work {
-    key_cells: Vec<(ColumnId, Value)>,
-    touches: Vec<Touch>,
+    key: RowKey,
+    key_cells: KeyCells,
+    /// The row as it stands after the events so far; `None` until it is loaded. Kind A loads none.
+    row: Option<Row>,
+    /// Kind B: where its copies have stood; `None` until an event changes it.
+    trail: Option<Trail>,
+    /// Kind A: what its events have assigned.
+    set: Assigned,
+    /// Whether an event of it waits, and so all later ones do.
+    waits: bool,
+}
+
+impl Touched {
+    /// The place of a row.
+    fn place(&mut self, key: RowKey, key_cells: KeyCells) -> usize {
+        *self.index.entry(key).or_insert_with_key(|key| {
+            let (key, set) = (key.clone(), Assigned::default());
+            self.rows.push(Work { key, key_cells, row: None, trail: None, set, waits: false });
+            self.rows.len() - 1
+        })
+    }
 }
 
 /// What a record does to its row.
@@ -167,6 +193,12 @@ enum Touch {
         position: Position,
         time_ms: i64,
     },
+    /// Its row was found, but it cannot be applied.
+    Rejected {
+        waiting: QueuedEvent,
+        type_name: Option<String>,
+        reject: Reject,
+    },
 }
 
 impl Touch {
@@ -174,6 +206,7 @@ impl Touch {
         match self {
             Touch::Event(event) => event.position.offset,
             Touch::Delete { position, .. } => position.offset,
+            Touch::Rejected { waiting, .. } => waiting.offset,
         }
     }
 
@@ -181,6 +214,7 @@ impl Touch {
         let (position, time_ms) = match self {
             Touch::Event(event) => (&event.position, event.time_ms),
             Touch::Delete { position, time_ms } => (position, *time_ms),
+            Touch::Rejected { waiting, .. } => return waiting.clone(),
         };
         QueuedEvent { at: position.at.clone(), offset: position.offset, time_ms }
     }
@@ -189,6 +223,7 @@ impl Touch {
         match self {
             Touch::Event(event) => Some(&event.kind),
             Touch::Delete { .. } => None,
+            Touch::Rejected { type_name, .. } => type_name.as_deref(),
         }
     }
 }
@@ -330,23 +365,23 @@ impl Projector {
 
     async fn work_off(&mut self, fetched: Fetched) -> Result<(), Halt> {
         let place = fetched.at.partition as usize;
-        let mut batch = Batch::default();
-        let (work, order, stop) = self.sort(&fetched);
-        let base = self.places[place].base;
-        let mut changed = Vec::with_capacity(order.len());
-        match self.projection.kind {
-            UpdateKind::OwnedFold => {
-                let stored = self.load(&order).await?;
-                for ((key, work), stored) in order.into_iter().zip(work).zip(stored) {
-                    changed.extend(self.fold_row(&fetched.at, key, stored, work, base, &mut batch));
-                }
+        let mut touched = Touched::default();
+        let mut stop = None;
+        for records in fetched.records.chunks(CHUNK_RECORDS) {
+            let touches;
+            (touches, stop) = self.sort(&fetched.at, records, &mut touched);
+            if self.projection.kind == UpdateKind::OwnedFold {
+                self.load(&mut touched.rows).await?;
             }
-            UpdateKind::BlindSet => {
-                for (key, work) in order.into_iter().zip(work) {
-                    self.assign_row(&fetched.at, key, work, base, &mut batch);
-                }
+            for (row, touch) in touches {
+                self.take(&fetched.at, &mut touched.rows[row], &touch);
+            }
+            if stop.is_some() {
+                break;
             }
         }
+        let mut batch = Batch::default();
+        let folded = self.finish(touched.rows, self.places[place].base, &mut batch);
         batch.parked = self.parked.take_changes();
         self.check_parked(&batch)?;
         let next = stop.as_ref().map_or(fetched.next, |(offset, _)| *offset);
@@ -355,8 +390,8 @@ impl Projector {
         self.tables.commit(batch).await?;
         self.places[place].next = next;
         self.places[place].time_ms = time_ms;
-        for (key, row) in changed {
-            self.rows.insert(key, row);
+        for (key, row) in folded {
+            self.rows.insert(key, Some(row));
         }
         match stop {
             Some((offset, reason)) => {
@@ -391,45 +426,44 @@ impl Projector {
         }
     }
 
-    /// Routes records to rows, in order within each row. Parks what cannot be routed, queues what must wait.
-    /// Ends early at an event that says to stop.
-    fn sort(&mut self, fetched: &Fetched) -> (Vec<Work>, Vec<RowKey>, Option<(Offset, String)>) {
-        let mut index: HashMap<RowKey, usize, FxBuildHasher> = HashMap::default();
-        let mut work: Vec<Work> = Vec::new();
-        let mut order: Vec<RowKey> = Vec::new();
+    /// Routes records to rows, in order. Parks what has no row, queues what must wait. Ends early at an event that
+    /// says to stop.
+    fn sort(
+        &mut self,
+        at: &TopicPartition,
+        records: &[Record],
+        touched: &mut Touched,
+    ) -> (Vec<(usize, Touch)>, Option<(Offset, String)>) {
+        let mut touches = Vec::with_capacity(records.len());
         let base_table = Arc::clone(self.plan.table(self.entity.base));
-        let mut add = |key: RowKey, key_cells, touch| {
-            let slot = *index.entry(key).or_insert_with_key(|key| {
-                order.push(key.clone());
-                work.push(Work { key_cells, touches: Vec::new() });
-                work.len() - 1
-            });
-            work[slot].touches.push(touch);
-        };
-        for record in &fetched.records {
-            let queued = || QueuedEvent {
-                at: fetched.at.clone(),
-                offset: record.offset,
-                time_ms: record.timestamp_ms,
-            };
-            if let Some(key) = self.waits_by_record_key(&fetched.at, record.offset, record.key.as_deref()) {
+        for record in records {
+            let queued =
+                || QueuedEvent { at: at.clone(), offset: record.offset, time_ms: record.timestamp_ms };
+            if let Some(key) = self.waits_by_record_key(at, record.offset, record.key.as_deref()) {
                 self.parked.enqueue(key, queued());
                 continue;
             }
-            match route(&self.projection, &base_table, &fetched.at, record) {
+            match route(&self.projection, &base_table, at, record) {
                 Routed::Ignore => {}
-                Routed::Stop(reason) => return (work, order, Some((record.offset, reason))),
-                Routed::Rejected { key, shown, type_name, reject } => {
+                Routed::Stop(reason) => return (touches, Some((record.offset, reason))),
+                // It parks its row only after the row's events before it have been folded.
+                Routed::Rejected { key: ParkedKey::Row(key), key_cells, type_name, reject, .. } => {
+                    let touch = Touch::Rejected { waiting: queued(), type_name, reject };
+                    touches.push((touched.place(key, key_cells), touch));
+                }
+                Routed::Rejected { key, shown, type_name, reject, .. } => {
                     let entry = self.entry(queued(), &shown, type_name.as_deref(), &reject);
                     self.parked.park(key, entry);
                 }
-                Routed::Event { key, key_cells, event } => add(key, key_cells, Touch::Event(event)),
+                Routed::Event { key, key_cells, event } => {
+                    touches.push((touched.place(key, key_cells), Touch::Event(event)));
+                }
                 Routed::Delete { key, key_cells, position, time_ms } => {
-                    add(key, key_cells, Touch::Delete { position, time_ms });
+                    touches.push((touched.place(key, key_cells), Touch::Delete { position, time_ms }));
                 }
             }
         }
-        (work, order, None)
+        (touches, None)
     }
 
     /// The parked record key that this record must wait behind, if there is one.
@@ -467,133 +501,138 @@ impl Projector {
         }
     }
 
-    /// The rows as they are stored, from memory or from the store: whole, as a fold must see them.
-    async fn load(&mut self, order: &[RowKey]) -> Result<Vec<Row>, Halt> {
-        let mut rows: Vec<Option<Row>> = order.iter().map(|key| self.rows.get(key).cloned()).collect();
-        let missing: Vec<RowKey> =
-            order.iter().zip(&rows).filter(|(_, row)| row.is_none()).map(|(key, _)| key.clone()).collect();
+    /// Loads the rows that are not loaded yet, from memory or from the store: whole, as a fold must see them.
+    async fn load(&mut self, rows: &mut [Work]) -> Result<(), Halt> {
+        // Those that earlier records of the batch touched are loaded, and stand in front.
+        let loaded = rows.partition_point(|work| work.row.is_some());
+        let mut missing = Vec::new();
+        for work in &mut rows[loaded..] {
+            work.row = self.rows.get_mut(&work.key).and_then(|mut row| row.take());
+            if work.row.is_none() {
+                missing.push(work.key.clone());
+            }
+        }
         if !missing.is_empty() {
             let stored = self.tables.get(self.entity.base, &missing, Columns::All).await?;
-            let mut stored = stored.into_iter().map(Row::from_store);
-            for row in rows.iter_mut().filter(|row| row.is_none()) {
-                *row = stored.next();
+            let lacking = rows[loaded..].iter_mut().filter(|work| work.row.is_none());
+            for (work, stored) in lacking.zip(stored) {
+                work.row = Some(Row::from_store(stored));
             }
         }
-        Ok(rows.into_iter().map(|row| row.expect("each missing key was asked for, in order")).collect())
+        Ok(())
     }
 
-    /// Folds one row's events and adds its writes to the batch; answers the row as it will stand.
-    fn fold_row(
-        &mut self,
-        at: &TopicPartition,
-        key: RowKey,
-        stored: Row,
-        work: Work,
-        base: i64,
-        batch: &mut Batch,
-    ) -> Option<(RowKey, Row)> {
-        let parked_key = ParkedKey::Row(key.clone());
-        let plan = Arc::clone(&self.plan);
-        let mut trail = None;
-        let mut waits = false;
-        for touch in &work.touches {
-            let offset = touch.offset();
-            if waits || (!self.parked.is_empty() && self.parked.holds(&parked_key, at, offset)) {
-                self.parked.enqueue(parked_key.clone(), touch.queued());
-                waits = true;
-                continue;
-            }
-            // Applied before: a redelivery is skipped before it is evaluated (B1).
-            if stored.offset.is_some_and(|applied| offset <= applied) {
-                continue;
-            }
-            if let Err(reject) = self.apply(&plan, &key, &stored, &mut trail, &work.key_cells, touch) {
-                self.park_row(parked_key.clone(), &work.key_cells, touch, &reject);
-                waits = true;
-            }
+    /// Takes one record of a row: applies it, or lets it wait.
+    fn take(&mut self, at: &TopicPartition, work: &mut Work, touch: &Touch) {
+        let offset = touch.offset();
+        if work.waits || self.is_parked(&work.key, at, offset) {
+            self.parked.enqueue(ParkedKey::Row(work.key.clone()), touch.queued());
+            work.waits = true;
+            return;
         }
-        let trail = trail?;
-        let (state, changed_at) = trail.outcome();
-        let row = Row { state: state.clone(), offset: Some(changed_at?) };
-        let buckets = &mut self.buckets;
-        trail.finish(&plan, &self.entity, base, batch, |table, name| {
-            let known = (table.id.0, name.clone());
-            let was = buckets.get(&known).is_some();
-            buckets.insert(known, ());
-            was
+        let taken = match (touch, self.projection.kind) {
+            (Touch::Rejected { reject, .. }, _) => Err(reject.clone()),
+            (touch, UpdateKind::OwnedFold) => self.fold(work, touch),
+            (touch, UpdateKind::BlindSet) => self.assign(work, touch),
+        };
+        if let Err(reject) = taken {
+            self.park_row(work, touch, &reject);
+            work.waits = true;
+        }
+    }
+
+    fn is_parked(&self, key: &RowKey, at: &TopicPartition, offset: Offset) -> bool {
+        !self.parked.is_empty() && self.parked.holds(&ParkedKey::Row(key.clone()), at, offset)
+    }
+
+    /// Folds a record of kind B into its row.
+    fn fold(&self, work: &mut Work, touch: &Touch) -> Result<(), Reject> {
+        let row = work.row.as_mut().expect("rows are loaded before their records are folded");
+        let offset = touch.offset();
+        // Applied before: a redelivery is skipped before it is evaluated (B1).
+        if row.offset.is_some_and(|applied| offset <= applied) {
+            return Ok(());
+        }
+        let begun = match &work.trail {
+            None => Some(Trail::begin(&self.plan, &self.entity, &row.state)),
+            Some(_) => None,
+        };
+        let undo = match touch {
+            Touch::Event(event) => fold::apply(&self.projection, &work.key_cells, &mut row.state, event)?,
+            Touch::Delete { .. } => fold::delete(&mut row.state),
+            Touch::Rejected { reject, .. } => return Err(reject.clone()),
+        };
+        let Some(undo) = undo else { return Ok(()) };
+        let advanced = begun.transpose().and_then(|begun| {
+            let trail = match begun {
+                Some(begun) => work.trail.insert(begun),
+                None => work.trail.as_mut().expect("it was begun by an earlier record"),
+            };
+            trail.advance(&self.plan, &self.entity, offset, &row.state)
         });
-        Some((key, row))
-    }
-
-    fn apply(
-        &self,
-        plan: &Plan,
-        key: &RowKey,
-        stored: &Row,
-        trail: &mut Option<Trail>,
-        key_cells: &[(ColumnId, Value)],
-        touch: &Touch,
-    ) -> Result<(), Reject> {
-        let row = match trail {
-            Some(trail) => trail.row(),
-            None => stored.state.as_ref().map(|cells| cells.as_slice()),
-        };
-        let change = match touch {
-            Touch::Event(event) => fold::fold(&self.projection, key_cells, row, event)?,
-            Touch::Delete { .. } if row.is_some() => Change::Delete,
-            Touch::Delete { .. } => Change::Nothing,
-        };
-        let state = match change {
-            Change::Nothing => return Ok(()),
-            Change::Write(cells) => Some(Arc::new(cells)),
-            Change::Delete => None,
-        };
-        let fault = |fault: crate::expr::Fault| Reject::new(Stage::Fold, format!("`where`: {}", fault.0));
-        if trail.is_none() {
-            *trail =
-                Some(Trail::begin(plan, &self.entity, key.clone(), stored.state.clone()).map_err(fault)?);
-        }
-        let trail = trail.as_mut().expect("begun above");
-        trail.advance(plan, &self.entity, touch.offset(), state).map_err(fault)
-    }
-
-    /// Adds the writes of one row of kind A: the cells that its events assign, whatever is stored (A1).
-    fn assign_row(&mut self, at: &TopicPartition, key: RowKey, work: Work, base: i64, batch: &mut Batch) {
-        let parked_key = ParkedKey::Row(key.clone());
-        let mut set = Assigned::default();
-        let mut waits = false;
-        for touch in &work.touches {
-            let offset = touch.offset();
-            if waits || (!self.parked.is_empty() && self.parked.holds(&parked_key, at, offset)) {
-                self.parked.enqueue(parked_key.clone(), touch.queued());
-                waits = true;
-                continue;
+        match advanced {
+            Ok(()) => {
+                row.offset = Some(offset);
+                Ok(())
             }
-            match touch {
-                // A projection whose tombstones delete rows is of kind B.
-                Touch::Delete { .. } => {}
-                Touch::Event(event) => match fold::assignments(&self.projection, &work.key_cells, event) {
-                    Ok(None) => {}
-                    Ok(Some(cells)) => {
-                        set.cells.extend(cells);
-                        set.set_at = Some(offset);
-                    }
-                    Err(reject) => {
-                        self.park_row(parked_key.clone(), &work.key_cells, touch, &reject);
-                        waits = true;
-                    }
-                },
+            Err(fault) => {
+                undo.take_back(&mut row.state);
+                Err(Reject::new(Stage::Fold, format!("`where`: {}", fault.0)))
             }
         }
-        let row = self.projection.shape.row_of(&work.key_cells);
-        batch::assign(&self.plan, &self.entity, key, &row, set, base, batch);
     }
 
-    fn park_row(&mut self, key: ParkedKey, key_cells: &[(ColumnId, Value)], touch: &Touch, reject: &Reject) {
-        let shown = self.projection.shown_key(key_cells);
+    /// Takes the cells that a record of kind A assigns, whatever is stored (A1).
+    fn assign(&self, work: &mut Work, touch: &Touch) -> Result<(), Reject> {
+        // A projection whose tombstones delete rows is of kind B.
+        let Touch::Event(event) = touch else { return Ok(()) };
+        if let Some(cells) = fold::assignments(&self.projection, &work.key_cells, event)? {
+            work.set.cells.extend(cells);
+            work.set.set_at = Some(touch.offset());
+        }
+        Ok(())
+    }
+
+    /// Adds the writes of the rows to the batch; answers the rows as they will stand, for memory.
+    fn finish(&mut self, rows: Vec<Work>, base: i64, batch: &mut Batch) -> Vec<(RowKey, Row)> {
+        let mut folded = Vec::with_capacity(rows.len());
+        for work in rows {
+            match work.row {
+                Some(row) => {
+                    if let Some(trail) = work.trail {
+                        let buckets = &mut self.buckets;
+                        let known = |table: &TablePlan, name: &RowKey| is_known(buckets, table, name);
+                        trail.finish(&self.plan, &self.entity, (&work.key, &row.state), base, batch, known);
+                    }
+                    folded.push((work.key, row));
+                }
+                None => {
+                    let cells = self.projection.shape.row_of(&work.key_cells);
+                    batch::assign(&self.plan, &self.entity, work.key, &cells, work.set, base, batch);
+                }
+            }
+        }
+        folded
+    }
+
+    fn park_row(&mut self, work: &Work, touch: &Touch, reject: &Reject) {
+        let shown = self.projection.shown_key(&work.key_cells);
         let entry = self.entry(touch.queued(), &shown, touch.kind(), reject);
-        self.parked.park(key, entry);
+        self.parked.park(ParkedKey::Row(work.key.clone()), entry);
     }
+}
+
+/// Names of buckets, each with the number of its table.
+type Buckets = Cache<(u32, RowKey), (), quick_cache::UnitWeighter, FxBuildHasher>;
+
+/// Whether a bucket's name was written before; from now on it was.
+fn is_known(buckets: &mut Buckets, table: &TablePlan, name: &RowKey) -> bool {
+    let place = (table.id.0, name.clone());
+    let known = buckets.get(&place).is_some();
+    if !known {
+        buckets.insert(place, ());
+    }
+    known
 }
 
 fn format_position(at: &TopicPartition, offset: Offset) -> String {

@@ -37,6 +37,8 @@ pub enum Routed {
     /// It cannot be applied: its key is to be parked.
     Rejected {
         key: ParkedKey,
+        /// Cells of the row's key, where the row was found.
+        key_cells: KeyCells,
         /// The key for a person: `{"id":"o1"}`, the record key, or the position.
         shown: String,
         type_name: Option<String>,
@@ -234,7 +236,8 @@ impl Router<'_> {
 
     fn rejected_row(&self, (key, cells): Row, kind: Option<Box<str>>, reject: Reject) -> Routed {
         let shown = self.projection.shown_key(&cells);
-        Routed::Rejected { key: ParkedKey::Row(key), shown, type_name: kind.map(String::from), reject }
+        let type_name = kind.map(String::from);
+        Routed::Rejected { key: ParkedKey::Row(key), key_cells: cells, shown, type_name, reject }
     }
 
     fn rejected(&self, kind: Option<Box<str>>, reject: Reject) -> Routed {
@@ -246,7 +249,7 @@ impl Router<'_> {
                 (ParkedKey::Position(position.at, position.offset), shown)
             }
         };
-        Routed::Rejected { key, shown, type_name: kind.map(String::from), reject }
+        Routed::Rejected { key, key_cells: Vec::new(), shown, type_name: kind.map(String::from), reject }
     }
 }
 

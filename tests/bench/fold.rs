@@ -26,7 +26,7 @@ use futures_util::future::BoxFuture;
 use kinora::decode;
 use kinora::engine::{self, Definitions};
 use kinora::event::{Offset, Record, TopicPartition};
-use kinora::fold::{self, Change};
+use kinora::fold::{self, State};
 use kinora::handler::Projection;
 use kinora::plan::{TableId, TablePlan};
 use kinora::project::{ProjectSettings, Projector};
@@ -38,10 +38,13 @@ use kinora::store::embedded::EmbeddedStore;
 use kinora::store::{
     Batch, Columns, Parked, ParkedKey, Progress, QueuedEvent, Scan, Store, StoreError, StoredRow, Tables,
 };
-use kinora::value::Value;
 use kinora::value::encode::RowKey;
 use rustc_hash::FxHashMap;
 use sonic_rs::JsonValueTrait;
+
+/// That of the program.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 #[path = "usage.rs"]
 mod usage;
@@ -176,7 +179,7 @@ struct Stage<'a> {
     name: &'a str,
     projection: &'a Projection,
     base: &'a TablePlan,
-    rows: FxHashMap<RowKey, Vec<Value>>,
+    rows: FxHashMap<RowKey, State>,
     seen: usize,
     rejected: usize,
 }
@@ -191,12 +194,9 @@ impl Stage<'_> {
             },
             _ => match route(self.projection, self.base, at, record) {
                 Routed::Event { key, key_cells, event } if self.name == "fold" => {
-                    let row = self.rows.get(&key).map(Vec::as_slice);
-                    match fold::fold(self.projection, &key_cells, row, &event) {
-                        Ok(Change::Write(cells)) => drop(self.rows.insert(key, cells)),
-                        Ok(Change::Delete) => drop(self.rows.remove(&key)),
-                        Ok(Change::Nothing) => {}
-                        Err(_) => self.rejected += 1,
+                    let row = self.rows.entry(key).or_default();
+                    if fold::apply(self.projection, &key_cells, row, &event).is_err() {
+                        self.rejected += 1;
                     }
                 }
                 Routed::Event { .. } => self.seen += 1,

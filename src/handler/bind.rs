@@ -123,7 +123,7 @@ impl Binder<'_> {
             self.fault(
                 "P015",
                 other.span,
-                format!("events of a `{}` would come from several topics", self.ty.name),
+                format!("the events of `{}` would come from several topics", self.ty.name),
                 "their order would have to be made first (kind C, merged fold), which is not supported yet: feed a read model from one topic",
             );
         }

@@ -102,7 +102,7 @@ const TOP: &[&str] = &[
 ];
 const FROM: &[&str] =
     &["topic", "format", "type", "version", "time", "recordKey", "id", "tombstone", "start", "upcast"];
-const CASE: &[&str] = &["when", "create", "update", "upsert", "replace", "delete", "remove", "let"];
+const CASE: &[&str] = &["when", "create", "update", "upsert", "replace", "delete", "remove", "let", "on"];
 
 /// Makes the declaration of one file.
 pub fn declaration(root: &Node, defaults: &Defaults, faults: &mut Vec<Diagnostic>) -> Declaration {
@@ -123,7 +123,7 @@ pub fn declaration(root: &Node, defaults: &Defaults, faults: &mut Vec<Diagnostic
         name: top.get("projection").and_then(|node| reader.text(node, "the projection's name")),
         into: top.get("into").and_then(|node| reader.text(node, "the name of a type")),
         from,
-        key: top.get("key").map(|node| reader.pairs(node, "`key`", "a column")).unwrap_or_default(),
+        key: top.get("key").map(|node| reader.key(node)).unwrap_or_default(),
         unknown: top.get("unknown").and_then(|node| reader.unknown(node)).or(defaults.unknown),
         when: top.get("when").and_then(|node| reader.text(node, "a condition")),
         lets: top.get("let").map(|node| reader.pairs(node, "`let`", "a name")).unwrap_or_default(),
@@ -276,6 +276,29 @@ impl Reader<'_> {
         self.word(node, "what `unknown` can say", &words)
     }
 
+    /// What the row's key is made from: a map of expressions.
+    fn key(&mut self, node: &Node) -> Vec<(Text, Text)> {
+        let lists: Vec<Span> = match &node.kind {
+            NodeKind::List(_) => vec![node.span],
+            NodeKind::Map(entries) => {
+                let values = entries.iter().map(|entry| &entry.value);
+                values
+                    .filter(|value| matches!(value.kind, NodeKind::List(_)))
+                    .map(|value| value.span)
+                    .collect()
+            }
+            NodeKind::Scalar(_) => Vec::new(),
+        };
+        for at in &lists {
+            self.fault("P010", *at, "a list of keys (one event, many rows) is not supported yet")
+                .help("an event changes one row: write one expression for each column, `key: { id: event.orderId }`");
+        }
+        match lists.is_empty() {
+            true => self.pairs(node, "`key`", "a column"),
+            false => Vec::new(),
+        }
+    }
+
     fn froms(
         &mut self,
         node: &Node,
@@ -391,6 +414,11 @@ impl Reader<'_> {
         for (index, node) in cases.iter().enumerate() {
             let before = self.faults.len();
             let fields = self.map(node, "a case", CASE);
+            if let Some(on) = fields.key("on") {
+                self.fault("P010", on.span, "`on: topic/Type` is not supported yet").help(
+                    "leave it out: a projection reads one topic, so the type's name alone says which event is meant",
+                );
+            }
             if let Some(lets) = fields.get("let") {
                 if index > 0 {
                     let span = fields.key("let").map_or(node.span, |key| key.span);

@@ -321,8 +321,7 @@ impl Scope<'_, '_> {
             .map(|(_, column)| column.name.as_str())
             .collect();
         if !lacking.is_empty() {
-            let message =
-                format!("a `{}` is made without {}, which cannot be null", ty.name, quoted(&lacking));
+            let message = format!("`{}` is made without {}, which cannot be null", ty.name, quoted(&lacking));
             self.binder.fault("P013", span, message, "assign each, or let it be null in the schema");
             return None;
         }

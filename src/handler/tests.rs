@@ -61,6 +61,9 @@ fn every_code_has_a_golden_case() {
         .iter()
         .map(|folder| fs::read_to_string(folder.join("expect.txt")).unwrap_or_default())
         .collect();
+    for finding in all.split("\n\n  ").filter(|finding| finding.starts_with('×')) {
+        assert!(finding.contains("  help: "), "no advice in\n{finding}");
+    }
     let missing: Vec<String> =
         (1..=20).map(|number| format!("P{number:03}")).filter(|code| !all.contains(code.as_str())).collect();
     assert!(missing.is_empty(), "no golden case shows {missing:?}");

@@ -161,14 +161,21 @@ fn number(text: &str) -> Option<String> {
     Some(json)
 }
 
-/// Reads one document. `None` where there is none, or where the text is not YAML.
+/// Reads one document. `None` where there is none, where the text is not YAML, or where a value of it cannot be known.
 ///
 /// Every fault that lets reading go on is found in one pass; at a fault of the syntax reading ends.
 pub fn read(file: FileId, text: &str) -> (Option<Node>, Vec<Diagnostic>) {
-    let mut builder =
-        Builder { file, text, places: Places::new(text), open: Vec::new(), root: None, faults: Vec::new() };
+    let mut builder = Builder {
+        file,
+        text,
+        places: Places::new(text),
+        open: Vec::new(),
+        root: None,
+        lacks: false,
+        faults: Vec::new(),
+    };
     builder.run();
-    let root = if builder.open.is_empty() { builder.root } else { None };
+    let root = if builder.open.is_empty() && !builder.lacks { builder.root } else { None };
     (root, builder.faults)
 }
 
@@ -209,6 +216,8 @@ struct Builder<'t> {
     places: Places,
     open: Vec<Open>,
     root: Option<Node>,
+    /// Whether a key or value is not known: what it would be found to lack is not its author's fault.
+    lacks: bool,
     faults: Vec<Diagnostic>,
 }
 
@@ -261,6 +270,7 @@ impl Builder<'_> {
             Event::SequenceEnd | Event::MappingEnd => self.close(span),
             Event::Alias(_) => {
                 self.refuse(span, "an alias stands here", "write the value out: aliases are not read");
+                self.lacks = true;
                 let text = Text { text: String::new(), span, exact: false, quoted: true };
                 self.put(Node { span, kind: NodeKind::Scalar(text) });
             }
@@ -313,6 +323,7 @@ impl Builder<'_> {
     fn put_key(&mut self, node: Node) {
         let NodeKind::Scalar(text) = node.kind else {
             self.refuse(node.span, "a key is a list or map", "write the key as one word");
+            self.lacks = true;
             let text = Text { text: String::new(), span: node.span, exact: false, quoted: true };
             self.set_key(text);
             return;

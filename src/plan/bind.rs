@@ -10,7 +10,7 @@ use super::{EntityPlan, Part, ReadPlan, ReadSource, Shape, TableId, TablePlan, l
 use crate::diagnostic::{Diagnostic, Span, nearest};
 use crate::schema::{
     ArgOp, Argument, ArgumentBinding, ColumnId, ColumnType, Field, FieldId, FieldSource, FieldType,
-    KeyFunction, Named, ObjectType, ReadDecl, ReadModel, RefDecl, Scalar, TypeId, TypeKind,
+    KeyFunction, Named, ObjectType, ReadDecl, ReadModel, RefDecl, Scalar, TypeId, TypeKind, scalar_name,
 };
 
 /// What reads are bound against.
@@ -197,7 +197,10 @@ impl Ground<'_> {
             let is_lower = |op: &ArgOp| matches!(op, ArgOp::Gt | ArgOp::Gte);
             if asked.bounds.iter().any(|(_, before, _)| is_lower(before) == is_lower(op)) {
                 let message = format!("`{column}` is bounded twice on the same side");
-                return Err(fault(message).label("a second bound").into());
+                return Err(fault(message)
+                    .label("a second bound")
+                    .help("Keep one of the two: one lower and one upper bound make a range.")
+                    .into());
             }
             asked.bounds.push((id, *op, source));
             return Ok(());
@@ -266,16 +269,29 @@ impl Ground<'_> {
             return Ok(());
         }
         let (given, name) = (self.type_name(argument.ty.named()), &argument.name);
-        let message = format!("the argument `{name}` is `{given}`, but the column `{}` is not", column.name);
+        let wanted = self.column_text(&column.ty);
+        let message =
+            format!("the argument `{name}` is `{given}`, but the column `{}` is `{wanted}`", column.name);
         let fault = Diagnostic::error("S070", argument.span, message).label(format!("`{given}`"));
-        Err(fault.help(format!("Give it the type of `{}.{}`.", child.name, column.name)).into())
+        Err(fault
+            .help(format!("Write `{name}: {wanted}`, or name another column by `@arg(column: …)`."))
+            .into())
+    }
+
+    fn column_text(&self, ty: &ColumnType) -> String {
+        match ty {
+            ColumnType::Scalar(scalar) => self.type_name(Named::Scalar(*scalar)),
+            ColumnType::Enum(id) => self.type_name(Named::Enum(*id)),
+            ColumnType::Record(id) => self.type_name(Named::Object(*id)),
+            ColumnType::List(_) | ColumnType::Set(_) | ColumnType::Map { .. } => "a list".to_string(),
+        }
     }
 
     fn type_name(&self, named: Named) -> String {
         match named {
             Named::Object(id) => self.model.ty(id).name.clone(),
             Named::Enum(id) => self.model.enumeration(id).name.clone(),
-            Named::Scalar(scalar) => super::explain::scalar_name(scalar).to_string(),
+            Named::Scalar(scalar) => scalar_name(scalar).to_string(),
         }
     }
 

@@ -4,7 +4,9 @@
 //! generation and keyspace; running them is a store's.
 
 use super::{KeyColumn, Plan, TablePlan, TableRole};
-use crate::schema::{Column, ColumnId, ColumnType, Order, ReadModel, Scalar, TypeId, TypeKind, snake};
+use crate::schema::{
+    BUCKETS, Column, ColumnId, ColumnType, Order, ReadModel, Scalar, TypeId, TypeKind, snake,
+};
 
 /// The statements that make everything the plan stores: `CREATE TYPE`, each after those it holds, then `CREATE TABLE`.
 pub fn create_statements(model: &ReadModel, plan: &Plan) -> Vec<String> {
@@ -58,8 +60,8 @@ pub fn create_table(model: &ReadModel, table: &TablePlan) -> String {
 pub fn table_name(table: &TablePlan) -> String {
     match table.role {
         TableRole::Buckets { .. } => {
-            let of = table.name.strip_suffix("__buckets").unwrap_or(&table.name);
-            format!("{}__buckets", snake(of))
+            let of = table.name.strip_suffix(BUCKETS).unwrap_or(&table.name);
+            format!("{}{BUCKETS}", snake(of))
         }
         _ => snake(&table.name),
     }

@@ -6,7 +6,7 @@
 use serde_json::{Value, json};
 
 use super::{KeyColumn, Part, Plan, ReadPlan, ReadSource, Shape, TablePlan, TableRole, cql};
-use crate::schema::{ArgOp, Bucket, Field, KeyFunction, ReadModel, Scalar, TypeId, function_name};
+use crate::schema::{ArgOp, Bucket, Field, KeyFunction, ReadModel, TypeId, function_name};
 
 /// The plan as text. `kinds` holds projection, entity, and update kind with its reason.
 pub fn explain(model: &ReadModel, plan: &Plan, kinds: &[(String, String, String)]) -> String {
@@ -290,24 +290,5 @@ fn sign(op: ArgOp) -> &'static str {
         ArgOp::Lte => "<=",
         ArgOp::Gt => ">",
         ArgOp::Gte => ">=",
-    }
-}
-
-/// A scalar's usual name in a schema.
-pub(super) fn scalar_name(scalar: Scalar) -> &'static str {
-    match scalar {
-        Scalar::Boolean => "Boolean",
-        Scalar::Int => "Int",
-        Scalar::Long => "Long",
-        Scalar::BigInt => "BigInt",
-        Scalar::Float => "Float",
-        Scalar::String => "String",
-        Scalar::Id => "ID",
-        Scalar::Decimal => "Decimal",
-        Scalar::DateTime => "DateTime",
-        Scalar::LocalDate => "LocalDate",
-        Scalar::LocalTime => "LocalTime",
-        Scalar::Uuid => "UUID",
-        Scalar::Bytes => "Base64String",
     }
 }

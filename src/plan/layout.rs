@@ -9,8 +9,8 @@ use super::{EntityPlan, KeyColumn, TableId, TablePlan, TableRole};
 use crate::diagnostic::Diagnostic;
 use crate::expr::{self, Compiled, Env, Expected};
 use crate::schema::{
-    Bucket, ColumnId, ColumnType, KeyFunction, KeyPart, ObjectType, Order, ReadModel, Scalar, TableDecl,
-    TypeId, TypeKind,
+    BUCKETS, Bucket, ColumnId, ColumnType, KeyFunction, KeyPart, ObjectType, Order, ReadModel, Scalar,
+    TableDecl, TypeId, TypeKind,
 };
 
 /// All tables, and the entities with their tables; keys are not bound yet.
@@ -143,7 +143,7 @@ fn buckets(of: &TablePlan, id: TableId) -> Option<TablePlan> {
     columns.dedup();
     Some(TablePlan {
         id,
-        name: format!("{}__buckets", of.name),
+        name: format!("{}{BUCKETS}", of.name),
         entity: of.entity,
         role: TableRole::Buckets { of: of.id },
         partition,

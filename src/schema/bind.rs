@@ -11,8 +11,8 @@ use super::directive::{Known, Place, Use, uses};
 use super::parse::{Declarations, In, ObjectDeclaration, name_span, place, span, twice};
 use super::scalar::{BUILT_IN, SCALARS, scalar_at, scalar_named, specified_by, unknown_scalar};
 use super::{
-    Argument, EnumId, EnumType, Field, FieldId, FieldSource, FieldType, Named, ObjectType, Scalar, TypeId,
-    TypeKind, connection, names,
+    Argument, EnumId, EnumType, Field, FieldId, FieldSource, FieldType, KeyFunction, Named, ObjectType,
+    Scalar, TypeId, TypeKind, connection, names,
 };
 use crate::diagnostic::{Diagnostic, FileId, Sources, Span, nearest};
 
@@ -26,6 +26,8 @@ pub(super) struct Binder<'a> {
     pub drafts: Vec<Draft<'a>>,
     pub types: Vec<ObjectType>,
     pub enums: Vec<EnumType>,
+    /// Types with a directive that is not known. What they lack may be what it was meant to say, so nothing is said of it.
+    pub unclear: Vec<TypeId>,
     pub faults: Vec<Diagnostic>,
 }
 
@@ -76,6 +78,7 @@ pub(super) fn bind(declarations: &Declarations<'_>, sources: &Sources) -> Bound 
         drafts: Vec::new(),
         types: Vec::new(),
         enums: Vec::new(),
+        unclear: Vec::new(),
         faults: Vec::new(),
     };
     binder.refuse_what_is_later(declarations);
@@ -188,16 +191,16 @@ impl<'a> Binder<'a> {
             if !declared.defined {
                 self.faults.push(never_defined("enum", &name, declared.span));
             }
-            let mut values: Vec<String> = Vec::new();
+            let mut values: Vec<(String, Span)> = Vec::new();
             for value in &declared.values {
                 let text = value.node.value.to_string();
-                if values.contains(&text) {
-                    let at = name_span(value.file, &value.node.value);
-                    let first = place(declared.span, self.sources);
-                    self.faults.push(twice("enum value", &text, at, &first));
+                let at = name_span(value.file, &value.node.value);
+                if let Some((_, first)) = values.iter().find(|(before, _)| *before == text) {
+                    self.faults.push(twice("enum value", &text, at, &place(*first, self.sources)));
                 }
-                values.push(text);
+                values.push((text, at));
             }
+            let values = values.into_iter().map(|(text, _)| text).collect();
             self.enums.push(EnumType { name: name.clone(), values, span: declared.span });
             self.name_type(name, Named::Enum(id), declared.span);
         }
@@ -233,10 +236,15 @@ impl<'a> Binder<'a> {
     /// Adds the directives and fields of every object type, and says what kind of type it is.
     fn add_fields(&mut self, declarations: &'a Declarations<'a>) {
         for (index, declaration) in declarations.objects.iter().enumerate() {
+            let id = TypeId(u32::try_from(index).expect("types are counted in u32"));
+            let before = self.faults.len();
             let found =
                 uses(&declaration.directives, Place::Object, &self.known, self.sources, &mut self.faults);
+            if self.faults[before..].iter().any(|fault| fault.code == "S010") {
+                self.unclear.push(id);
+            }
             let draft = Draft { declaration, uses: found, fields: self.field_drafts(declaration) };
-            self.types[index].kind = self.kind(&draft);
+            self.types[index].kind = self.kind(id, &draft);
             self.drafts.push(draft);
         }
     }
@@ -291,7 +299,12 @@ impl<'a> Binder<'a> {
         }
     }
 
-    fn kind(&mut self, draft: &Draft<'_>) -> TypeKind {
+    /// Whether what a type lacks may be meant by a directive that is not known.
+    pub fn is_unclear(&self, ty: TypeId) -> bool {
+        self.unclear.contains(&ty)
+    }
+
+    fn kind(&mut self, ty: TypeId, draft: &Draft<'_>) -> TypeKind {
         let declaration = draft.declaration;
         let name = declaration.name.as_str();
         if let Some(kind) = connection::kind_by_name(name, &self.named) {
@@ -320,6 +333,7 @@ impl<'a> Binder<'a> {
             (true, ..) => TypeKind::Entity,
             (_, true, _) => TypeKind::Udt,
             (.., true) => TypeKind::Stub,
+            _ if self.is_unclear(ty) => TypeKind::Udt,
             _ => {
                 let message = format!("nothing says how `{name}` is stored");
                 self.faults.push(
@@ -359,7 +373,10 @@ impl<'a> Binder<'a> {
                 }
             }
             for table in &ty.tables {
-                names::check("table", &table.name, table.span, &mut faults);
+                match table.partition.iter().any(|part| matches!(part.via, KeyFunction::Bucket(_))) {
+                    true => names::check_bucketed(&table.name, table.span, &mut faults),
+                    false => names::check("table", &table.name, table.span, &mut faults),
+                }
                 tables.push((&table.name, table.span));
             }
             let columns: Vec<(&str, Span)> =
@@ -381,7 +398,12 @@ impl<'a> Binder<'a> {
         for declared in &declarations.objects {
             if declared.fields.is_empty() {
                 let message = format!("the type `{}` has no fields", declared.name);
-                self.faults.push(Diagnostic::error("S025", declared.span, message).label("empty"));
+                self.faults.push(
+                    Diagnostic::error("S025", declared.span, message).label("empty").help(format!(
+                        "Give it a field, or remove it: `type {} {{ id: ID! }}`.",
+                        declared.name
+                    )),
+                );
             }
         }
         let query = self.types.iter().position(|ty| ty.name == "Query");

@@ -18,6 +18,9 @@ struct MapDraft {
     key: Text,
 }
 
+/// Most value types inside each other.
+const RECORDS_DEPTH_MAX: usize = 16;
+
 /// What a field is, before any of it is bound.
 enum Role {
     Column,
@@ -100,6 +103,7 @@ impl Binder<'_> {
                 self.faults.push(fault.help("Add `@read`: the table follows from the arguments."));
                 Role::External
             }
+            _ if self.is_unclear(ty) && matches!(kind, TypeKind::Stub) => Role::External,
             TypeKind::Stub if reference.is_some() || column.is_some() => {
                 let owner = &self.types[ty.0 as usize].name;
                 let message = format!("nothing of `{owner}` is stored here, so `{name}` cannot be");
@@ -230,7 +234,11 @@ impl Binder<'_> {
                         used.span,
                         format!("`{name}` is not a list, so `as`, `key` and `max` have no use"),
                     )
-                    .label("not a list"),
+                    .label("not a list")
+                    .help(format!(
+                        "Leave them out, or make it a list: `{name}: [{}!]!`.",
+                        field.node.ty.inner_named_type()
+                    )),
                 )),
                 None => Ok((self.element_type(field, ty.named())?, None)),
             };
@@ -247,7 +255,8 @@ impl Binder<'_> {
         }
         if let (Some(key), false) = (key, collection == Some("MAP")) {
             let message = format!("`key` of `{name}` has no use without `as: MAP`");
-            return Err(Box::new(Diagnostic::error("S044", key.span, message).label("no use")));
+            let help = "Add `as: MAP` to store the list as a map by that column, or leave `key` out.";
+            return Err(Box::new(Diagnostic::error("S044", key.span, message).label("no use").help(help)));
         }
         match (collection.unwrap_or("LIST"), inner, key) {
             ("SET", ColumnType::Record(_), _) => Err(fault(format!("`{name}` is a set of records"))
@@ -277,6 +286,8 @@ impl Binder<'_> {
             Named::Object(id) if self.types[id.0 as usize].kind == TypeKind::Udt => {
                 Ok(ColumnType::Record(id))
             }
+            // What it is cannot be read; its directive is a fault already.
+            Named::Object(id) if self.is_unclear(id) => Ok(ColumnType::Record(id)),
             Named::Object(id) => {
                 let other = &self.types[id.0 as usize].name;
                 let name = &field.node.name;
@@ -305,7 +316,11 @@ impl Binder<'_> {
         };
         if !matches!(record.column(key).ty, ColumnType::Scalar(_) | ColumnType::Enum(_)) {
             let message = format!("`{}` cannot be the key of a map: it is not a scalar", map.key.value);
-            self.faults.push(Diagnostic::error("S032", map.key.span, message).label("not a scalar"));
+            self.faults.push(
+                Diagnostic::error("S032", map.key.span, message)
+                    .label("not a scalar")
+                    .help("Keys are made of scalars and enums."),
+            );
         }
         let span = map.key.span;
         self.require_non_null(map.record, key, span, "the key of a map");
@@ -337,29 +352,60 @@ impl Binder<'_> {
         }
     }
 
+    /// Value types are stored whole inside a row, and what reads them recurses: so their depth is bounded.
     fn refuse_records_in_themselves(&mut self) {
-        for ty in self.ids() {
-            let is_udt = self.types[ty.0 as usize].kind == TypeKind::Udt;
-            if is_udt && self.reaches(ty, ty, &mut Vec::new()) {
-                let found = &self.types[ty.0 as usize];
-                let message = format!("a `{}` would hold itself", found.name);
-                self.faults.push(
-                    Diagnostic::error("S045", found.span, message)
+        let depths = self.record_depths();
+        for ty in self.ids().filter(|ty| depths[ty.0 as usize] > RECORDS_DEPTH_MAX) {
+            let found = &self.types[ty.0 as usize];
+            let fault = match self.holds_itself(ty) {
+                true => {
+                    Diagnostic::error("S045", found.span, format!("a `{}` would hold itself", found.name))
                         .label("endless")
-                        .help("Value types are stored inside a row, so they cannot nest without end."),
-                );
-            }
+                        .help("Value types are stored inside a row, so they cannot nest without end.")
+                }
+                false => {
+                    let message = format!(
+                        "from `{}` on more than {RECORDS_DEPTH_MAX} value types stand inside each other",
+                        found.name
+                    );
+                    Diagnostic::error("S045", found.span, message)
+                        .label("too deep")
+                        .help("Make one of the inner types an entity with its own `@table`, and refer to it.")
+                }
+            };
+            self.faults.push(fault);
         }
     }
 
-    fn reaches(&self, from: TypeId, to: TypeId, seen: &mut Vec<TypeId>) -> bool {
-        self.types[from.0 as usize].columns.iter().filter_map(|column| record_in(&column.ty)).any(|next| {
-            next == to
-                || (!seen.contains(&next) && {
-                    seen.push(next);
-                    self.reaches(next, to, seen)
-                })
-        })
+    /// How many value types stand inside each other in each, itself counted; more than the bound means endless too.
+    fn record_depths(&self) -> Vec<usize> {
+        let mut depths = vec![0; self.types.len()];
+        for _ in 0..=RECORDS_DEPTH_MAX {
+            for ty in self.ids().filter(|ty| self.types[ty.0 as usize].kind == TypeKind::Udt) {
+                let inner = self.records_in(ty).map(|inner| depths[inner.0 as usize]).max();
+                depths[ty.0 as usize] = 1 + inner.unwrap_or(0);
+            }
+        }
+        depths
+    }
+
+    fn holds_itself(&self, ty: TypeId) -> bool {
+        let mut open: Vec<TypeId> = self.records_in(ty).collect();
+        let mut seen = Vec::new();
+        while let Some(next) = open.pop() {
+            if next == ty {
+                return true;
+            }
+            if !seen.contains(&next) {
+                seen.push(next);
+                open.extend(self.records_in(next));
+            }
+        }
+        false
+    }
+
+    fn records_in(&self, ty: TypeId) -> impl Iterator<Item = TypeId> {
+        self.types[ty.0 as usize].columns.iter().filter_map(|column| record_in(&column.ty))
     }
 }
 

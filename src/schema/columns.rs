@@ -199,7 +199,7 @@ pub(super) fn duration_ms(text: &str) -> Option<i64> {
 pub(super) fn later(what: &str, span: Span) -> Diagnostic {
     Diagnostic::error("S016", span, format!("{what} is not supported yet"))
         .label("not supported yet")
-        .help("The word is reserved for a later version. Remove it for now.")
+        .help("It may come with a later version. Leave it out for now.")
 }
 
 struct Token<'t> {

@@ -153,7 +153,11 @@ pub(super) fn check_declared(binder: &mut Binder<'_>) {
                 Some((_, expected)) if bare(&field.node.ty) != expected.replace('!', "") => {
                     let message =
                         format!("`{}.{name}` is `{}`, but paging needs `{expected}`", ty.name, field.node.ty);
-                    faults.push(fault(message).label(format!("expected `{expected}`")));
+                    faults.push(
+                        fault(message).label(format!("expected `{expected}`")).help(format!(
+                            "Write `{name}: {expected}`, or leave the type out: it is derived."
+                        )),
+                    );
                 }
                 Some(_) => {}
             }

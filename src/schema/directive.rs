@@ -361,7 +361,9 @@ fn arguments(
         };
         if found.given(name).is_some() {
             faults.push(
-                Diagnostic::error("S015", place, format!("`{name}` is given twice")).label("a second time"),
+                Diagnostic::error("S015", place, format!("`{name}` is given twice"))
+                    .label("a second time")
+                    .help("Keep one of the two."),
             );
             continue;
         }
@@ -408,7 +410,8 @@ fn value(
     let name = parameter.name;
     let wrong = |expected: &str| {
         let message = format!("`{name}` of `@{directive}` takes {expected}, not `{given}`");
-        Box::new(Diagnostic::error("S013", at, message).label(format!("expected {expected}")))
+        let help = format!("Write `{name}: {}`.", example(&parameter.kind));
+        Box::new(Diagnostic::error("S013", at, message).label(format!("expected {expected}")).help(help))
     };
     match (&parameter.kind, given) {
         (Kind::Later, _) => Err(Box::new(later(&format!("`{name}` of `@{directive}`"), name_at))),
@@ -428,13 +431,23 @@ fn value(
             if reserved.iter().any(|known| word == *known) {
                 return Err(Box::new(later(&format!("`{name}: {word}`"), at)));
             }
-            let fault = wrong(&now.join(", "));
+            let fault = wrong(&format!("one of {}", now.join(", ")));
             Err(match nearest(word, now.iter().chain(*reserved).copied()) {
                 Some(near) => Box::new(fault.help(format!("Did you mean `{near}`?"))),
                 None => fault,
             })
         }
         (Kind::Choice { now, .. }, _) => Err(wrong(&format!("one of {} without quotes", now.join(", ")))),
+    }
+}
+
+/// A value that fits, as it is written.
+fn example(kind: &Kind) -> String {
+    match kind {
+        Kind::Text | Kind::Later => "\"…\"".to_string(),
+        Kind::Int { min, .. } => (*min).max(20).to_string(),
+        Kind::Bool => "true".to_string(),
+        Kind::Choice { now, .. } => now[0].to_string(),
     }
 }
 

@@ -25,7 +25,8 @@ use std::sync::Arc;
 
 use apollo_compiler::Schema;
 
-pub use self::names::{NAME_BYTES_MAX, snake};
+pub use self::names::{BUCKETS, NAME_BYTES_MAX, snake};
+pub use self::scalar::scalar_name;
 pub use self::table::function_name;
 use crate::diagnostic::{Diagnostic, FileId, Severity, Sources, Span};
 

@@ -9,6 +9,9 @@ use crate::diagnostic::{Diagnostic, Sources, Span};
 /// Most bytes of a name in snake case: Cassandra takes 48.
 pub const NAME_BYTES_MAX: usize = 48;
 
+/// What follows a table's name in that of the table of its buckets.
+pub const BUCKETS: &str = "__buckets";
+
 /// A name as the store writes it: `placedAt` becomes `placed_at`, `HTTPStatus` becomes `http_status`.
 pub fn snake(name: &str) -> String {
     let letters: Vec<char> = name.chars().collect();
@@ -46,6 +49,23 @@ pub(super) fn check(what: &str, name: &str, span: Span, faults: &mut Vec<Diagnos
                 .label("too long")
                 .help(format!("The store takes names of at most {NAME_BYTES_MAX} bytes in snake case.")),
         );
+    }
+}
+
+/// Checks the name of a table with time buckets: the table of its buckets has the same, and more.
+pub(super) fn check_bucketed(name: &str, span: Span, faults: &mut Vec<Diagnostic>) {
+    let before = faults.len();
+    check("table", name, span, faults);
+    let buckets = format!("{}{BUCKETS}", snake(name));
+    if faults.len() == before && buckets.len() > NAME_BYTES_MAX {
+        let message = format!(
+            "the table `{name}` is too long: the table of its buckets, `{buckets}`, has {} bytes",
+            buckets.len()
+        );
+        let most = NAME_BYTES_MAX - BUCKETS.len();
+        faults.push(Diagnostic::error("S004", span, message).label("too long").help(format!(
+            "The store takes names of at most {NAME_BYTES_MAX} bytes: {most} for a table with buckets."
+        )));
     }
 }
 

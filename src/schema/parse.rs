@@ -179,6 +179,7 @@ fn add<'a>(
             if object.defined {
                 let place = place(object.span, sources);
                 faults.push(twice("type", &node.name, name_span(file, &node.name), &place));
+                return; // What it holds would only be declared twice again.
             }
             object.defined = true;
             object.description = node.description.as_ref();
@@ -197,6 +198,7 @@ fn add<'a>(
             if found.defined {
                 let place = place(found.span, sources);
                 faults.push(twice("enum", &node.name, name_span(file, &node.name), &place));
+                return;
             }
             found.defined = true;
             found.description = node.description.as_ref();

@@ -38,6 +38,7 @@ impl Binder<'_> {
         let (name, at) = (draft.node.name.to_string(), draft.span);
         let answers = match self.answers(&field_type) {
             Ok(answers) => answers,
+            Err(_) if self.is_unclear_type(&field_type) => return,
             Err(wrong) => {
                 let message = format!("`{name}` cannot read {wrong}");
                 self.faults.push(Diagnostic::error("S042", at, message).label("not a read model").help(
@@ -47,6 +48,9 @@ impl Binder<'_> {
                 return;
             }
         };
+        if self.is_unclear(ty) {
+            return;
+        }
         if self.types[ty.0 as usize].kind == TypeKind::Udt {
             let message = format!("`{name}` reads from inside a value type");
             self.faults.push(
@@ -81,6 +85,15 @@ impl Binder<'_> {
         }
     }
 
+    /// Whether a directive of the type that a field answers is not known: it may have been its `@table`.
+    fn is_unclear_type(&self, ty: &FieldType) -> bool {
+        let Named::Object(id) = ty.named() else { return false };
+        match self.types[id.0 as usize].kind {
+            TypeKind::Connection { node } => self.is_unclear(node),
+            _ => self.is_unclear(id),
+        }
+    }
+
     fn answers(&self, ty: &FieldType) -> Result<Answers, String> {
         let (id, list) = match ty {
             FieldType::Named { name: Named::Object(id), .. } => (*id, false),
@@ -111,14 +124,22 @@ impl Binder<'_> {
         let page = number("page", 20.min(max));
         if page > max {
             let message = format!("the default page of {page} is above the largest, {max}");
-            self.faults.push(Diagnostic::error("S013", used.span, message).label("`page` above `max`"));
+            self.faults.push(
+                Diagnostic::error("S013", used.span, message)
+                    .label("`page` above `max`")
+                    .help(format!("Write `page: {max}` or less, or raise `max`.")),
+            );
         }
         if answers == Answers::One {
             let without_use = ["page", "max"].into_iter().find(|name| used.int(name).is_some());
             let without_use = without_use.or(used.text("lookback").map(|_| "lookback"));
             if let Some(name) = without_use {
                 let message = format!("`{name}` has no use: the field answers one row");
-                self.faults.push(Diagnostic::error("S042", used.span, message).label("one row"));
+                self.faults.push(
+                    Diagnostic::error("S042", used.span, message)
+                        .label("one row")
+                        .help(format!("Leave `{name}` out, or answer a list or a connection.")),
+                );
             }
         }
         let lookback_ms = used.text("lookback").and_then(|text| {
@@ -159,7 +180,7 @@ impl Binder<'_> {
             let is_paging =
                 answers != Answers::One && used.is_none() && PAGING.iter().any(|(known, _)| *known == name);
             let binds = if is_paging {
-                self.check_paging(field, &name, &ty, span, answers);
+                self.check_paging(field, argument, &ty, span, answers);
                 ArgumentBinding::Paging
             } else {
                 self.check_argument(field, &name, &ty, span);
@@ -188,13 +209,23 @@ impl Binder<'_> {
         self.faults.push(fault);
     }
 
-    fn check_paging(&mut self, field: &str, name: &str, ty: &FieldType, at: Span, answers: Answers) {
+    fn check_paging(
+        &mut self,
+        field: &str,
+        argument: &apollo_compiler::ast::InputValueDefinition,
+        ty: &FieldType,
+        at: Span,
+        answers: Answers,
+    ) {
+        let name = argument.name.as_str();
         let wanted = PAGING.iter().find(|(known, _)| *known == name).expect("the caller looked").1;
         let fits = matches!(ty, FieldType::Named { name: Named::Scalar(found), non_null: false } if *found == wanted);
         if !fits {
             let wanted = if wanted == Scalar::Int { "Int" } else { "String" };
-            let message =
-                format!("the paging argument `{name}` of `{field}` has another type than `{wanted}`");
+            let message = format!(
+                "the paging argument `{name}` of `{field}` is `{}`, expected `{wanted}`, which may be null",
+                argument.ty
+            );
             self.faults.push(
                 Diagnostic::error("S043", at, message).label(format!("expected `{wanted}`, nullable")).help(
                     format!("Write `{name}: {wanted}`; for a column of that name add `@arg(column: …)`."),

@@ -6,6 +6,7 @@
 use super::bind::{Binder, argument_text, federation};
 use super::column::{column_name, is_name, same_key_type, with_nearest};
 use super::columns::{later, reference};
+use super::scalar::scalar_name;
 use super::{
     Column, ColumnId, ColumnType, FieldId, FieldSource, FieldType, Named, RefDecl, TypeId, TypeKind,
 };
@@ -109,8 +110,12 @@ impl Binder<'_> {
                 *target
             }
             Some(FieldType::List { .. }) => return Err(Box::new(later("a list of references", text.span))),
+            Some(FieldType::Named { name: Named::Object(target), .. }) if self.is_unclear(*target) => {
+                return Ok(None);
+            }
             Some(_) => {
-                return Err(fault(format!("`{}` refers to nothing that has a key", field.node.name))
+                let named = field.node.ty.inner_named_type();
+                return Err(fault(format!("`{}` refers to `{named}`, which has no key", field.node.name))
                     .label("no key")
                     .help("`@ref` leads to a type with `@table` or `@key`.")
                     .into());
@@ -134,18 +139,42 @@ impl Binder<'_> {
         let Some(id) = here.column_named(&column) else {
             return Err(fault(format!("`{}` has no column `{column}`", here.name))
                 .label("not a column")
+                .help("Name the column that holds the key: it is made where none has its name.")
                 .into());
         };
         let (Named::Scalar(_) | Named::Enum(_)) = owner.field(key_field).ty.named() else {
             return Err(fault(format!("`{}.{key}` is not a scalar", owner.name))
                 .label("not a scalar")
+                .help("A reference holds a key, and keys are made of scalars and enums.")
                 .into());
         };
         if !same_key_type(&here.column(id).ty, owner.field(key_field).ty.named()) {
-            let message = format!("`{column}` and `{}.{key}` have different types", owner.name);
-            return Err(Diagnostic::error("S041", at, message).label("another type").into());
+            let named = owner.field(key_field).ty.named();
+            let (mine, theirs) = (self.column_text(&here.column(id).ty), self.named_text(named));
+            let message = format!("`{column}` is `{mine}`, but `{}.{key}` is `{theirs}`", owner.name);
+            let help = format!(
+                "Declare `{column}` as `{theirs}`, or name another column: it is made where none has its name."
+            );
+            return Err(Diagnostic::error("S041", at, message).label(format!("`{mine}`")).help(help).into());
         }
         Ok(Some(RefDecl { target, key: vec![(key_field, id)] }))
+    }
+
+    fn named_text(&self, named: Named) -> String {
+        match named {
+            Named::Scalar(scalar) => scalar_name(scalar).to_string(),
+            Named::Enum(id) => self.enums[id.0 as usize].name.clone(),
+            Named::Object(id) => self.types[id.0 as usize].name.clone(),
+        }
+    }
+
+    fn column_text(&self, ty: &ColumnType) -> String {
+        match ty {
+            ColumnType::Scalar(scalar) => scalar_name(*scalar).to_string(),
+            ColumnType::Enum(id) => self.enums[id.0 as usize].name.clone(),
+            ColumnType::Record(id) => self.types[id.0 as usize].name.clone(),
+            ColumnType::List(_) | ColumnType::Set(_) | ColumnType::Map { .. } => "a list".to_string(),
+        }
     }
 
     /// A type stored here is found by the key of its base table; another subgraph's by any of its keys.

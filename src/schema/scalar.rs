@@ -79,3 +79,22 @@ pub(super) fn unknown_scalar(name: &str, at: Span) -> Diagnostic {
         )),
     }
 }
+
+/// A scalar's usual name in a schema.
+pub fn scalar_name(scalar: Scalar) -> &'static str {
+    match scalar {
+        Scalar::Boolean => "Boolean",
+        Scalar::Int => "Int",
+        Scalar::Long => "Long",
+        Scalar::BigInt => "BigInt",
+        Scalar::Float => "Float",
+        Scalar::String => "String",
+        Scalar::Id => "ID",
+        Scalar::Decimal => "Decimal",
+        Scalar::DateTime => "DateTime",
+        Scalar::LocalDate => "LocalDate",
+        Scalar::LocalTime => "LocalTime",
+        Scalar::Uuid => "UUID",
+        Scalar::Bytes => "Base64String",
+    }
+}

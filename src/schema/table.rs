@@ -8,8 +8,8 @@ use super::column::with_nearest;
 use super::columns::{Allowed, ColumnUse, Text, columns, later};
 use super::directive::Use;
 use super::{
-    Bucket, ColumnId, ColumnType, EntityKey, FieldId, FieldSource, KeyFunction, KeyPart, Order, Scalar,
-    TableDecl, TypeId, TypeKind,
+    Bucket, ColumnId, ColumnType, EntityKey, FieldId, FieldSource, FieldType, KeyFunction, KeyPart, Order,
+    Scalar, TableDecl, TypeId, TypeKind,
 };
 use crate::diagnostic::{Diagnostic, Span};
 
@@ -33,13 +33,17 @@ impl Binder<'_> {
                 .arguments
                 .iter()
                 .any(|argument| argument.name == "resolvable" && argument.value.to_bool() == Some(false));
+            let named = directive.node.arguments.iter().find(|argument| argument.name == "fields");
+            let at = named.map_or(span, |named| {
+                super::parse::span(directive.file, named.value.location(), self.sources)
+            });
             let Some(fields) = argument_text(directive.node, "fields") else {
                 let message = "`@key` needs the argument `fields`";
                 let fault = Diagnostic::error("S014", span, message).label("without `fields`");
                 self.faults.push(fault.help("Add `fields: \"id\"`."));
                 continue;
             };
-            match self.key_fields(ty, fields, span) {
+            match self.key_fields(ty, fields, at) {
                 Ok(fields) => self.types[ty.0 as usize].keys.push(EntityKey { fields, resolvable, span }),
                 Err(fault) => self.faults.push(*fault),
             }
@@ -61,12 +65,20 @@ impl Binder<'_> {
                 );
             };
             let (column, non_null) = (owner.field(field).source.clone(), owner.field(field).ty.non_null());
-            let is_scalar = !matches!(owner.field(field).ty.named(), super::Named::Object(_));
+            let is_scalar = matches!(
+                owner.field(field).ty,
+                FieldType::Named { name: super::Named::Scalar(_) | super::Named::Enum(_), .. }
+            );
             match column {
                 FieldSource::Column(_) | FieldSource::External if is_scalar => {}
                 _ => {
                     let message = format!("`{name}` cannot be part of a key: it is not a stored scalar");
-                    return Err(Diagnostic::error("S050", span, message).label("not a scalar").into());
+                    let help =
+                        "Name fields that hold a scalar or an enum; for a reference, the field of its key.";
+                    return Err(Diagnostic::error("S050", span, message)
+                        .label("not a scalar")
+                        .help(help)
+                        .into());
                 }
             }
             if !non_null {
@@ -77,7 +89,10 @@ impl Binder<'_> {
             fields.push(field);
         }
         match fields.is_empty() {
-            true => Err(Diagnostic::error("S050", span, "this `@key` names no field").label("empty").into()),
+            true => Err(Diagnostic::error("S050", span, "this `@key` names no field")
+                .label("empty")
+                .help("Name the fields that tell the rows apart: `@key(fields: \"id\")`.")
+                .into()),
             false => Ok(fields),
         }
     }
@@ -130,7 +145,7 @@ impl Binder<'_> {
             None => Vec::new(),
         };
         let clustering: Vec<(KeyPart, Order)> = clustering;
-        self.check_parts(&partition, &clustering, used);
+        self.check_parts(ty, &partition, &clustering, used);
         let fields = used.text("fields").map(|text| self.table_fields(ty, text));
         (self.faults.len() == faults_before).then(|| TableDecl {
             name: name.value.clone(),
@@ -221,7 +236,34 @@ impl Binder<'_> {
         )
     }
 
-    fn check_parts(&mut self, partition: &[(KeyPart, Order)], clustering: &[(KeyPart, Order)], used: &Use) {
+    /// A bucket or hash is stored under its own name, so no column may have it.
+    fn check_part_names(&mut self, ty: TypeId, parts: &[(&(KeyPart, Order), Span)]) {
+        let owner = &self.types[ty.0 as usize];
+        for ((part, _), at) in parts.iter().filter(|((part, _), _)| part.via != KeyFunction::Itself) {
+            super::names::check("column", &part.name, *at, &mut self.faults);
+            let stored = super::names::snake(&part.name);
+            let Some(column) =
+                owner.columns.iter().find(|column| super::names::snake(&column.name) == stored)
+            else {
+                continue;
+            };
+            let message = format!(
+                "`{}` of this key and the column `{}` are both stored as `{stored}`",
+                part.name, column.name
+            );
+            self.faults.push(Diagnostic::error("S005", *at, message).label("the name is taken").help(
+                format!("Give it another name: `{}(…) AS {}Part`.", function_name(part.via), part.name),
+            ));
+        }
+    }
+
+    fn check_parts(
+        &mut self,
+        ty: TypeId,
+        partition: &[(KeyPart, Order)],
+        clustering: &[(KeyPart, Order)],
+        used: &Use,
+    ) {
         let partition_span = used.text("partition").map_or(used.span, |text| text.span);
         let clustering_span = used.text("clustering").map_or(used.span, |text| text.span);
         let all = partition.iter().map(|part| (part, partition_span));
@@ -229,7 +271,9 @@ impl Binder<'_> {
         for (index, ((part, _), at)) in all.iter().enumerate() {
             if all[..index].iter().any(|((before, _), _)| before.name == part.name) {
                 let message = format!("`{}` is twice in this key", part.name);
-                self.faults.push(Diagnostic::error("S034", *at, message).label("a second time"));
+                self.faults.push(Diagnostic::error("S034", *at, message).label("a second time").help(
+                    "Name each column once; one that is in the partition needs no place in the clustering.",
+                ));
             }
         }
         if let Some((part, _)) = clustering.iter().find(|(part, _)| part.via != KeyFunction::Itself) {
@@ -240,6 +284,7 @@ impl Binder<'_> {
                     .help("Buckets and hashes divide partitions. Sort by the column itself."),
             );
         }
+        self.check_part_names(ty, &all);
         let buckets = partition.iter().filter(|(part, _)| matches!(part.via, KeyFunction::Bucket(_))).count();
         if buckets > 1 {
             self.faults.push(
@@ -280,8 +325,9 @@ impl Binder<'_> {
         let mut faults = Vec::new();
         if base.filter.is_some() {
             let message = format!("the base table `{}` has a `where`", base.name);
+            let at = base.filter.as_ref().map_or(base.span, |(_, at)| *at);
             faults.push(
-                Diagnostic::error("S036", base.span, message).label("the first table holds every row").help(
+                Diagnostic::error("S036", at, message).label("the first table holds every row").help(
                     "Put `where` on a later `@table`: a copy holds only the rows for which it is true.",
                 ),
             );

@@ -78,6 +78,9 @@ fn every_kind_of_fault_reads_as_its_golden_text() {
         seen.push_str(&found);
     }
     assert!(differing.is_empty(), "KINORA_BLESS=1 rewrites these:\n{}", differing.join("\n"));
+    for finding in seen.split("\n\n  ").filter(|finding| finding.starts_with('×')) {
+        assert!(finding.contains("  help: "), "no advice in\n{finding}");
+    }
     let missing: Vec<String> = codes().into_iter().filter(|code| !seen.contains(code.as_str())).collect();
     assert!(missing.is_empty(), "no case shows {missing:?}");
 }

@@ -3,7 +3,7 @@
 use crate::cli::{Context, Exit, counted};
 use crate::diagnostic;
 use crate::engine::{self, Definitions};
-use crate::plan::explain;
+use crate::plan::explain::{self, Update};
 
 /// Arguments of `check`.
 #[derive(clap::Args, Debug)]
@@ -27,14 +27,14 @@ pub fn run(context: &Context, arguments: &Arguments) -> Exit {
         if let Some(definitions) = explained {
             found = serde_json::json!({
                 "findings": found,
-                "explain": explain::explain_json(&definitions.model, &definitions.plan, &kinds(definitions)),
+                "explain": explain::explain_json(&definitions.model, &definitions.plan, &updates(definitions)),
             });
         }
         context.output.value(&found, |_| String::new());
     } else {
         context.output.findings(&loaded.findings, &loaded.sources);
         if let Some(definitions) = explained {
-            let text = explain::explain(&definitions.model, &definitions.plan, &kinds(definitions));
+            let text = explain::explain(&definitions.model, &definitions.plan, &updates(definitions));
             context.output.line(text.trim_end());
         } else if let Some(definitions) = &loaded.definitions {
             context.output.line(&summary(definitions));
@@ -46,13 +46,17 @@ pub fn run(context: &Context, arguments: &Arguments) -> Exit {
     }
 }
 
-/// Projection, entity, and the update kind with its reason.
-fn kinds(definitions: &Definitions) -> Vec<(String, String, String)> {
-    let kind = |projection: &std::sync::Arc<crate::handler::Projection>| {
-        let kind = format!("{}: {}", projection.kind.name(), projection.kind_reason);
-        (projection.name.to_string(), projection.entity_name.to_string(), kind)
+/// How each projection writes its rows, and why so.
+fn updates(definitions: &Definitions) -> Vec<Update> {
+    let update = |projection: &std::sync::Arc<crate::handler::Projection>| Update {
+        projection: projection.name.to_string(),
+        topic: projection.from.topic.to_string(),
+        entity: projection.entity_name.to_string(),
+        kind: projection.kind.name(),
+        how: projection.kind.how(),
+        why: projection.kind_reason.clone(),
     };
-    definitions.projections.iter().map(kind).collect()
+    definitions.projections.iter().map(update).collect()
 }
 
 fn summary(definitions: &Definitions) -> String {

@@ -283,6 +283,14 @@ impl UpdateKind {
             UpdateKind::OwnedFold => "B owned fold",
         }
     }
+
+    /// What is done for an event, in words.
+    pub fn how(self) -> &'static str {
+        match self {
+            UpdateKind::BlindSet => "the assigned columns are written, nothing is read",
+            UpdateKind::OwnedFold => "the row is read once, folded, and written with its position",
+        }
+    }
 }
 
 impl Verb {

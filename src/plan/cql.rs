@@ -101,7 +101,7 @@ fn create_type(model: &ReadModel, id: TypeId, done: &mut Vec<TypeId>, statements
         .iter()
         .map(|column| format!("  {} {}", quoted(&snake(&column.name)), cql_type(model, &column.ty)))
         .collect();
-    statements.push(format!("CREATE TYPE {} (\n{}\n);", quoted(&snake(&ty.name)), fields.join(",\n")));
+    statements.push(format!("CREATE TYPE {} (\n{}\n);", quoted_type(&ty.name), fields.join(",\n")));
 }
 
 fn record_of(ty: &ColumnType) -> Option<TypeId> {
@@ -116,7 +116,7 @@ fn cql_type(model: &ReadModel, ty: &ColumnType) -> String {
     match ty {
         ColumnType::Scalar(scalar) => scalar_type(*scalar).to_string(),
         ColumnType::Enum(_) => "text".to_string(),
-        ColumnType::Record(record) => format!("frozen<{}>", quoted(&snake(&model.ty(*record).name))),
+        ColumnType::Record(record) => format!("frozen<{}>", quoted_type(&model.ty(*record).name)),
         ColumnType::List(of) => format!("frozen<list<{}>>", cql_type(model, of)),
         ColumnType::Set(of) => format!("frozen<set<{}>>", cql_type(model, of)),
         ColumnType::Map { key, record } => {
@@ -158,6 +158,51 @@ fn quoted(name: &str) -> String {
         false => format!("\"{name}\""),
     }
 }
+
+/// A value type's name as CQL takes it: also in quotes where it is a type of CQL's own, or kept for one.
+fn quoted_type(name: &str) -> String {
+    let name = snake(name);
+    match TYPES.contains(&name.as_str()) {
+        true => format!("\"{name}\""),
+        false => quoted(&name),
+    }
+}
+
+const TYPES: &[&str] = &[
+    "ascii",
+    "bigint",
+    "bitstring",
+    "blob",
+    "boolean",
+    "byte",
+    "complex",
+    "counter",
+    "date",
+    "decimal",
+    "double",
+    "duration",
+    "empty",
+    "enum",
+    "float",
+    "frozen",
+    "inet",
+    "int",
+    "interval",
+    "list",
+    "macaddr",
+    "map",
+    "smallint",
+    "text",
+    "time",
+    "timestamp",
+    "timeuuid",
+    "tinyint",
+    "tuple",
+    "uuid",
+    "varchar",
+    "varint",
+    "vector",
+];
 
 const RESERVED: &[&str] = &[
     "add",

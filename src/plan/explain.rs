@@ -1,49 +1,77 @@
 //! Shows a plan to a person, or as JSON to a tool: tables with their keys and CQL, how each entity is kept up to date,
 //! and for each read its table, partition, order, reads and cost.
 //!
-//! Comes in: a model, its plan, and the update kind of each projection. Goes out: text or JSON. Decides nothing.
+//! Comes in: a model, its plan, and the [`Update`] of each projection. Goes out: text or JSON. Decides nothing.
 
 use serde_json::{Value, json};
 
 use super::{KeyColumn, Part, Plan, ReadPlan, ReadSource, Shape, TablePlan, TableRole, cql};
 use crate::schema::{ArgOp, Bucket, Field, KeyFunction, ReadModel, TypeId, function_name};
 
-/// The plan as text. `kinds` holds projection, entity, and update kind with its reason.
-pub fn explain(model: &ReadModel, plan: &Plan, kinds: &[(String, String, String)]) -> String {
-    let mut text = String::from("Tables\n");
+/// How the rows of an entity are written, as it is shown.
+#[derive(Clone, Debug)]
+pub struct Update {
+    pub projection: String,
+    pub topic: String,
+    pub entity: String,
+    /// Letter and name of the update kind.
+    pub kind: &'static str,
+    /// What is done for an event of that kind.
+    pub how: &'static str,
+    /// Why the compiler chose it.
+    pub why: String,
+}
+
+/// The plan as text.
+pub fn explain(model: &ReadModel, plan: &Plan, updates: &[Update]) -> String {
+    let mut text =
+        String::from("Tables: the partition says where a row lives, the clustering sorts the rows there\n");
     for table in &plan.tables {
         text.push_str(&table_text(model, plan, table));
     }
-    if !kinds.is_empty() {
-        text.push_str("\nUpdates\n");
-        for (projection, entity, kind) in kinds {
-            text.push_str(&format!("  {projection} -> {entity}: {kind}\n"));
+    if !updates.is_empty() {
+        text.push_str("\nUpdates: what an event does to the tables\n");
+        for Update { projection, topic, entity, kind, how, why } in updates {
+            text.push_str(&format!(
+                "  {projection}: {topic} -> {entity}\n    kind        {kind}: {how}\n    why         {why}\n"
+            ));
         }
     }
-    text.push_str("\nKeys\n");
+    text.push_str("\nKeys: where `_entities` finds a row\n");
     for entity in &plan.entities {
         text.push_str(&keys_text(model, plan, entity.entity));
     }
-    text.push_str("\nReads\n");
+    text.push_str(
+        "\nReads: one table each; the cost is how many partitions an answer reads, for a walk of buckets at least\n",
+    );
     for read in &plan.reads {
         text.push_str(&read_text(model, plan, read));
     }
-    text.push_str("\nCQL\n");
+    text.push_str("\nCQL, as Cassandra 5 takes it\n");
     for statement in cql::create_statements(model, plan) {
         text.push_str(&format!("{statement}\n"));
     }
     text
 }
 
-/// The plan as JSON: `tables`, `updates`, `reads`, `cql`.
-pub fn explain_json(model: &ReadModel, plan: &Plan, kinds: &[(String, String, String)]) -> Value {
+/// The plan as JSON: `tables`, `updates`, `keys`, `reads`, `cql`.
+pub fn explain_json(model: &ReadModel, plan: &Plan, updates: &[Update]) -> Value {
     let tables: Vec<Value> = plan.tables.iter().map(|table| table_json(model, table)).collect();
-    let updates: Vec<Value> = kinds
-        .iter()
-        .map(|(projection, entity, kind)| json!({ "projection": projection, "entity": entity, "kind": kind }))
-        .collect();
+    let update = |update: &Update| {
+        let Update { projection, topic, entity, kind, how, why } = update;
+        json!({ "projection": projection, "topic": topic, "entity": entity, "kind": kind, "how": how, "why": why })
+    };
+    let updates: Vec<Value> = updates.iter().map(update).collect();
+    let keys: Vec<Value> =
+        plan.entities.iter().flat_map(|entity| keys_json(model, plan, entity.entity)).collect();
     let reads: Vec<Value> = plan.reads.iter().map(|read| read_json(model, plan, read)).collect();
-    json!({ "tables": tables, "updates": updates, "reads": reads, "cql": cql::create_statements(model, plan) })
+    json!({
+        "tables": tables,
+        "updates": updates,
+        "keys": keys,
+        "reads": reads,
+        "cql": cql::create_statements(model, plan),
+    })
 }
 
 fn table_text(model: &ReadModel, plan: &Plan, table: &TablePlan) -> String {
@@ -104,6 +132,21 @@ fn keys_text(model: &ReadModel, plan: &Plan, entity: TypeId) -> String {
     text
 }
 
+fn keys_json(model: &ReadModel, plan: &Plan, entity: TypeId) -> Vec<Value> {
+    let (ty, found) = (model.ty(entity), plan.entity(entity));
+    let one = |(key, load): (&crate::schema::EntityKey, &Option<super::KeyLoad>)| {
+        let fields: Vec<&str> = key.fields.iter().map(|field| ty.field(*field).name.as_str()).collect();
+        let table = load.as_ref().map(|load| plan.table(load.table));
+        json!({
+            "entity": ty.name,
+            "fields": fields,
+            "table": table.map(|table| &table.name),
+            "completed": table.is_some_and(|table| !table.complete),
+        })
+    };
+    ty.keys.iter().zip(&found.keys).map(one).collect()
+}
+
 fn read_text(model: &ReadModel, plan: &Plan, read: &ReadPlan) -> String {
     let (parent, table) = (model.ty(read.parent), plan.table(read.table));
     let field = parent.field(read.field);
@@ -131,7 +174,7 @@ fn read_text(model: &ReadModel, plan: &Plan, read: &ReadPlan) -> String {
     let (reads, cost) = cost(plan, read);
     text.push_str(&format!(
         "    answers     {}\n    reads       {reads}; cost {cost}\n",
-        answers(read.shape)
+        answers(table, read)
     ));
     text
 }
@@ -185,45 +228,52 @@ fn order(clustering: &[KeyColumn]) -> String {
     clustering.iter().map(one).collect::<Vec<_>>().join(", ")
 }
 
-fn answers(shape: Shape) -> String {
-    match shape {
+fn answers(table: &TablePlan, read: &ReadPlan) -> String {
+    match read.shape {
+        Shape::One if read.equal.len() == table.clustering.len() => "the row, or null".to_string(),
         Shape::One => "the first row, or null".to_string(),
         Shape::List { page, max } => format!("a list of {page} rows, at most {max}"),
         Shape::Connection { page, max, lookback_ms } => {
             let back =
-                lookback_ms.map_or(String::new(), |ms| format!(", buckets of the last {} s", ms / 1000));
+                lookback_ms.map_or(String::new(), |ms| format!(", buckets of the last {}", span_of_time(ms)));
             format!("pages of {page} rows, at most {max}{back}")
         }
     }
 }
 
-/// How many partitions are read, in words, and the cost: 1 for each partition of a page that is not walked, and 1 for
-/// the completion.
+/// A length of time in the largest unit that says it without a rest.
+fn span_of_time(ms: i64) -> String {
+    let units =
+        [(86_400_000, "days"), (3_600_000, "hours"), (60_000, "minutes"), (1_000, "seconds"), (1, "ms")];
+    let (size, name) = units.into_iter().find(|(size, _)| ms % size == 0).expect("1 divides every number");
+    format!("{} {name}", ms / size)
+}
+
+/// How many partitions are read, in words, and the cost: the shards of one bucket (1 without shards), 1 for the table
+/// of buckets and 1 for the completion.
 fn cost(plan: &Plan, read: &ReadPlan) -> (String, u64) {
-    let mut reads = Vec::new();
-    let mut cost: u64 = 1;
-    for part in &read.partition {
-        match part {
-            Part::From(_) => {}
-            Part::EachShard(shards) => {
-                cost *= u64::from(*shards);
-                reads.push(format!("{shards} partitions at once"));
-            }
-            Part::EachBucket => {
-                cost += 1;
-                reads
-                    .push("the buckets, then 1 partition for each bucket until the page is full".to_string());
-            }
+    let shards: u64 = read
+        .partition
+        .iter()
+        .map(|part| if let Part::EachShard(n) = part { u64::from(*n) } else { 1 })
+        .product();
+    let at_once = match shards {
+        1 => "1 partition".to_string(),
+        shards => format!("{shards} partitions at once"),
+    };
+    let walks = read.partition.contains(&Part::EachBucket);
+    let reads = match walks {
+        true => format!("the buckets, then {at_once} for each bucket until the page is full"),
+        false => at_once,
+    };
+    let cost = shards + u64::from(walks) + u64::from(read.completed);
+    match read.completed {
+        true => {
+            let base = &plan.table(plan.entity(read.entity).base).name;
+            (format!("{reads}, then one batched read of {base}"), cost)
         }
+        false => (reads, cost),
     }
-    if reads.is_empty() {
-        reads.push("1 partition".to_string());
-    }
-    if read.completed {
-        cost += 1;
-        reads.push(format!("then one batched read of {}", plan.table(plan.entity(read.entity).base).name));
-    }
-    (reads.join(", "), cost)
 }
 
 fn table_json(model: &ReadModel, table: &TablePlan) -> Value {
@@ -276,7 +326,7 @@ fn read_json(model: &ReadModel, plan: &Plan, read: &ReadPlan) -> Value {
         "table": table.name,
         "partition": partition(model, table, read, field),
         "order": order(&table.clustering[read.equal.len()..]),
-        "answers": answers(read.shape),
+        "answers": answers(table, read),
         "reads": reads,
         "cost": cost,
         "completed": read.completed,

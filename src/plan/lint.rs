@@ -8,7 +8,11 @@ use super::{Plan, TableRole};
 use crate::diagnostic::{Diagnostic, Severity, Span};
 use crate::schema::{ColumnType, KeyFunction, ReadModel, Scalar, TableDecl, TypeKind};
 
-/// Elements of a collection above which a warning is given: a collection is written and read whole, with its row.
+/// Elements of a collection above which a warning is given (L11).
+///
+/// The usual advice, to warn above 64, is for collections that grow element by element: each change leaves a cell and
+/// tombstones beside the others. Ours are frozen: one cell, replaced whole, so that only bytes count. 500 elements of
+/// 100 bytes are 50 KB, which one write can carry; much more makes every change of the row and every page of rows slow.
 pub const COLLECTION_WARN: u32 = 500;
 /// Most elements that a collection may hold.
 pub const COLLECTION_MAX: u32 = 1_000;
@@ -67,7 +71,8 @@ fn l03(model: &ReadModel) -> Vec<Diagnostic> {
     found
 }
 
-/// L11: a collection needs a bound. It is stored in one cell, written and read whole.
+/// L11: a collection needs a bound, because it is stored in one cell, written and read whole. Without one it is an error,
+/// above [`COLLECTION_WARN`] a warning, above [`COLLECTION_MAX`] an error.
 fn l11(model: &ReadModel) -> Vec<Diagnostic> {
     let mut found = Vec::new();
     for ty in model.types.iter().filter(|ty| matches!(ty.kind, TypeKind::Entity | TypeKind::Udt)) {

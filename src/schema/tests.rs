@@ -210,19 +210,6 @@ fn paging_types_are_derived_once_each() {
 }
 
 #[test]
-fn no_text_of_a_schema_makes_it_panic() {
-    spoil::never_panics(&[include_str!("../../schema/shop.graphql")], |text| {
-        let mut sources = Sources::default();
-        let file = sources.add("schema.graphql", text);
-        let (model, mut faults) = load(&[file], &sources);
-        if let Some(model) = &model {
-            faults.extend(crate::plan::plan(model, &sources).1);
-        }
-        crate::diagnostic::render(&faults, &sources, false);
-    });
-}
-
-#[test]
 fn no_nesting_of_sdl_needs_more_than_a_usual_stack() {
     spoil::on_a_usual_stack(|| {
         let pieces =

@@ -99,7 +99,7 @@ fn amend(projection: &Projection, row: &mut State, mut patch: Patch) -> Result<U
 /// `None`: the event changes nothing.
 ///
 /// # Errors
-/// As [`fold`].
+/// As [`apply`].
 pub fn assignments(
     projection: &Projection,
     key_cells: &[(ColumnId, Value)],

@@ -237,6 +237,9 @@ impl Binder<'_> {
 
     fn tombstone(&mut self, from: &FromDecl, origin: &Origin, key: &[(ColumnId, Compiled)]) {
         let Some((Tombstone::Delete, span)) = from.tombstone else { return };
+        if origin.record_key_column.is_none() {
+            return; // Said once, where the update kind is chosen.
+        }
         let readable = |id: ColumnId| {
             matches!(
                 self.ty.column(id).ty,
@@ -302,6 +305,23 @@ impl Binder<'_> {
         by_type.into_iter().map(|(name, steps)| (name, Chain::new(steps))).collect()
     }
 
+    /// The fault of computed columns that wait for each other; those that only wait for them are left out of it.
+    fn circle(&mut self, mut open: Vec<(&Text, Compute)>) {
+        let is_read = |column: ColumnId, open: &[(&Text, Compute)]| {
+            open.iter().any(|(_, other)| other.reads.as_ref().is_none_or(|reads| reads.contains(&column)))
+        };
+        while let Some(unread) = open.iter().position(|(_, compute)| !is_read(compute.column, &open)) {
+            open.remove(unread);
+        }
+        let names: Vec<&str> = open.iter().map(|(name, _)| name.text.as_str()).collect();
+        let message = match names.as_slice() {
+            [one] => format!("the computed column `{one}` reads itself"),
+            several => format!("computed columns read each other in a circle: {}", quoted(several)),
+        };
+        let help = "a computed column reads columns that events assign, or computed ones that do not read it";
+        self.fault("P016", open[0].0.span, message, help);
+    }
+
     /// `compute`, in an order in which each column comes after those that it reads.
     fn compute(&mut self, pairs: &[(Text, Text)]) -> Vec<Compute> {
         let names = [("row".to_owned(), Type::Record(self.entity))];
@@ -332,9 +352,7 @@ impl Binder<'_> {
                 open.iter().any(|(_, other)| reads(other.column))
             };
             let Some(next) = open.iter().position(|(_, compute)| !waits(compute)) else {
-                let names: Vec<&str> = open.iter().map(|(name, _)| name.text.as_str()).collect();
-                let message = format!("computed columns read each other in a circle: {}", quoted(&names));
-                self.fault("P016", open[0].0.span, message, "a computed column reads columns that events assign, or computed ones that do not read it");
+                self.circle(open);
                 break;
             };
             ordered.push(open.remove(next).1);

@@ -7,7 +7,7 @@ use super::steps::expressions;
 use super::{Case, Compute, Condition, Declared, Handling, Origin, Step, Tombstone, UpdateKind, Verb};
 use crate::expr::{Compiled, Read};
 use crate::plan::TableRole;
-use crate::schema::ColumnId;
+use crate::schema::{ColumnId, ColumnType, Scalar};
 
 /// The kind and why; `None` after reporting that none of the supported kinds fits.
 pub fn choose(
@@ -47,14 +47,36 @@ fn one_partition(binder: &mut Binder<'_>, origin: &Origin, key: &[(ColumnId, Com
             "P015",
             record_key.span,
             format!("the record's key is `{}`, but the row's key is made from {}", record_key.text, quoted(&keys)),
-            "events of one row would come from several partitions (kinds C and D), which is not supported yet: key the records by a part of the row's key",
+            "make one column of `key` from the same expression as `recordKey`; merging the partitions that events of one row come from (kinds C and D) is not supported yet",
         );
         return None;
     };
+    if !has_one_spelling(&binder.ty.column(column).ty) {
+        let name = &binder.ty.column(column).name;
+        binder.fault(
+            "P015",
+            record_key.span,
+            format!("values of `{name}` can be written in several ways, so events of one row could come from several partitions"),
+            "key the rows by an ID, a String, an Int, a Long, a UUID or an enum; merging partitions (kinds C and D) is not supported yet",
+        );
+        return None;
+    }
     Some(format!(
         "one partition determines a row, because its key column `{}` is the record's key",
         binder.ty.column(column).name
     ))
+}
+
+/// Whether equal values have equal texts, or `route` can tell a text that is not the usual one.
+fn has_one_spelling(ty: &ColumnType) -> bool {
+    match ty {
+        ColumnType::Enum(_) => true,
+        ColumnType::Scalar(scalar) => matches!(
+            scalar,
+            Scalar::Id | Scalar::String | Scalar::Int | Scalar::Long | Scalar::BigInt | Scalar::Uuid
+        ),
+        _ => false,
+    }
 }
 
 fn why_not_blind(

@@ -132,7 +132,7 @@ impl Router<'_> {
             Some(version) => match version.cell(&frame).map_err(|Fault(reason)| reject(reason))? {
                 None => 1,
                 Some(Value::Int(found)) => found,
-                Some(_) => return Err(reject(format!("{} is no whole number", version.text))),
+                Some(_) => return Err(reject(format!("{} is null, expected a whole number", version.text))),
             },
         };
         Ok((kind, version))
@@ -168,9 +168,31 @@ impl Router<'_> {
         }
         let mut cells = Vec::with_capacity(self.projection.key.len());
         for (column, expression) in &self.projection.key {
-            cells.push((*column, present(expression, expression.cell(&frame))?));
+            let value = present(expression, expression.cell(&frame))?;
+            if self.projection.from.record_key_column == Some(*column) {
+                self.one_spelling(&value)?;
+            }
+            cells.push((*column, value));
         }
         self.keyed(cells)
+    }
+
+    /// Refuses a record key that is another spelling of the row's key, as `017` is of 17: it may lie in another partition,
+    /// and a row is folded from one.
+    fn one_spelling(&self, value: &Value) -> Result<(), Reject> {
+        let spelled = match value {
+            Value::Int(number) => number.to_string(),
+            Value::Uuid(uuid) => uuid.to_string(),
+            _ => return Ok(()),
+        };
+        match &self.record.key {
+            Some(key) if **key != *spelled.as_bytes() => Err(reject(format!(
+                "record key is {}, but the row's key is spelled {}",
+                quote(&String::from_utf8_lossy(key)),
+                quote(&spelled)
+            ))),
+            _ => Ok(()),
+        }
     }
 
     fn keyed(&self, cells: KeyCells) -> Result<Row, Reject> {
@@ -231,6 +253,7 @@ impl Router<'_> {
         let ty = &self.projection.shape.column(column).ty;
         let value = key_value(ty, text)
             .ok_or_else(|| reject(format!("record key is {}, which is no {}", quote(text), type_name(ty))))?;
+        self.one_spelling(&value)?;
         self.keyed(vec![(column, value)])
     }
 

@@ -129,6 +129,35 @@ fn a_record_key_may_be_a_number_written_out() {
     assert_eq!(key, deleted);
     let (reason, ..) = rejected(&loaded, "notes", Some("17x"), None);
     assert_eq!(reason, r#"route: record key is "17x", which is no Int"#);
+    let (reason, ..) = rejected(&loaded, "notes", Some("017"), None);
+    assert_eq!(reason, r#"route: record key is "017", but the row's key is spelled "17""#);
     let (reason, ..) = rejected(&loaded, "notes", Some("18"), Some(value));
     assert_eq!(reason, r#"route: record key is "18", event.id is "17""#);
+}
+
+#[test]
+fn a_record_key_spelled_otherwise_than_the_rows_key_is_rejected() {
+    let id = "67e55044-10b1-426f-9247-bb680e5fe0c8";
+    let schema = SCHEMA.replace("id: ID!", "id: UUID!") + "scalar UUID\n";
+    let text = "projection: notes\ninto: Note\nfrom: { topic: t, format: json, type: event.type, recordKey: event.id }\nkey: { id: event.id }\nunknown: park\nevents:\n  Set: { update: { text: event.text } }\n";
+    let loaded = load_text(&schema, &[("projections/notes.yaml", text)], &CustomHandlers::new());
+    assert_eq!(loaded.findings, "");
+    let event = |id: &str| format!(r#"{{"type":"Set","id":"{id}"}}"#);
+    assert!(matches!(loaded.rows("notes").route(Some(id), Some(&event(id))), Routed::Event { .. }));
+    let upper = id.to_uppercase();
+    let (reason, ..) = rejected(&loaded, "notes", Some(&upper), Some(&event(&upper)));
+    assert_eq!(reason, format!("route: record key is \"{upper}\", but the row's key is spelled \"{id}\""));
+}
+
+#[test]
+fn a_missing_version_is_1_and_null_is_none() {
+    let Routed::Event { event, .. } =
+        notes("", "park").rows("notes").route(Some("n1"), Some(r#"{"type":"Set","id":"n1"}"#))
+    else {
+        panic!("it is routed")
+    };
+    assert_eq!(event.version, 1);
+    let (reason, ..) =
+        rejected(&notes("", "park"), "notes", Some("n1"), Some(r#"{"type":"Set","v":null,"id":"n1"}"#));
+    assert_eq!(reason, "route: event.v is null, expected a whole number");
 }

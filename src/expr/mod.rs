@@ -323,6 +323,11 @@ impl Compiled {
         }
     }
 
+    /// Whether the value is there and null.
+    pub fn is_null(&self, frame: &Frame<'_>) -> bool {
+        matches!(self.found(frame), Ok(Some(value)) if value.is_nothing() && !matches!(value, Val::Nothing))
+    }
+
     /// The value; `None` where this is a path into the event that is missing there.
     fn found<'f>(&'f self, frame: &'f Frame<'f>) -> Result<Option<Val<'f>>, Fault> {
         match eval::eval(&self.code, frame) {

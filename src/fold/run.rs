@@ -222,7 +222,13 @@ impl<'a> Steps<'a> {
         keyed_by: Option<ColumnId>,
     ) -> Result<(), Reject> {
         let elements = list.list(&self.slots).map_err(|fault| self.in_column(column, &fault))?;
-        let Some(elements) = elements else { return Ok(()) };
+        let Some(elements) = elements else {
+            // Missing leaves the column, null clears it: as with `column: event.field`.
+            if list.is_null(&self.slots) {
+                self.patch.set(column.0 as usize, Value::Null);
+            }
+            return Ok(());
+        };
         settle::check_len(self.column(column), elements.len())?;
         let mut records = Vec::with_capacity(elements.len());
         let mut slots: Slots<'_> = self.slots.iter().map(reborrow).collect();

@@ -287,8 +287,12 @@ type Part @udt { name: String!  count: Int!  remark: String }
 "#;
 
 fn small(events: &str, custom: &CustomHandlers) -> Loaded {
+    small_of(SMALL, events, custom)
+}
+
+fn small_of(schema: &str, events: &str, custom: &CustomHandlers) -> Loaded {
     let head = "projection: notes\ninto: Note\nfrom: { topic: t, format: json, type: event.type, recordKey: event.id }\nkey: { id: event.id }\nunknown: ignore\n";
-    let loaded = load_text(SMALL, &[("projections/notes.yaml", &format!("{head}{events}"))], custom);
+    let loaded = load_text(schema, &[("projections/notes.yaml", &format!("{head}{events}"))], custom);
     assert_eq!(loaded.findings, "", "{events}");
     loaded
 }
@@ -336,6 +340,105 @@ fn each_fills_a_map_and_a_key_twice_is_rejected() {
         take(&mut rows, four),
         Outcome::Rejected("fold: parts would have 4 elements, at most 3 are allowed".to_owned())
     );
+}
+
+#[test]
+fn each_over_null_clears_the_column_and_over_nothing_leaves_it() {
+    let schema = SMALL.replace("parts: [Part!]!", "parts: [Part!]");
+    let events = "events:\n  Set: { upsert: { size: 1, parts: { each: event.parts, as: p, set: { name: p.n, count: 1 } } } }\n";
+    for (schema, of_null) in [
+        (schema.as_str(), Outcome::Written),
+        (SMALL, Outcome::Rejected("fold: parts has no value, and cannot be null".to_owned())),
+    ] {
+        let loaded = small_of(schema, events, &CustomHandlers::new());
+        let mut rows = loaded.rows("notes");
+        take(&mut rows, r#"{"type":"Set","id":"n1","parts":[{"n":"a"}]}"#);
+        assert_eq!(take(&mut rows, r#"{"type":"Set","id":"n1"}"#), Outcome::Written);
+        assert_eq!(rows.show(&["parts"]), "parts={a:(a,1,null)}");
+        assert_eq!(take(&mut rows, r#"{"type":"Set","id":"n1","parts":null}"#), of_null);
+    }
+}
+
+#[test]
+fn elements_are_made_touched_and_removed_and_old_is_the_element_before_the_event() {
+    let loaded = small(
+        r#"
+events:
+  Add:
+    upsert:
+      size: row.size.orValue(0) + 1
+      parts[event.a]: { count: old.?count.orValue(0) + 1 }
+      parts[event.b]: { count: old.?count.orValue(10) + 1 }
+  Touch: { update: { "parts[event.a].remark": event.r, "parts[event.a].count": old.count.orValue(0) * 2 } }
+  Drop: { remove: ["parts[event.a]", "parts[event.b]"] }
+"#,
+        &CustomHandlers::new(),
+    );
+    let mut rows = loaded.rows("notes");
+    take(&mut rows, r#"{"type":"Add","id":"n1","a":"x","b":"x"}"#);
+    assert_eq!(rows.show(&["parts"]), "parts={x:(x,11,null)}", "both saw that there was none");
+    take(&mut rows, r#"{"type":"Add","id":"n1","a":"x","b":"y"}"#);
+    assert_eq!(rows.show(&["size", "parts"]), "size=2 parts={x:(x,12,null),y:(y,11,null)}");
+    take(&mut rows, r#"{"type":"Touch","id":"n1","a":"y","r":"hot"}"#);
+    assert_eq!(rows.show(&["parts"]), "parts={x:(x,12,null),y:(y,22,hot)}");
+    take(&mut rows, r#"{"type":"Touch","id":"n1","a":"y","r":null}"#);
+    assert_eq!(take(&mut rows, r#"{"type":"Touch","id":"n1","a":"z","r":"no"}"#), Outcome::Written);
+    assert_eq!(rows.show(&["parts"]), "parts={x:(x,12,null),y:(y,44,null)}", "only what is there is touched");
+    take(&mut rows, r#"{"type":"Drop","id":"n1","a":"z","b":"x"}"#);
+    assert_eq!(rows.show(&["parts"]), "parts={y:(y,44,null)}");
+    assert_eq!(rows.take("n2", r#"{"type":"Drop","id":"n2","a":"z","b":"x"}"#), Outcome::Nothing);
+}
+
+#[test]
+fn computed_columns_come_after_what_they_read_whatever_their_order() {
+    let loaded = small(
+        r#"
+events:
+  Set: { upsert: { "parts[event.a]": { count: event.n } } }
+  Note: { update: { "parts[event.a].remark": event.r } }
+compute:
+  text: string(row.size) + " in all"
+  size: row.parts.values().map(p, p.count).sum()
+"#,
+        &CustomHandlers::new(),
+    );
+    let mut rows = loaded.rows("notes");
+    take(&mut rows, r#"{"type":"Set","id":"n1","a":"x","n":2}"#);
+    take(&mut rows, r#"{"type":"Set","id":"n1","a":"y","n":3}"#);
+    assert_eq!(rows.show(&["text", "size"]), "text=5 in all size=5");
+}
+
+#[test]
+fn numbers_dates_and_enums_that_do_not_fit_are_rejected_with_what_was_found() {
+    let schema = SMALL
+        .replace("text: String", "text: String  at: LocalDate  big: Long  state: State  price: Decimal")
+        + "scalar LocalDate\nscalar Long\nscalar Decimal\nenum State { NEW OLD }\n";
+    let events = "events:\n  Set: { upsert: { size: event.size, at: event.at, big: event.big, state: event.state, price: event.price } }\n";
+    let loaded = small_of(&schema, events, &CustomHandlers::new());
+    let mut rows = loaded.rows("notes");
+    for (field, reason) in [
+        (r#""size":2147483648"#, "size: event.size is 2147483648, expected an integer of 32 bits"),
+        (r#""size":1.5"#, "size: event.size is 1.5, expected an integer of 32 bits"),
+        (
+            r#""size":1,"big":9223372036854775808"#,
+            "big: event.big is 9223372036854775808, expected an integer of 64 bits",
+        ),
+        (
+            r#""size":1,"at":"2026-02-30""#,
+            "at: event.at is \"2026-02-30\", expected a date such as \"2026-01-31\"",
+        ),
+        (r#""size":1,"state":"new""#, "state: event.state is \"new\", expected one of State: NEW, OLD"),
+        (
+            r#""size":1,"price":"1,5""#,
+            "price: event.price is \"1,5\", expected a decimal number of at most 38 digits such as \"12.50\"",
+        ),
+    ] {
+        let outcome = take(&mut rows, &format!(r#"{{"type":"Set","id":"n1",{field}}}"#));
+        assert_eq!(outcome, Outcome::Rejected(format!("fold: {reason}")));
+    }
+    let fits = r#"{"type":"Set","id":"n1","size":1.0,"big":7,"price":12.50}"#;
+    assert_eq!(take(&mut rows, fits), Outcome::Written);
+    assert_eq!(rows.show(&["size", "big", "price"]), "size=1 big=7 price=12.50");
 }
 
 #[test]

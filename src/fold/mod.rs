@@ -30,6 +30,7 @@ pub type State = Option<Arc<Cells>>;
 pub struct Undo(Before);
 
 #[derive(Debug)]
+#[expect(clippy::large_enum_variant, reason = "lives for one event: a box would cost more than its move")]
 enum Before {
     /// The row as it was.
     Row(State),

@@ -19,6 +19,7 @@ const FIRST_LET: usize = 2;
 type Slots<'a> = SmallVec<[Slot<'a>; 6]>;
 
 /// What an event makes of a row.
+#[expect(clippy::large_enum_variant, reason = "lives for one event: a box would cost more than its move")]
 pub enum Outcome {
     Change(Change),
     /// The row that is there changes so. Not checked yet: that takes the new row.

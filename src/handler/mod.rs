@@ -185,6 +185,7 @@ pub enum Verb {
 
 /// One assignment.
 #[derive(Debug)]
+#[expect(clippy::large_enum_variant, reason = "few, and made once")]
 pub enum Step {
     /// `column: expression`.
     Set { column: ColumnId, value: Compiled },

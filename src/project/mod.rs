@@ -185,6 +185,9 @@ impl Touched {
     }
 }
 
+/// An event that says to stop: its offset, and why.
+type Stopped = (Offset, String);
+
 /// What a record does to its row.
 enum Touch {
     Event(Event),
@@ -433,7 +436,7 @@ impl Projector {
         at: &TopicPartition,
         records: &[Record],
         touched: &mut Touched,
-    ) -> (Vec<(usize, Touch)>, Option<(Offset, String)>) {
+    ) -> (Vec<(usize, Touch)>, Option<Stopped>) {
         let mut touches = Vec::with_capacity(records.len());
         let base_table = Arc::clone(self.plan.table(self.entity.base));
         for record in records {

@@ -47,33 +47,15 @@ impl ParkedKeys {
         self.since.get(key).is_some_and(|(since_at, since)| since_at != at || *since <= offset)
     }
 
-    /// Parks a key, or queues the event where the key is parked already. Where this batch has parked it for a later
-    /// event (one is routed before any is folded), the earlier one becomes the reason.
+    /// Parks a key, or queues the event where the key is parked already. A key's events come in their order, so the
+    /// first that is rejected is why the key waits.
     pub fn park(&mut self, key: ParkedKey, entry: ParkedEntry) {
-        let since = (entry.since.at.clone(), entry.since.offset);
-        match self.since.get(&key) {
-            None => {
-                self.since.insert(key.clone(), since);
-                self.changes.push(ParkChange::Park { projection: Arc::clone(&self.projection), key, entry });
-            }
-            Some(known) if known.0 == since.0 && since.1 < known.1 => match self.parked_now(&key) {
-                Some(later) => {
-                    let later = std::mem::replace(later, entry).since;
-                    self.since.insert(key.clone(), since);
-                    self.enqueue(key, later);
-                }
-                None => self.enqueue(key, entry.since),
-            },
-            Some(_) => self.enqueue(key, entry.since),
+        if self.since.contains_key(&key) {
+            self.enqueue(key, entry.since);
+            return;
         }
-    }
-
-    /// The entry of a key that the batch under way has parked.
-    fn parked_now(&mut self, key: &ParkedKey) -> Option<&mut ParkedEntry> {
-        self.changes.iter_mut().find_map(|change| match change {
-            ParkChange::Park { key: parked, entry, .. } if parked == key => Some(entry),
-            _ => None,
-        })
+        self.since.insert(key.clone(), (entry.since.at.clone(), entry.since.offset));
+        self.changes.push(ParkChange::Park { projection: Arc::clone(&self.projection), key, entry });
     }
 
     /// Queues an event of a parked key.
@@ -109,20 +91,6 @@ mod tests {
 
     fn key() -> ParkedKey {
         ParkedKey::Record(b"o1".as_slice().into())
-    }
-
-    #[test]
-    fn the_earliest_event_of_a_batch_is_why_its_key_is_parked() {
-        let mut parked = ParkedKeys::from_store(&"orders".into(), &Parked::default());
-        parked.park(key(), entry(7));
-        parked.park(key(), entry(5));
-        assert!(parked.holds(&key(), &at(), 5) && !parked.holds(&key(), &at(), 4));
-        let changes = parked.take_changes();
-        let [ParkChange::Park { entry, .. }, ParkChange::Enqueue { event, .. }] = changes.as_slice() else {
-            panic!("{changes:?}")
-        };
-        assert_eq!((entry.since.offset, event.offset), (5, 7));
-        assert_eq!(&*entry.reason, "event 5");
     }
 
     #[test]

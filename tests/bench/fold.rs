@@ -16,6 +16,8 @@
 //! CPU time is that of the whole process, all threads, user and system apart; wall time depends on the machine's
 //! cores. Rows written counts every mutation of every table, so a row that changes in two batches counts twice.
 
+#![allow(clippy::print_stdout, reason = "a benchmark prints its figures")]
+
 use std::path::Path;
 use std::process::Command;
 use std::sync::Arc;

@@ -3,8 +3,6 @@
 //! Comes in: the parked keys, held in memory by the store, and the rows as they are written. Goes out: the entries of
 //! `extensions.kinora.parked`. Costs no read; while nothing is parked it does not exist.
 
-use rustc_hash::FxHashMap;
-
 use crate::plan::{Feed, Plan, key};
 use crate::schema::{ColumnId, TypeId};
 use crate::store::{Parked, ParkedEntry, ParkedKey, StoredRow};
@@ -14,13 +12,13 @@ use crate::value::encode::RowKey;
 use super::error::{Step, push_path};
 use super::wire;
 
-/// The parked keys of what an operation reads, and the places where they were met.
+/// The parked keys of what an operation reads, and the places where they were met. Keys are looked up as rows are
+/// written: there can be far more of them than an answer has rows.
 pub(super) struct Marks<'a> {
     plan: &'a Plan,
-    rows: FxHashMap<(TypeId, &'a RowKey), &'a ParkedEntry>,
-    /// Record keys, for each entity with the column that holds them.
-    records: FxHashMap<(TypeId, &'a [u8]), &'a ParkedEntry>,
-    record_columns: Vec<(TypeId, ColumnId)>,
+    parked: &'a Parked,
+    /// Of what is read, the feeds whose projection has parked keys.
+    feeds: Vec<&'a Feed>,
     /// Entries, with commas between.
     out: Vec<u8>,
 }
@@ -31,59 +29,47 @@ impl<'a> Marks<'a> {
         if parked.keys.is_empty() {
             return None;
         }
-        let mut marks = Marks {
-            plan,
-            rows: FxHashMap::default(),
-            records: FxHashMap::default(),
-            record_columns: Vec::new(),
-            out: Vec::new(),
-        };
-        for ((projection, key), entry) in &parked.keys {
-            for feed in feeds.iter().filter(|feed| feed.projection == *projection) {
-                match key {
-                    ParkedKey::Row(key) => {
-                        marks.rows.insert((feed.entity, key), entry);
-                    }
-                    ParkedKey::Record(key) => {
-                        marks.records.insert((feed.entity, key), entry);
-                        marks.record_columns.extend(feed.record_key.map(|column| (feed.entity, column)));
-                    }
-                    ParkedKey::Position(..) => {}
-                }
-            }
-        }
-        marks.record_columns.sort_unstable();
-        marks.record_columns.dedup();
-        (!marks.rows.is_empty() || !marks.records.is_empty()).then_some(marks)
+        let feeds: Vec<&Feed> = feeds.iter().copied().filter(|feed| has_parked(parked, feed)).collect();
+        (!feeds.is_empty()).then(|| Marks { plan, parked, feeds, out: Vec::new() })
     }
 
     /// A row is being answered at a path.
     pub fn row(&mut self, entity: TypeId, row: &StoredRow, path: &[Step<'_>]) {
-        let Some(tables) = self.plan.entities.iter().find(|tables| tables.entity == entity) else { return };
-        if let Some(key) = key::row_key(self.plan.table(tables.base), &row.cells) {
+        if !self.feeds.iter().any(|feed| feed.entity == entity) {
+            return;
+        }
+        let base = self.plan.table(self.plan.entity(entity).base);
+        if let Some(key) = key::row_key(base, &row.cells) {
             self.key(entity, &key, path);
         }
     }
 
     /// A base key was asked for, and its row is not there.
     pub fn key(&mut self, entity: TypeId, key: &RowKey, path: &[Step<'_>]) {
-        let entry = self.rows.get(&(entity, key)).copied().or_else(|| self.record(entity, key));
+        let mut feeds = self.feeds.iter().filter(|feed| feed.entity == entity);
+        let entry = feeds.find_map(|feed| {
+            self.entry(feed, ParkedKey::Row(key.clone())).or_else(|| self.record(feed, key))
+        });
         if let Some(entry) = entry {
             self.mark(entry, path);
         }
     }
 
-    fn record(&self, entity: TypeId, key: &RowKey) -> Option<&'a ParkedEntry> {
-        let (_, column) = self.record_columns.iter().find(|(of, _)| *of == entity)?;
-        let tables = self.plan.entities.iter().find(|tables| tables.entity == entity)?;
-        let base = self.plan.table(tables.base);
-        let at = base
-            .partition
-            .iter()
-            .chain(&base.clustering)
-            .position(|part| part.part.column == *column && part.is_plain())?;
-        let value = key::key_values(base, key).ok()?.into_iter().nth(at)?;
-        self.records.get(&(entity, record_text(&value)?.as_bytes())).copied()
+    fn entry(&self, feed: &Feed, key: ParkedKey) -> Option<&'a ParkedEntry> {
+        self.parked.keys.get(&(feed.projection.clone(), key))
+    }
+
+    /// A record key parks the row whose key it is the text of.
+    fn record(&self, feed: &Feed, key: &RowKey) -> Option<&'a ParkedEntry> {
+        let text = self.record_text(feed.record_key?, feed.entity, key)?;
+        self.entry(feed, ParkedKey::Record(text.into_bytes().into()))
+    }
+
+    fn record_text(&self, column: ColumnId, entity: TypeId, key: &RowKey) -> Option<String> {
+        let base = self.plan.table(self.plan.entity(entity).base);
+        let mut parts = base.partition.iter().chain(&base.clustering);
+        let at = parts.position(|part| part.part.column == column && part.is_plain())?;
+        record_text(&key::key_values(base, key).ok()?.into_iter().nth(at)?)
     }
 
     fn mark(&mut self, entry: &ParkedEntry, path: &[Step<'_>]) {
@@ -111,6 +97,13 @@ impl<'a> Marks<'a> {
             out.push(b']');
         }
     }
+}
+
+/// Whether the projection of a feed has parked keys.
+fn has_parked(parked: &Parked, feed: &Feed) -> bool {
+    let least = ParkedKey::Row(RowKey::new(Vec::new(), &[]));
+    let first = parked.keys.range((feed.projection.clone(), least)..).next();
+    first.is_some_and(|((projection, _), _)| *projection == feed.projection)
 }
 
 /// A key value as producers write it into a record's key.

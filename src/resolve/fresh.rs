@@ -130,6 +130,15 @@ fn reached(progress: &Progress, feeds: &[&Feed], position: &Position) -> bool {
     })
 }
 
+/// How many projections feed what is read from a topic.
+fn projections(feeds: &[&Feed], topic: &str) -> usize {
+    let mut names: Vec<&str> =
+        feeds.iter().filter(|feed| *feed.topic == *topic).map(|feed| &*feed.projection).collect();
+    names.sort_unstable();
+    names.dedup();
+    names.len()
+}
+
 /// How fresh an answer is, at least.
 #[derive(Debug, Default)]
 pub(super) struct Freshness {
@@ -145,20 +154,26 @@ impl Freshness {
         let mut freshness = Freshness::default();
         let now_ms = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default().as_millis();
         let now_ms = i64::try_from(now_ms).unwrap_or(i64::MAX);
-        let mut counted: Vec<(&str, &TopicPartition)> = Vec::new();
+        // For each partition how many projections have come how far at least.
+        let mut reached: BTreeMap<&Arc<str>, BTreeMap<u32, (usize, u64)>> = BTreeMap::new();
         for mark in &progress.marks {
-            let reads =
-                feeds.iter().any(|feed| feed.projection == mark.projection && feed.topic == mark.at.topic);
-            if !reads || counted.contains(&(&mark.projection, &mark.at)) {
+            let is_fed = |feed: &&Feed| feed.projection == mark.projection && feed.topic == mark.at.topic;
+            if !feeds.iter().any(is_fed) {
                 continue;
             }
-            counted.push((&mark.projection, &mark.at));
             freshness.count(mark, now_ms);
-            let all = feeds.iter().filter(|feed| feed.topic == mark.at.topic);
-            let next =
-                all.map(|feed| progress.of(&feed.projection, &mark.at).map_or(0, |mark| mark.next)).min();
-            if let Some(last) = next.and_then(|next| next.checked_sub(1)) {
-                freshness.position.entry(mark.at.topic.clone()).or_default().insert(mark.at.partition, last);
+            let partitions = reached.entry(&mark.at.topic).or_default();
+            let (projections, next) = partitions.entry(mark.at.partition).or_insert((0, u64::MAX));
+            *projections += 1;
+            *next = mark.next.min(*next);
+        }
+        for (topic, partitions) in reached {
+            let fed = projections(feeds, topic);
+            for (partition, (projections, next)) in partitions {
+                // A projection without a mark has applied nothing.
+                if let Some(last) = next.checked_sub(1).filter(|_| projections == fed) {
+                    freshness.position.entry(topic.clone()).or_default().insert(partition, last);
+                }
             }
         }
         freshness
@@ -243,6 +258,35 @@ mod tests {
         let hundred = vec!["t:0@1"; 100].join(",");
         assert_eq!(parse_read_after(&hundred).unwrap().len(), 100);
         assert!(parse_read_after(&format!("{hundred},t:0@1")).unwrap_err().contains("101 positions"));
+    }
+
+    #[test]
+    fn a_position_is_what_every_projection_that_is_read_has_applied() {
+        let feed = |projection: &str, entity| Feed {
+            projection: projection.into(),
+            entity: crate::schema::TypeId(entity),
+            topic: "t".into(),
+            record_key: None,
+        };
+        let mark = |projection: &str, partition, next| crate::store::ProgressMark {
+            projection: projection.into(),
+            at: TopicPartition { topic: "t".into(), partition },
+            topic_id: 1,
+            next,
+            end: 10,
+            time_ms: 0,
+            base: 0,
+        };
+        let marks = vec![mark("a", 0, 5), mark("b", 0, 3), mark("a", 1, 5), mark("a", 2, 5), mark("b", 2, 0)];
+        let progress = Progress { marks };
+        // One projection may feed two of the entities that are read.
+        let (a, b) = (feed("a", 1), feed("b", 2));
+        let of = |feeds: &[&Feed]| Freshness::of(&progress, feeds).header();
+        assert_eq!(of(&[&a]), "t:0@4,t:1@4,t:2@4");
+        assert_eq!(of(&[&a, &feed("a", 3)]), "t:0@4,t:1@4,t:2@4");
+        assert_eq!(of(&[&a, &b]), "t:0@2");
+        assert_eq!(of(&[]), "");
+        assert_eq!(Freshness::of(&progress, &[&b]).lag_events, 17);
     }
 
     #[test]

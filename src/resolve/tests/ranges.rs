@@ -203,3 +203,47 @@ async fn a_bound_that_is_no_time_is_refused_at_its_field() {
         r#"Argument `from`: "yesterday" is not a DateTime (like "2026-01-01T00:00:00.000Z", at most milliseconds)."#
     );
 }
+
+#[tokio::test]
+async fn a_plain_list_under_several_parents_keeps_each_parents_rows() {
+    let schema = r#"type Query { a(id: ID!): A @read }
+        type A @key(fields: "id") @table(name: "as", partition: "id") {
+          id: ID!
+          es(least: Int @arg(column: "n", op: GTE)): [E!]! @read(table: "es_by_a", via: "a", page: 3)
+          top: [E!] @read(table: "es_by_a", via: "a", page: 1)
+        }
+        type E @key(fields: "id") @table(name: "es", partition: "id")
+          @table(name: "es_by_a", partition: "aId", clustering: "n, id", fields: "id", rows: 100) {
+          id: ID!  n: Int!  a: A @ref(key: "aId")  name: String! }"#;
+    let shop = Shop::with(schema, |_| {}).await;
+    for (parent, count) in [("a1", 5), ("a2", 0), ("a3", 2)] {
+        shop.put("A", &[("id", text(parent))]).await;
+        for n in 0..count {
+            let id = format!("{parent}-{n}");
+            let columns =
+                [("id", text(id.clone())), ("n", Value::Int(n)), ("aId", text(parent)), ("name", text(id))];
+            shop.put("E", &columns).await;
+        }
+    }
+    let query = r#"query ($r: [_Any!]!, $n: Int) { _entities(representations: $r) { ... on A {
+        es(least: $n) { name a { top { id } } } } } }"#;
+    let representations: Vec<Json> =
+        ["a3", "a1", "a2", "a1"].iter().map(|id| json!({"__typename": "A", "id": id})).collect();
+    for (least, expect) in [
+        (json!(null), json!([["a3-0", "a3-1"], ["a1-0", "a1-1", "a1-2"], [], ["a1-0", "a1-1", "a1-2"]])),
+        (json!(1), json!([["a3-1"], ["a1-1", "a1-2", "a1-3"], [], ["a1-1", "a1-2", "a1-3"]])),
+        (json!(9), json!([[], [], [], []])),
+    ] {
+        let body = shop.ask(query, json!({"r": representations, "n": least})).await;
+        assert_eq!(body.get("errors"), None);
+        let lists = body["data"]["_entities"].as_array().unwrap().iter().map(|item| {
+            let rows = item["es"].as_array().unwrap();
+            for row in rows {
+                let parent = row["name"].as_str().unwrap().split('-').next().unwrap();
+                assert_eq!(row["a"]["top"], json!([{"id": format!("{parent}-0")}]));
+            }
+            rows.iter().map(|row| row["name"].clone()).collect::<Json>()
+        });
+        assert_eq!(lists.collect::<Json>(), expect, "{least}");
+    }
+}

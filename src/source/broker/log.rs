@@ -5,7 +5,7 @@
 //! that names the file and the byte. A segment's index is made at open and kept in memory.
 
 use std::fs::{File, OpenOptions};
-use std::io::Write;
+use std::io::{Read, Write};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 
@@ -19,6 +19,8 @@ use crate::source::{NewRecord, SourceError};
 
 /// Bytes between two entries of a segment's index.
 const INDEX_EVERY: u64 = 64 * 1024;
+/// Bytes read at once when a segment is recovered.
+const PIECE: usize = 256 * 1024;
 
 /// One file of a partition.
 #[derive(Debug)]
@@ -242,54 +244,104 @@ impl Partition {
 /// Checks a segment's frames. In the last segment a torn write is cut off.
 fn recover(path: &Path, first: Offset, last: bool) -> Result<(SegmentState, Offset), SourceError> {
     let io = |source| SourceError::Io { what: format!("reading {}", path.display()), source };
-    let bytes = std::fs::read(path).map_err(io)?;
+    let mut window = Window::open(path).map_err(io)?;
     let mut state = SegmentState { len: 0, index: Vec::new() };
-    let (mut at, mut next) = (0usize, first);
+    let mut next = first;
     // Where the last call that is not complete yet began.
-    let mut open_call: Option<(usize, Offset)> = None;
+    let mut open_call: Option<(u64, Offset)> = None;
     let fault = loop {
-        if at == bytes.len() {
-            break open_call.map(|_| "its call is incomplete");
-        }
-        let frame = match record::frame(&bytes[at..]) {
+        let at = window.at();
+        let frame = match record::frame(window.bytes()) {
             Ok(frame) if frame.offset == next => frame,
             Ok(_) => break Some("its offset is not the next one"),
+            Err(BadFrame::Short(needed)) if window.fill(needed).map_err(io)? => continue,
+            Err(BadFrame::Short(_)) if window.bytes().is_empty() => {
+                break open_call.map(|_| "its call is incomplete");
+            }
             Err(BadFrame::Short(_)) => break Some("the file ends inside it"),
             Err(BadFrame::Damaged(reason)) => break Some(reason),
         };
-        let place = at as u64;
-        if place >= state.index.last().map_or(0, |(_, place)| *place) + INDEX_EVERY {
-            state.index.push((next, place));
+        if at >= state.index.last().map_or(0, |(_, place)| *place) + INDEX_EVERY {
+            state.index.push((next, at));
         }
         open_call = if frame.left == 0 { None } else { open_call.or(Some((at, next))) };
-        at += frame.len;
+        window.pass(frame.len);
         next += 1;
     };
+    let at = window.at();
     let Some(reason) = fault else {
-        state.len = at as u64;
+        state.len = at;
         return Ok((state, next));
     };
-    if !last || later_write(&bytes, at, next) {
+    let rest = window.rest().map_err(io)?;
+    if !last || later_write(&rest, next) {
         let path = path.display();
         return Err(SourceError::Corrupt(format!(
             "the record of {path} at byte {at} (offset {next}): {reason}"
         )));
     }
     let (keep, end) = open_call.unwrap_or((at, next));
-    let cut = bytes.len() - keep;
+    let cut = at + rest.len() as u64 - keep;
     warn!(path = %path.display(), keep, cut, "Cut off the end of a write that a crash interrupted.");
     let file = OpenOptions::new().write(true).open(path).map_err(io)?;
-    file.set_len(keep as u64).and_then(|()| file.sync_all()).map_err(io)?;
-    state.len = keep as u64;
+    file.set_len(keep).and_then(|()| file.sync_all()).map_err(io)?;
+    state.len = keep;
     state.index.retain(|(_, place)| *place < state.len);
     Ok((state, end))
 }
 
-/// Whether a frame after the bad one belongs to a later write. Then the bad one was on the disk whole, once.
-fn later_write(bytes: &[u8], bad: usize, expected: Offset) -> bool {
-    let plausible = expected..expected.saturating_add(bytes.len() as u64);
-    (bad + 1..bytes.len()).any(|at| {
-        let rest = &bytes[at..];
+/// A file that is gone through from front to end, a piece at a time.
+struct Window {
+    file: File,
+    /// What was read last; what comes before `passed` is done with.
+    piece: Vec<u8>,
+    passed: usize,
+    /// Where the piece begins in the file.
+    start: u64,
+}
+
+impl Window {
+    fn open(path: &Path) -> std::io::Result<Window> {
+        Ok(Window { file: File::open(path)?, piece: Vec::new(), passed: 0, start: 0 })
+    }
+
+    /// Place in the file.
+    fn at(&self) -> u64 {
+        self.start + self.passed as u64
+    }
+
+    /// What follows, as far as it was read.
+    fn bytes(&self) -> &[u8] {
+        &self.piece[self.passed..]
+    }
+
+    fn pass(&mut self, len: usize) {
+        self.passed += len;
+    }
+
+    /// Reads on until at least so many bytes follow; answers whether they do.
+    fn fill(&mut self, needed: usize) -> std::io::Result<bool> {
+        self.start = self.at();
+        self.piece.drain(..self.passed);
+        self.passed = 0;
+        let more = needed.saturating_sub(self.piece.len()).max(PIECE) as u64;
+        Read::by_ref(&mut self.file).take(more).read_to_end(&mut self.piece)?;
+        Ok(self.piece.len() >= needed)
+    }
+
+    /// All that follows.
+    fn rest(mut self) -> std::io::Result<Vec<u8>> {
+        self.file.read_to_end(&mut self.piece)?;
+        self.piece.drain(..self.passed);
+        Ok(self.piece)
+    }
+}
+
+/// Whether a frame after the bad one, which comes first, belongs to a later write. Then the bad one was on the disk whole, once.
+fn later_write(bad: &[u8], expected: Offset) -> bool {
+    let plausible = expected..expected.saturating_add(bad.len() as u64);
+    (1..bad.len()).any(|at| {
+        let rest = &bad[at..];
         record::claimed_offset(rest).is_some_and(|offset| plausible.contains(&offset))
             && record::frame(rest).is_ok_and(|frame| frame.write > expected)
     })

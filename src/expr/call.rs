@@ -6,14 +6,13 @@
 use std::ops::Range;
 use std::sync::Arc;
 
-use crate::diagnostic::Diagnostic;
+use crate::diagnostic::{Diagnostic, nearest};
 use crate::value::Value;
 use crate::value::decimal::Rounding;
 
 use super::check::{Checker, Typed};
 use super::eval::{Code, Each, eval};
 use super::function::Function;
-use super::nearest::nearest;
 use super::parse::{self, Node};
 use super::types::join;
 use super::val::Val;
@@ -100,7 +99,7 @@ impl Checker<'_> {
         let place = self.place(at);
         if CHANGING.contains(&name) || (name == "uuid" && args == 0) {
             let message =
-                format!("{name}() gives another value at each call, and a replay must give the same row");
+                format!("`{name}()` gives another value at each call, and a replay must give the same row");
             return self.fault(
                 Diagnostic::error("E012", place, message).help("take it from the event, such as `event.at`"),
             );
@@ -111,16 +110,16 @@ impl Checker<'_> {
                 (_, args) => format!("{args} arguments"),
             };
             let on = if method { " on a value" } else { "" };
-            let message = format!("{name} is called{on} with {found}");
-            return self.fault(Diagnostic::error("E006", place, message).help(format!("write {form}")));
+            let message = format!("`{name}` is called{on} with {found}");
+            return self.fault(Diagnostic::error("E006", place, message).help(format!("write `{form}`")));
         }
         let help = if name == "matches" {
-            "regular expressions are left out, because their cost has no bound; see startsWith, endsWith, contains".to_owned()
+            "regular expressions are left out, because their cost has no bound; see `startsWith`, `endsWith`, `contains`".to_owned()
         } else {
             match nearest(name, FORMS.iter().map(|(known, _)| *known)) {
                 Some(near) => {
                     let form = FORMS.iter().find(|(known, _)| *known == near).map_or(near, |(_, form)| form);
-                    format!("did you mean {form}?")
+                    format!("did you mean `{form}`?")
                 }
                 None => {
                     let names: Vec<_> = FORMS.iter().map(|(known, _)| *known).collect();
@@ -128,13 +127,13 @@ impl Checker<'_> {
                 }
             }
         };
-        let message = format!("there is no function {name}");
+        let message = format!("there is no function `{name}`");
         self.fault(Diagnostic::error("E005", place, message).label("unknown function").help(help))
     }
 
     fn has(&mut self, arg: &Node) -> Option<(Code, Type)> {
         if !matches!(arg.kind, parse::Kind::Select { .. }) {
-            let message = "has takes a field, such as has(event.reason)";
+            let message = "`has` takes a field, such as `has(event.reason)`";
             self.fault(Diagnostic::error("E015", self.place(&arg.at), message));
             return None;
         }
@@ -172,7 +171,7 @@ impl Checker<'_> {
             Some(ty) => Some((code, ty)),
             None => {
                 let (found, other) = (self.shown(&default.ty), self.shown(&inner));
-                let message = format!("{text} is {other}, but its default is {found}");
+                let message = format!("`{text}` is {other}, but its default is {found}");
                 self.fault(Diagnostic::error("E007", self.place(&default.at), message));
                 None
             }
@@ -249,7 +248,7 @@ impl Checker<'_> {
             return None;
         }
         if !matches!(amount.ty, Type::Decimal | Type::Int | Type::Dyn) {
-            let help = format!("write decimal({})", self.source(&amount.at));
+            let help = format!("write `decimal({})`", self.source(&amount.at));
             return self.wrong(&amount, "a Decimal as amount", (amount.ty == Type::Text).then_some(help));
         }
         if !matches!(currency.ty, Type::Text | Type::Dyn | Type::Enum(_)) {

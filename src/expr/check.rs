@@ -6,13 +6,12 @@
 use std::ops::Range;
 use std::sync::Arc;
 
-use crate::diagnostic::{Diagnostic, Span};
+use crate::diagnostic::{Diagnostic, Span, nearest};
 use crate::schema::{ColumnId, FieldSource, ReadModel, TypeId};
 use crate::value::Value;
 
 use super::coerce::Kind;
 use super::eval::{By, Code};
-use super::nearest::nearest;
 use super::parse::{self, Node};
 use super::types::{comparable, join, of_column};
 use super::{Env, Read, Type};
@@ -132,7 +131,7 @@ impl<'c> Checker<'c> {
         let diagnostic = Diagnostic::error(
             "E008",
             self.place(&typed.at),
-            format!("{name} {why}, which {what} cannot take"),
+            format!("`{name}` {why}, which {what} cannot take"),
         )
         .label(format!("this is {found}"))
         .help(format!("say what then: `{name}.orValue({})`", example(typed.ty.unwrapped())));
@@ -144,10 +143,10 @@ impl<'c> Checker<'c> {
             let found = self.model().enumeration(*id);
             let name = nearest(text, found.values.iter().map(String::as_str));
             let help = match name {
-                Some(name) => format!("write {name} without quotes"),
+                Some(name) => format!("write `{name}` without quotes"),
                 None => format!("its values are {}", found.values.join(", ")),
             };
-            let message = format!("{text:?} is a String where a {} is expected", found.name);
+            let message = format!("`{text:?}` is a String where a `{}` is expected", found.name);
             return self.fault(Diagnostic::error("E007", self.place(&node.at), message).help(help));
         }
         Some(Typed { code: Code::Const(Value::text(text)), ty: Type::Text, at: node.at.clone() })
@@ -167,9 +166,9 @@ impl<'c> Checker<'c> {
         if found.values.iter().any(|value| value == name) {
             return Some(Typed { code: Code::Const(Value::text(name)), ty: Type::Enum(*id), at: at.clone() });
         }
-        let message = format!("{} has no value {name}", found.name);
+        let message = format!("`{}` has no value `{name}`", found.name);
         let help = match nearest(name, found.values.iter().map(String::as_str)) {
-            Some(near) => format!("did you mean {near}?"),
+            Some(near) => format!("did you mean `{near}`?"),
             None => format!("its values are {}", found.values.join(", ")),
         };
         self.fault(Diagnostic::error("E003", self.place(at), message).label("not a value of it").help(help))
@@ -178,15 +177,15 @@ impl<'c> Checker<'c> {
     fn unknown_name(&mut self, name: &str, at: &Range<usize>) -> Option<Typed> {
         let known = self.names();
         let help = if let Some(near) = nearest(name, known.iter().map(String::as_str)) {
-            format!("did you mean {near}?")
+            format!("did you mean `{near}`?")
         } else if self.model().enums.iter().any(|found| found.values.iter().any(|value| value == name)) {
             format!(
-                "{name} is a value of an enum, but nothing here says which is meant; for text write '{name}'"
+                "`{name}` is a value of an enum, but nothing here says which is meant; for text write `'{name}'`"
             )
         } else {
             format!("the names here are {}", known.join(", "))
         };
-        let message = format!("there is no name {name} here");
+        let message = format!("there is no name `{name}` here");
         self.fault(Diagnostic::error("E003", self.place(at), message).label("unknown name").help(help))
     }
 
@@ -242,7 +241,7 @@ impl<'c> Checker<'c> {
             Type::Money if field == "currency" => (By::Currency, Type::Text),
             other => {
                 let found = self.shown(other);
-                let message = format!("{found} has no field {field}");
+                let message = format!("{found} has no field `{field}`");
                 let help = match other {
                     Type::Map(..) | Type::List(_) => {
                         "take an element with `[…]`, or go through it with `.map(x, …)`"
@@ -275,15 +274,15 @@ impl<'c> Checker<'c> {
         let ty = self.model().ty(id);
         let reference = ty.field_named(field).map(|id| &ty.field(id).source);
         let diagnostic =
-            Diagnostic::error("E004", self.place(at), format!("{} has no column {field}", ty.name));
+            Diagnostic::error("E004", self.place(at), format!("`{}` has no column `{field}`", ty.name));
         let help = match reference {
             Some(FieldSource::Ref(reference)) => {
                 let columns: Vec<_> =
                     reference.key.iter().map(|(_, column)| ty.column(*column).name.as_str()).collect();
-                format!("{field} is another entity; what is stored of it is {}", columns.join(", "))
+                format!("`{field}` is another entity; what is stored of it is `{}`", columns.join("`, `"))
             }
             _ => match nearest(field, ty.columns.iter().map(|column| column.name.as_str())) {
-                Some(near) => format!("did you mean {near}?"),
+                Some(near) => format!("did you mean `{near}`?"),
                 None => {
                     let names: Vec<_> = ty.columns.iter().map(|column| column.name.as_str()).collect();
                     format!("its columns are {}", names.join(", "))
@@ -303,7 +302,7 @@ impl<'c> Checker<'c> {
         let (of, index) = (of?, index?);
         if !optional && !matches!(of.ty, Type::Optional(_)) && of.ty.is_nullable() {
             let name = self.source(&of.at);
-            let message = format!("{name} may be null, which `[…]` cannot take");
+            let message = format!("`{name}` may be null, which `[…]` cannot take");
             let help = "write `[?…]`, and say with `.orValue(…)` what is meant where it is null";
             return self.fault(Diagnostic::error("E008", self.place(&of.at), message).help(help));
         }

@@ -41,7 +41,7 @@ impl Checker<'_> {
                     Type::Dyn | Type::Text | Type::Int | Type::Uuid | Type::Enum(_)
                 );
                 if !fits {
-                    self.misplaced(typed, "String", Some("write string(…)".to_owned()));
+                    self.misplaced(typed, "String", Some("write `string(…)`".to_owned()));
                 }
             }
             Expected::Int => {
@@ -79,15 +79,15 @@ impl Checker<'_> {
             return;
         }
         let help = match (found, ty) {
-            (Type::Text, ColumnType::Scalar(Scalar::Decimal)) => Some("write decimal(…)"),
-            (Type::Text, ColumnType::Scalar(Scalar::DateTime)) => Some("write timestamp(…)"),
-            (Type::Text | Type::Timestamp, ColumnType::Scalar(Scalar::LocalDate)) => Some("write date(…)"),
+            (Type::Text, ColumnType::Scalar(Scalar::Decimal)) => Some("write `decimal(…)`"),
+            (Type::Text, ColumnType::Scalar(Scalar::DateTime)) => Some("write `timestamp(…)`"),
+            (Type::Text | Type::Timestamp, ColumnType::Scalar(Scalar::LocalDate)) => Some("write `date(…)`"),
             (
                 Type::Text | Type::Decimal | Type::Float,
                 ColumnType::Scalar(Scalar::Int | Scalar::Long | Scalar::BigInt),
-            ) => Some("write int(…)"),
-            (Type::Text, ColumnType::Scalar(Scalar::Float)) => Some("write double(…)"),
-            (_, ColumnType::Scalar(Scalar::String | Scalar::Id)) => Some("write string(…)"),
+            ) => Some("write `int(…)`"),
+            (Type::Text, ColumnType::Scalar(Scalar::Float)) => Some("write `double(…)`"),
+            (_, ColumnType::Scalar(Scalar::String | Scalar::Id)) => Some("write `string(…)`"),
             _ => None,
         };
         let expected = column_shown(ty, self.model());

@@ -17,7 +17,6 @@ mod eval;
 mod fit;
 mod function;
 mod json;
-mod nearest;
 mod operator;
 mod parse;
 mod time;

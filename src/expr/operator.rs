@@ -113,7 +113,8 @@ impl Checker<'_> {
         }
         let (found, other) = (self.shown(&left.ty), self.shown(&right.ty));
         let message = format!("{found} is compared with {other}, which can never be equal");
-        self.fault(Diagnostic::error("E007", self.place(at), message).label(format!("{found} and {other}")));
+        let fault = Diagnostic::error("E007", self.place(at), message).label(format!("{found} and {other}"));
+        self.fault(fault.help(converted(&left.ty, &right.ty)));
         None
     }
 
@@ -141,14 +142,16 @@ impl Checker<'_> {
         let Some(of) = inner(&list.ty) else {
             let found = self.shown(&list.ty);
             let message = format!("`in` takes a list or a map, found {found}");
-            self.fault(Diagnostic::error("E007", self.place(&list.at), message));
+            let fault = Diagnostic::error("E007", self.place(&list.at), message);
+            self.fault(fault.help("write a list: `x in [1, 2]`, or compare with `==`"));
             return None;
         };
         if !comparable(&element.ty, &of) {
-            let (found, of) = (self.shown(&element.ty), self.shown(&of));
+            let (found, of_ty, of) = (self.shown(&element.ty), of.clone(), self.shown(&of));
             let message = format!("{found} can never be in {}", self.shown(&list.ty));
             let label = format!("{found} in a list or map of {of}");
-            self.fault(Diagnostic::error("E007", self.place(at), message).label(label));
+            let fault = Diagnostic::error("E007", self.place(at), message).label(label);
+            self.fault(fault.help(converted(&element.ty, &of_ty)));
             return None;
         }
         Some((element.code, list.code))
@@ -182,7 +185,8 @@ impl Checker<'_> {
         }
         let (found, other) = (self.shown(&left_ty), self.shown(&right_ty));
         let message = format!("`{}` cannot compare {found} with {other}", operator.symbol());
-        self.fault(Diagnostic::error("E007", self.place(at), message).label(format!("{found} and {other}")));
+        let fault = Diagnostic::error("E007", self.place(at), message).label(format!("{found} and {other}"));
+        self.fault(fault.help(converted(&left_ty, &right_ty)));
         None
     }
 
@@ -213,11 +217,11 @@ impl Checker<'_> {
     pub(super) fn floating(&mut self, float: &Typed) {
         let text = self.source(&float.at);
         let help = if matches!(float.code, Code::Const(_)) {
-            format!("write decimal('{text}')")
+            format!("write `decimal('{text}')`")
         } else {
             "a Float cannot be made exact; store and send it as a decimal".to_owned()
         };
-        let message = format!("{text} is a floating number beside a decimal, and would not be exact");
+        let message = format!("`{text}` is a floating number beside a decimal, and would not be exact");
         let diagnostic =
             Diagnostic::error("E010", self.place(&float.at), message).label("this is Float").help(help);
         self.faults.push(diagnostic);
@@ -238,7 +242,7 @@ impl Checker<'_> {
             (Type::Decimal, Type::Decimal | Type::Int) | (Type::Int, Type::Decimal) if division => {
                 let message = format!("`{}` on decimals has no exact answer", operator.symbol());
                 let (a, b) = (self.source(&left.at), self.source(&right.at));
-                let help = format!("say how to round: div({a}, {b}, 2, 'HALF_UP')");
+                let help = format!("say how to round: `div({a}, {b}, 2, 'HALF_UP')`");
                 return self.fault(Diagnostic::error("E011", self.place(&at), message).help(help));
             }
             (Type::Int, Type::Int) => Type::Int,
@@ -265,18 +269,11 @@ impl Checker<'_> {
 
     fn misfit(&mut self, operator: Binary, left: &Type, right: &Type, at: &Range<usize>) -> Option<Typed> {
         let (found, other) = (self.shown(left), self.shown(right));
-        let help = match (left, right) {
-            (Type::Float, Type::Int) | (Type::Int, Type::Float) => {
-                "numbers of different types are not mixed: say double(x)"
-            }
-            (Type::Text, _) | (_, Type::Text) => {
-                "make text of the other side with string(x), or a number of the text with int(x) or decimal(x)"
-            }
-            _ => "both sides must be of one type",
-        };
         let message = format!("`{}` cannot take {found} and {other}", operator.symbol());
         let label = format!("{found} and {other}");
-        self.fault(Diagnostic::error("E007", self.place(at), message).label(label).help(help))
+        self.fault(
+            Diagnostic::error("E007", self.place(at), message).label(label).help(converted(left, right)),
+        )
     }
 
     pub(super) fn choice(
@@ -305,5 +302,18 @@ impl Checker<'_> {
         };
         let code = Code::If(Box::new(condition), Box::new(yes.code), Box::new(no.code));
         Some(Typed { code, ty, at: node.at.clone() })
+    }
+}
+
+/// How two operands become of one type.
+fn converted(left: &Type, right: &Type) -> &'static str {
+    match (left, right) {
+        (Type::Float, Type::Int) | (Type::Int, Type::Float) => {
+            "numbers of different types are not mixed: say `double(x)`"
+        }
+        (Type::Text, _) | (_, Type::Text) => {
+            "make text of the other side with `string(x)`, or a number of the text with `int(x)` or `decimal(x)`"
+        }
+        _ => "both sides must be of one type",
     }
 }

@@ -260,7 +260,7 @@ impl Builder<'_> {
             LiteralValue::Bytes(bytes) => Kind::Bytes(bytes.inner().to_vec()),
             LiteralValue::UInt(number) => {
                 let mut fault = unsupported(token, "unsigned numbers");
-                fault.help = Some(format!("write {}", **number));
+                fault.help = Some(format!("write `{}`", **number));
                 return Err(fault);
             }
         };

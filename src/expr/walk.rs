@@ -32,7 +32,7 @@ impl Checker<'_> {
         let parse::Kind::Name(name) = &var.kind else {
             let message = "expected a name for the element";
             self.fault(
-                Diagnostic::error("E015", self.place(&var.at), message).help("write list.map(x, x.field)"),
+                Diagnostic::error("E015", self.place(&var.at), message).help("write `list.map(x, x.field)`"),
             );
             return None;
         };
@@ -50,7 +50,7 @@ impl Checker<'_> {
             .chain(self.locals.iter().map(|(known, _)| known))
             .any(|known| known == name)
         {
-            let message = format!("{name} is taken already");
+            let message = format!("`{name}` is taken already");
             self.fault(
                 Diagnostic::error("E015", self.place(&var.at), message)
                     .help("choose another name for the element"),
@@ -86,7 +86,7 @@ impl Checker<'_> {
         };
         if element.is_nullable() || matches!(element, Type::Optional(_)) {
             let found = self.shown(&element);
-            let message = format!("{name} cannot take elements that may be null: they are {found}");
+            let message = format!("`{name}` cannot take elements that may be null: they are {found}");
             let help = "unwrap them where the list is made, such as `.map(x, x.n.orValue(0))`";
             self.fault(Diagnostic::error("E008", self.place(&typed.at), message).help(help));
             return None;

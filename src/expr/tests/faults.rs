@@ -27,44 +27,47 @@ fn unknown_names_fields_and_functions_say_the_nearest() {
     check(
         &Expected::Any,
         &[
-            ("evnt.a", "E003 `evnt` there is no name evnt here | did you mean event?"),
-            ("zzz", "E003 `zzz` there is no name zzz here | the names here are event, row, old, new"),
+            ("evnt.a", "E003 `evnt` there is no name `evnt` here | did you mean `event`?"),
+            ("zzz", "E003 `zzz` there is no name `zzz` here | the names here are event, row, old, new"),
             (
                 "event.a == PAID",
-                "E003 `PAID` there is no name PAID here | PAID is a value of an enum, but nothing here says which is meant; for text write 'PAID'",
+                "E003 `PAID` there is no name `PAID` here | `PAID` is a value of an enum, but nothing here says which is meant; for text write `'PAID'`",
             ),
-            ("row.status == PIAD", "E003 `PIAD` CartStatus has no value PIAD | did you mean PAID?"),
+            ("row.status == PIAD", "E003 `PIAD` `CartStatus` has no value `PIAD` | did you mean `PAID`?"),
             (
                 "row.status in [OPEN, GONE]",
-                "E003 `GONE` CartStatus has no value GONE | its values are OPEN, PLACED, PAID, CHECKED_OUT",
+                "E003 `GONE` `CartStatus` has no value `GONE` | its values are OPEN, PLACED, PAID, CHECKED_OUT",
             ),
             (
                 "row.status == 'PAID'",
-                "E007 `'PAID'` \"PAID\" is a String where a CartStatus is expected | write PAID without quotes",
+                "E007 `'PAID'` `\"PAID\"` is a String where a `CartStatus` is expected | write `PAID` without quotes",
             ),
-            ("row.staus", "E004 `staus` Cart has no column staus | did you mean status?"),
+            ("row.staus", "E004 `staus` `Cart` has no column `staus` | did you mean `status`?"),
             (
                 "row.user",
-                "E004 `user` Cart has no column user | user is another entity; what is stored of it is userId",
+                "E004 `user` `Cart` has no column `user` | `user` is another entity; what is stored of it is `userId`",
             ),
             (
                 "new.status.x",
-                "E004 `x` CartStatus has no field x | only the event, rows and value types have fields",
+                "E004 `x` CartStatus has no field `x` | only the event, rows and value types have fields",
             ),
             (
                 "new.lines.quantity",
-                "E004 `quantity` map of CartLine by String has no field quantity | take an element with `[…]`, or go through it with `.map(x, …)`",
+                "E004 `quantity` map of CartLine by String has no field `quantity` | take an element with `[…]`, or go through it with `.map(x, …)`",
             ),
-            ("decimel('1')", "E005 `decimel` there is no function decimel | did you mean decimal(x)?"),
+            ("decimel('1')", "E005 `decimel` there is no function `decimel` | did you mean `decimal(x)`?"),
             (
                 "event.a.matches('x')",
-                "E005 `matches` there is no function matches | regular expressions are left out, because their cost has no bound; see startsWith, endsWith, contains",
+                "E005 `matches` there is no function `matches` | regular expressions are left out, because their cost has no bound; see `startsWith`, `endsWith`, `contains`",
             ),
-            ("decimal(1, 2)", "E006 `decimal` decimal is called with 2 arguments | write decimal(x)"),
-            ("event.l.sum(1)", "E006 `sum` sum is called on a value with one argument | write list.sum()"),
+            ("decimal(1, 2)", "E006 `decimal` `decimal` is called with 2 arguments | write `decimal(x)`"),
+            (
+                "event.l.sum(1)",
+                "E006 `sum` `sum` is called on a value with one argument | write `list.sum()`",
+            ),
             (
                 "now()",
-                "E012 `now` now() gives another value at each call, and a replay must give the same row | take it from the event, such as `event.at`",
+                "E012 `now` `now()` gives another value at each call, and a replay must give the same row | take it from the event, such as `event.at`",
             ),
         ],
     );
@@ -77,15 +80,24 @@ fn operands_that_do_not_fit_are_refused() {
         &[
             (
                 "new.itemCount + 'x'",
-                "E007 `new.itemCount + 'x'` `+` cannot take Int and String | make text of the other side with string(x), or a number of the text with int(x) or decimal(x)",
+                "E007 `new.itemCount + 'x'` `+` cannot take Int and String | make text of the other side with `string(x)`, or a number of the text with `int(x)` or `decimal(x)`",
             ),
             (
                 "new.itemCount == 'x'",
-                "E007 `new.itemCount == 'x'` Int is compared with String, which can never be equal | -",
+                "E007 `new.itemCount == 'x'` Int is compared with String, which can never be equal | make text of the other side with `string(x)`, or a number of the text with `int(x)` or `decimal(x)`",
             ),
-            ("new.currency < 1", "E007 `new.currency < 1` `<` cannot compare String with Int | -"),
-            ("1 in ['a']", "E007 `1 in ['a']` Int can never be in [String] | -"),
-            ("1 in 2", "E007 `2` `in` takes a list or a map, found Int | -"),
+            (
+                "new.currency < 1",
+                "E007 `new.currency < 1` `<` cannot compare String with Int | make text of the other side with `string(x)`, or a number of the text with `int(x)` or `decimal(x)`",
+            ),
+            (
+                "1 in ['a']",
+                "E007 `1 in ['a']` Int can never be in [String] | make text of the other side with `string(x)`, or a number of the text with `int(x)` or `decimal(x)`",
+            ),
+            (
+                "1 in 2",
+                "E007 `2` `in` takes a list or a map, found Int | write a list: `x in [1, 2]`, or compare with `==`",
+            ),
             ("[1, 'a']", "E007 `'a'` a list holds Int and String | its elements must be of one type"),
             (
                 "true ? 1 : 'a'",
@@ -98,7 +110,7 @@ fn operands_that_do_not_fit_are_refused() {
             ("-new.currency", "E007 `new.currency` `-` takes a number, found String | -"),
             (
                 "1 + 1.5",
-                "E007 `1 + 1.5` `+` cannot take Int and Float | numbers of different types are not mixed: say double(x)",
+                "E007 `1 + 1.5` `+` cannot take Int and Float | numbers of different types are not mixed: say `double(x)`",
             ),
             ("new.itemCount[0]", "E007 `new.itemCount` Int has no elements | -"),
             ("new.lines[1]", "E007 `1` expected String in `[…]`, found Int | -"),
@@ -109,7 +121,7 @@ fn operands_that_do_not_fit_are_refused() {
             ),
             (
                 "money('1', 'EUR')",
-                "E007 `'1'` expected a Decimal as amount, found String | write decimal('1')",
+                "E007 `'1'` expected a Decimal as amount, found String | write `decimal('1')`",
             ),
         ],
     );
@@ -122,19 +134,19 @@ fn decimals_stay_exact() {
         &[
             (
                 "new.total.amount * 1.1",
-                "E010 `1.1` 1.1 is a floating number beside a decimal, and would not be exact | write decimal('1.1')",
+                "E010 `1.1` `1.1` is a floating number beside a decimal, and would not be exact | write `decimal('1.1')`",
             ),
             (
                 "new.total.amount == 1.10",
-                "E010 `1.10` 1.10 is a floating number beside a decimal, and would not be exact | write decimal('1.10')",
+                "E010 `1.10` `1.10` is a floating number beside a decimal, and would not be exact | write `decimal('1.10')`",
             ),
             (
                 "decimal(1.5)",
-                "E010 `1.5` 1.5 is a floating number beside a decimal, and would not be exact | write decimal('1.5')",
+                "E010 `1.5` `1.5` is a floating number beside a decimal, and would not be exact | write `decimal('1.5')`",
             ),
             (
                 "new.total.amount / 3",
-                "E011 `new.total.amount / 3` `/` on decimals has no exact answer | say how to round: div(new.total.amount, 3, 2, 'HALF_UP')",
+                "E011 `new.total.amount / 3` `/` on decimals has no exact answer | say how to round: `div(new.total.amount, 3, 2, 'HALF_UP')`",
             ),
             (
                 "div(event.a, 3, event.s, 'UP')",
@@ -158,7 +170,7 @@ fn decimals_stay_exact() {
     let text = fault("1.5", &cell_of(Scalar::Decimal));
     assert_eq!(
         text,
-        "E010 `1.5` 1.5 is a floating number beside a decimal, and would not be exact | write decimal('1.5')"
+        "E010 `1.5` `1.5` is a floating number beside a decimal, and would not be exact | write `decimal('1.5')`"
     );
 }
 
@@ -169,29 +181,29 @@ fn what_may_be_null_is_unwrapped_first() {
         &[
             (
                 "row.itemCount + 1",
-                "E008 `row.itemCount` row.itemCount may be null, which `+` cannot take | say what then: `row.itemCount.orValue(0)`",
+                "E008 `row.itemCount` `row.itemCount` may be null, which `+` cannot take | say what then: `row.itemCount.orValue(0)`",
             ),
             (
                 "row.itemCount < 1",
-                "E008 `row.itemCount` row.itemCount may be null, which `<` cannot take | say what then: `row.itemCount.orValue(0)`",
+                "E008 `row.itemCount` `row.itemCount` may be null, which `<` cannot take | say what then: `row.itemCount.orValue(0)`",
             ),
             (
                 "event.?n + 1",
-                "E008 `event.?n` event.?n may be missing, which `+` cannot take | say what then: `event.?n.orValue(…)`",
+                "E008 `event.?n` `event.?n` may be missing, which `+` cannot take | say what then: `event.?n.orValue(…)`",
             ),
             (
                 "event.?n == 1",
-                "E008 `event.?n` event.?n may be missing, which a comparison cannot take | say what then: `event.?n.orValue(…)`",
+                "E008 `event.?n` `event.?n` may be missing, which a comparison cannot take | say what then: `event.?n.orValue(…)`",
             ),
             (
                 "new.note.size()",
-                "E008 `new.note` new.note may be null, which size cannot take | say what then: `new.note.orValue('')`",
+                "E008 `new.note` `new.note` may be null, which size cannot take | say what then: `new.note.orValue('')`",
             ),
             (
                 "row.lines['p1']",
-                "E008 `row.lines` row.lines may be null, which `[…]` cannot take | write `[?…]`, and say with `.orValue(…)` what is meant where it is null",
+                "E008 `row.lines` `row.lines` may be null, which `[…]` cannot take | write `[?…]`, and say with `.orValue(…)` what is meant where it is null",
             ),
-            ("new.note.orValue(0)", "E007 `0` new.note is String, but its default is Int | -"),
+            ("new.note.orValue(0)", "E007 `0` `new.note` is String, but its default is Int | -"),
         ],
     );
 }
@@ -201,8 +213,8 @@ fn what_does_not_fit_its_place_says_both_types() {
     check(
         &cell_of(Scalar::Int),
         &[
-            ("new.currency", "E009 `new.currency` expected Int, found String | write int(…)"),
-            ("'x'", "E009 `'x'` expected Int, found String | write int(…)"),
+            ("new.currency", "E009 `new.currency` expected Int, found String | write `int(…)`"),
+            ("'x'", "E009 `'x'` expected Int, found String | write `int(…)`"),
             (
                 "null",
                 "E009 `null` expected Int, found null | the column is declared `!`: it must hold a value",
@@ -212,11 +224,11 @@ fn what_does_not_fit_its_place_says_both_types() {
     );
     check(
         &cell_of(Scalar::DateTime),
-        &[("'2026'", "E009 `'2026'` expected DateTime, found String | write timestamp(…)")],
+        &[("'2026'", "E009 `'2026'` expected DateTime, found String | write `timestamp(…)`")],
     );
     check(
         &cell_of(Scalar::String),
-        &[("new.itemCount", "E009 `new.itemCount` expected String, found Int | write string(…)")],
+        &[("new.itemCount", "E009 `new.itemCount` expected String, found Int | write `string(…)`")],
     );
     check(
         &Expected::Condition,
@@ -228,11 +240,11 @@ fn what_does_not_fit_its_place_says_both_types() {
     check(&Expected::List, &[("new.itemCount", "E009 `new.itemCount` expected a list, found Int | -")]);
     check(
         &Expected::Text,
-        &[("new.total", "E009 `new.total` expected String, found Money | write string(…)")],
+        &[("new.total", "E009 `new.total` expected String, found Money | write `string(…)`")],
     );
     check(&Expected::Int, &[("'1'", "E009 `'1'` expected Int, found String | -")]);
     let status = Expected::Cell { ty: ColumnType::Enum(STATUS), nullable: false };
-    check(&status, &[("OPNE", "E003 `OPNE` CartStatus has no value OPNE | did you mean OPEN?")]);
+    check(&status, &[("OPNE", "E003 `OPNE` `CartStatus` has no value `OPNE` | did you mean `OPEN`?")]);
     let total = Expected::Cell { ty: ColumnType::Record(LINE), nullable: false };
     check(
         &total,
@@ -256,13 +268,13 @@ fn walks_through_lists_are_bounded_and_named() {
         &[
             (
                 "event.l.map(event, 1)",
-                "E015 `event` event is taken already | choose another name for the element",
+                "E015 `event` `event` is taken already | choose another name for the element",
             ),
             (
                 "event.l.map(x.y, 1)",
-                "E015 `x.y` expected a name for the element | write list.map(x, x.field)",
+                "E015 `x.y` expected a name for the element | write `list.map(x, x.field)`",
             ),
-            ("has(event)", "E015 `event` has takes a field, such as has(event.reason) | -"),
+            ("has(event)", "E015 `event` `has` takes a field, such as `has(event.reason)` | -"),
         ],
     );
 }
@@ -274,7 +286,7 @@ fn text_that_is_not_an_expression_is_refused() {
         &[
             ("", "E001 `` an expression is expected, but the text is empty | -"),
             ("{'a': 1}", "E014 `{'a': 1}` map literals `{…}` cannot be used in this language | -"),
-            ("5u", "E014 `5u` unsigned numbers cannot be used in this language | write 5"),
+            ("5u", "E014 `5u` unsigned numbers cannot be used in this language | write `5`"),
         ],
     );
     assert!(fault("event.a ==", &Expected::Any).starts_with("E001 "));

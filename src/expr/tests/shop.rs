@@ -93,7 +93,7 @@ fn a_tables_condition_reads_columns_by_name() {
     use crate::expr::Read;
     assert_eq!(compiled.reads, [Read::Column(0, ColumnId(2)), Read::Column(0, ColumnId(7))]);
     let faults = compile("status == OPNE", SPAN, &env, &Expected::Condition).unwrap_err();
-    assert_eq!(faults[0].help.as_deref(), Some("did you mean OPEN?"));
+    assert_eq!(faults[0].help.as_deref(), Some("did you mean `OPEN`?"));
 }
 
 #[test]

@@ -142,6 +142,23 @@ pub fn declaration(root: &Node, defaults: &Defaults, faults: &mut Vec<Diagnostic
     if top.get("from").is_none() && defaults.from.is_none() {
         reader.required(&top, "from", start);
     }
+    for (key, what, help) in [
+        (
+            "from",
+            "no topic",
+            "say where events come from: `from: { topic: …, format: json, type: event.type }`",
+        ),
+        ("key", "no column", "say what the row's key is made from: `key: { id: event.orderId }`"),
+        (
+            "events",
+            "no event type",
+            "say what each event type does: `events: { OrderPlaced: { upsert: { … } } }`",
+        ),
+    ] {
+        if let (Some(name), Some(true)) = (top.key(key), top.get(key).map(Node::is_empty)) {
+            reader.fault("P005", name.span, format!("`{key}` names {what}")).help(help);
+        }
+    }
     if declaration.unknown.is_none() && top.get("unknown").is_none() {
         reader.fault("P005", declaration.span, "`unknown` is missing").help(
             "say what an event of an unknown type or version does: `unknown: park`, `ignore` or `stop`",

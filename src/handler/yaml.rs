@@ -58,6 +58,17 @@ impl Node {
     }
 }
 
+impl Node {
+    /// Whether nothing was written: null, or a list or map without entries.
+    pub fn is_empty(&self) -> bool {
+        match &self.kind {
+            NodeKind::Scalar(text) => text.is_null(),
+            NodeKind::List(items) => items.is_empty(),
+            NodeKind::Map(entries) => entries.is_empty(),
+        }
+    }
+}
+
 impl Text {
     /// Whether YAML's core schema reads it as null.
     pub fn is_null(&self) -> bool {

@@ -7,8 +7,8 @@ use std::sync::Arc;
 
 use rustc_hash::FxHashMap;
 
+use super::declaration::{Declaration, FromDecl};
 use super::nearest::advice;
-use super::parse::{Declaration, FromDecl};
 use super::yaml::Text;
 use super::{
     Compute, CustomHandlers, Handling, Origin, Projection, RowShape, Tombstone, Unknown, kind, steps,

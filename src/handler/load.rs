@@ -5,8 +5,9 @@
 //! projections or none.
 
 use super::bind::Binder;
+use super::declaration::{Declaration, Defaults};
 use super::nearest::advice;
-use super::parse::{self, Declaration, Defaults};
+use super::parse;
 use super::{CustomHandlers, Projection, yaml};
 use crate::diagnostic::{Diagnostic, FileId, Sources, Span};
 use crate::plan::Plan;

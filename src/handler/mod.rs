@@ -1,7 +1,7 @@
 //! What a projection declares: for each event type, what becomes of a row.
 //!
 //! Comes in: `projections/<name>.yaml` and a read model. Goes out: a [`Projection`], or every fault at once.
-//! `load` goes through the files, `yaml` reads text with places, `parse` makes the declaration, `bind` and `steps`
+//! `load` goes through the files, `yaml` reads text with places, `parse` makes the `declaration`, `bind` and `steps`
 //! type it against the read model, `kind` chooses how rows are written, `cases` reads `<name>.cases.yaml`. Applying events is `fold`'s.
 //!
 //! Codes: P001 not YAML; P002 YAML that is not read here; P003 a key twice; P004 an unknown key; P005 a missing
@@ -13,6 +13,7 @@
 mod bind;
 pub mod cases;
 mod custom;
+mod declaration;
 mod kind;
 mod load;
 mod nearest;

@@ -3,89 +3,11 @@
 //! Comes in: [`Node`]s. Goes out: a [`Declaration`] with the author's text and places, and every fault of the
 //! shape: unknown and missing keys, lists where maps belong. Types, columns and expressions are `bind`'s.
 
+use super::declaration::{CaseDecl, Declaration, Defaults, EventDecl, FromDecl, SetDecl, UpcastDecl};
 use super::nearest::advice;
 use super::yaml::{Entry, Node, NodeKind, Text, to_json};
 use super::{Tombstone, Unknown, Verb};
 use crate::diagnostic::{Diagnostic, Span};
-
-/// A projection as written.
-#[derive(Debug)]
-pub struct Declaration {
-    pub span: Span,
-    pub name: Option<Text>,
-    pub into: Option<Text>,
-    pub from: Vec<FromDecl>,
-    pub key: Vec<(Text, Text)>,
-    pub unknown: Option<Unknown>,
-    pub when: Option<Text>,
-    pub lets: Vec<(Text, Text)>,
-    pub events: Vec<EventDecl>,
-    pub compute: Vec<(Text, Text)>,
-    pub upcasts: Vec<UpcastDecl>,
-    pub handler: Option<Text>,
-    /// Whether anything was wrong with the text that lets binding find only follow-up faults.
-    pub faulty: bool,
-}
-
-/// One entry of `from`.
-#[derive(Clone, Debug)]
-pub struct FromDecl {
-    pub span: Span,
-    pub topic: Option<Text>,
-    pub format: Option<Text>,
-    pub type_name: Option<Text>,
-    pub version: Option<Text>,
-    pub time: Option<Text>,
-    pub record_key: Option<Text>,
-    pub tombstone: Option<(Tombstone, Span)>,
-}
-
-/// One event type with its cases.
-#[derive(Debug)]
-pub struct EventDecl {
-    pub name: Text,
-    pub lets: Vec<(Text, Text)>,
-    pub cases: Vec<CaseDecl>,
-}
-
-/// One case.
-#[derive(Debug)]
-pub struct CaseDecl {
-    pub span: Span,
-    pub when: Option<Text>,
-    pub verb: Option<(Verb, Span)>,
-    pub sets: Vec<(Text, SetDecl)>,
-    pub removes: Vec<Text>,
-    /// Whether something of it could not be read: then what it lacks is not looked for.
-    pub faulty: bool,
-}
-
-/// What stands behind a path.
-#[derive(Debug)]
-pub enum SetDecl {
-    Expression(Text),
-    Parts(Vec<(Text, Text)>, Span),
-    Each { list: Text, name: Text, parts: Vec<(Text, Text)> },
-}
-
-/// One step of one type's upcasts: from `version` to the next.
-#[derive(Debug)]
-pub struct UpcastDecl {
-    pub type_name: Text,
-    pub version: i64,
-    pub version_span: Span,
-    pub rename: Vec<(Text, Text)>,
-    /// Field and JSON text.
-    pub default: Vec<(Text, String)>,
-    pub drop: Vec<Text>,
-}
-
-/// What `projections/defaults.yaml` sets for all files.
-#[derive(Debug, Default)]
-pub struct Defaults {
-    pub from: Option<FromDecl>,
-    pub unknown: Option<Unknown>,
-}
 
 const TOP: &[&str] = &[
     "projection",

@@ -4,8 +4,8 @@
 //! columns that cannot be assigned, and columns that a made row may lack.
 
 use super::bind::{Binder, quoted};
+use super::declaration::{CaseDecl, Declaration, EventDecl, SetDecl};
 use super::nearest::advice;
-use super::parse::{CaseDecl, Declaration, EventDecl, SetDecl};
 use super::yaml::Text;
 use super::{Case, Condition, Declared, EventCases, Step, Verb};
 use crate::expr::{Compiled, Expected, Read, Type};

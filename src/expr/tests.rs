@@ -1,6 +1,7 @@
 //! The language from outside: expressions as authors write them, compiled and run.
 
 mod faults;
+mod parse;
 mod shop;
 mod values;
 

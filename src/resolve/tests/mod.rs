@@ -5,6 +5,7 @@
 mod answers;
 mod federation;
 mod freshness;
+mod hostile;
 mod operations;
 mod paging;
 mod ranges;

@@ -57,7 +57,21 @@ pub fn load(
     if all_read {
         loader.unfed(&mut faults);
     }
-    (projections, faults)
+    (projections, once(faults))
+}
+
+/// Each fault once: what is wrong in the defaults is found again for every file that takes them.
+fn once(faults: Vec<Diagnostic>) -> Vec<Diagnostic> {
+    let mut kept: Vec<Diagnostic> = Vec::new();
+    for fault in faults {
+        let same = |known: &Diagnostic| {
+            known.code == fault.code && known.span == fault.span && known.message == fault.message
+        };
+        if !kept.iter().any(same) {
+            kept.push(fault);
+        }
+    }
+    kept
 }
 
 fn read_defaults(file: Option<FileId>, sources: &Sources, faults: &mut Vec<Diagnostic>) -> Defaults {

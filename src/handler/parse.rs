@@ -103,7 +103,7 @@ pub fn declaration(root: &Node, defaults: &Defaults, faults: &mut Vec<Diagnostic
 /// Reads `projections/defaults.yaml`.
 pub fn defaults(root: &Node, faults: &mut Vec<Diagnostic>) -> Defaults {
     let mut reader = Reader { faults };
-    let top = reader.map(root, "the defaults", &["from", "unknown"]);
+    let top = reader.map(root, "`defaults.yaml`", &["from", "unknown"]);
     let mut upcasts = Vec::new();
     let from = top.get("from").map(|node| reader.from(node, None, &mut upcasts));
     if !upcasts.is_empty() {

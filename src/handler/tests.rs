@@ -121,6 +121,16 @@ fn the_kind_follows_from_what_the_cases_need() {
         kind("", "{ E: { when: row.y != null, upsert: { x: 1 } } }"),
         "B owned fold: `when` of `E` reads the row"
     );
+    let by_where = "@table(name: \"a_of_1\", partition: \"id\", where: \"x == 1\")";
+    assert_eq!(kind(by_where, blind), "B owned fold: rows enter and leave `a_of_1` by its `where`");
+    assert_eq!(
+        kind("", "{ E: { upsert: { x: 1 } } }\ncompute: { y: string(row.x) }"),
+        "B owned fold: `compute` reads the new row"
+    );
+    assert_eq!(
+        kind("", "{ E: { let: { n: row.x.orValue(0) }, upsert: { x: n } } }"),
+        "B owned fold: a `let` of `E` reads the row"
+    );
     assert_eq!(
         kind("", "{ E: { upsert: { x: 'row.x.orValue(0) + 1' } } }"),
         "B owned fold: an expression of `E` reads the row"

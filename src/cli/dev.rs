@@ -135,7 +135,11 @@ async fn serve(context: &Context, arguments: &Arguments, data: &Path, _lock: Dat
         () = told_to_stop() => {}
     }
     stop.send_replace(true);
-    let ended = serving.await;
+    let ended = tokio::select! {
+        ended = serving => ended,
+        // Whoever asks twice does not wait for requests.
+        () = told_to_stop() => Ok(Ok(())),
+    };
     engine.shut_down().await;
     match ended {
         Ok(Ok(())) => Ok(()),

@@ -2,7 +2,9 @@
 
 use serde_json::json;
 
-use crate::support::{Dev, Project, projection, written};
+use tokio::io::AsyncWriteExt;
+
+use crate::support::{Dev, Project, projection, until, written};
 
 #[tokio::test]
 async fn a_signal_ends_it_at_once_and_the_next_one_goes_on() {
@@ -115,4 +117,18 @@ async fn a_log_that_was_begun_anew_under_old_rows_is_refused_with_advice() {
     let err = dev.err();
     assert!(err.contains("was created anew") && err.contains("move `store` out"), "{err}");
     assert_eq!(dev.get("/health/ready").await.status, 503);
+}
+
+#[tokio::test]
+async fn a_second_signal_does_not_wait_for_requests() {
+    let project = Project::notes();
+    project.write("kinora.toml", "[serve]\ndrain = \"10m\"\n");
+    let dev = Dev::start(&project).await.ready().await;
+    let mut stream = tokio::net::TcpStream::connect(dev.endpoint().address).await.expect("it listens");
+    stream.write_all(b"GET /health/live HT").await.expect("sent");
+    let address = dev.endpoint().address;
+    dev.tell("TERM");
+    until("it takes no more", async || tokio::net::TcpStream::connect(address).await.err()).await;
+    let status = dev.signal("TERM").await;
+    assert_eq!(status.code(), Some(0));
 }

@@ -264,11 +264,16 @@ impl<'p> Dev<'p> {
         until(text, async || self.out().contains(text).then_some(())).await;
     }
 
-    /// Sends a signal by name and waits for the end.
-    pub async fn signal(mut self, name: &str) -> ExitStatus {
+    /// Sends a signal by name.
+    pub fn tell(&self, name: &str) {
         let pid = self.child.id().to_string();
         let sent = Command::new("kill").args([&format!("-{name}"), &pid]).status().expect("kill is there");
         assert!(sent.success());
+    }
+
+    /// Sends a signal by name and waits for the end.
+    pub async fn signal(mut self, name: &str) -> ExitStatus {
+        self.tell(name);
         let child = &mut self.child;
         until("it ends", async || child.try_wait().expect("it can be asked")).await
     }

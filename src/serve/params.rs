@@ -32,7 +32,7 @@ pub(super) fn from_body(body: &[u8]) -> Result<Params, String> {
 /// As [`from_body`].
 pub(super) fn from_query(text: &str) -> Result<Params, String> {
     let mut members = Map::new();
-    for (name, value) in pairs(text) {
+    for (name, value) in pairs(text)? {
         let value = match name.as_str() {
             "variables" | "extensions" if value.is_empty() => Value::Null,
             "variables" | "extensions" => serde_json::from_str(&value)
@@ -47,12 +47,12 @@ pub(super) fn from_query(text: &str) -> Result<Params, String> {
 }
 
 /// Names and values of a query string, decoded.
-pub(super) fn pairs(text: &str) -> Vec<(String, String)> {
+fn pairs(text: &str) -> Result<Vec<(String, String)>, String> {
     text.split('&')
         .filter(|part| !part.is_empty())
         .map(|part| {
             let (name, value) = part.split_once('=').unwrap_or((part, ""));
-            (decoded(name), decoded(value))
+            Ok((decoded(name)?, decoded(value)?))
         })
         .collect()
 }
@@ -94,14 +94,18 @@ fn kind(value: &Value) -> &'static str {
     }
 }
 
-/// Undoes `+` and `%xx`; what is no escape stays as it is, what is not UTF-8 is replaced.
-pub(super) fn decoded(text: &str) -> String {
+/// Undoes `+` and `%xx`; what is no escape stays as it is.
+///
+/// # Errors
+/// What comes of it is not UTF-8.
+fn decoded(text: &str) -> Result<String, String> {
     let bytes = text.as_bytes();
     let mut out = Vec::with_capacity(bytes.len());
     let mut at = 0;
     while at < bytes.len() {
         let escape = bytes.get(at + 1..at + 3).and_then(|pair| {
-            let pair = std::str::from_utf8(pair).ok()?;
+            let digits = pair.iter().all(u8::is_ascii_hexdigit);
+            let pair = std::str::from_utf8(pair).ok().filter(|_| digits)?;
             u8::from_str_radix(pair, 16).ok()
         });
         match (bytes[at], escape) {
@@ -114,7 +118,7 @@ pub(super) fn decoded(text: &str) -> String {
         }
         at += 1;
     }
-    String::from_utf8_lossy(&out).into_owned()
+    String::from_utf8(out).map_err(|_| "the parameters are not UTF-8 once their %XX are read".to_owned())
 }
 
 /// Whether the text's operation is a mutation: looked at only to give a refused GET its right status. Names stand
@@ -216,8 +220,9 @@ mod tests {
         assert!(
             from_query("query=a&variables=x").expect_err("no JSON").starts_with("the parameter `variables`")
         );
-        assert_eq!(decoded("50%"), "50%");
-        assert_eq!(decoded("%zz%é"), "%zz%é");
+        assert_eq!(decoded("50%").as_deref(), Ok("50%"));
+        assert_eq!(decoded("%zz%+5%é").as_deref(), Ok("%zz% 5%é"));
+        assert!(decoded("%ff").is_err());
     }
 
     #[test]

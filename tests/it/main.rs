@@ -6,6 +6,7 @@ mod commands;
 mod custom;
 mod embedded;
 mod generations;
+mod hostile;
 mod parking;
 mod readme;
 mod reload;

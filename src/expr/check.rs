@@ -176,17 +176,36 @@ impl<'c> Checker<'c> {
 
     fn unknown_name(&mut self, name: &str, at: &Range<usize>) -> Option<Typed> {
         let known = self.names();
-        let help = if let Some(near) = nearest(name, known.iter().map(String::as_str)) {
+        let in_event = if known.iter().any(|known| known == "event") {
+            format!("`event.{name}`")
+        } else {
+            String::new()
+        };
+        let help = if let Some(row) = self.row_with(name) {
+            let or = if in_event.is_empty() { "" } else { " or " };
+            format!("did you mean {in_event}{or}`{row}.{name}`?")
+        } else if let Some(near) = nearest(name, known.iter().map(String::as_str)) {
             format!("did you mean `{near}`?")
         } else if self.model().enums.iter().any(|found| found.values.iter().any(|value| value == name)) {
             format!(
                 "`{name}` is a value of an enum, but nothing here says which is meant; for text write `'{name}'`"
             )
-        } else {
+        } else if in_event.is_empty() {
             format!("the names here are {}", known.join(", "))
+        } else {
+            format!("a field of the event is {in_event}; the names here are {}", known.join(", "))
         };
         let message = format!("there is no name `{name}` here");
         self.fault(Diagnostic::error("E003", self.place(at), message).label("unknown name").help(help))
+    }
+
+    /// The name of a row or record in scope that has such a column.
+    fn row_with(&self, column: &str) -> Option<&str> {
+        let has = |ty: &Type| match ty.unwrapped() {
+            Type::Record(id) => self.env.model.ty(*id).column_named(column).is_some(),
+            _ => false,
+        };
+        self.env.names.iter().find(|(_, ty)| has(ty)).map(|(name, _)| name.as_str())
     }
 
     fn names(&self) -> Vec<String> {

@@ -165,6 +165,16 @@ fn unreadable(text: &str, start: usize, message: &str) -> Fault {
         message,
         help: Some(help.to_owned()),
     };
+    if let Some(start) = mask(text).windows(2).position(|two| two == b"??") {
+        return Fault {
+            code: "E001",
+            at: start..start + 2,
+            message: "`??` is no operator".to_owned(),
+            help: Some(
+                "say what is meant where a field is missing: `event.?note.orValue('none')`".to_owned(),
+            ),
+        };
+    }
     if message.contains("token recognition error") {
         return match first {
             Some('=') => fault(1, "`=` is no operator".to_owned(), "write `==` to compare"),
@@ -187,12 +197,19 @@ fn unreadable(text: &str, start: usize, message: &str) -> Fault {
         return fault(rest.len(), message, "something is missing behind it: an operand or a closing bracket");
     }
     let word = word(rest);
+    if let Some((_, operator)) = WORDS.iter().find(|(known, _)| *known == word) {
+        return fault(word.len(), format!("`{word}` is no operator"), &format!("write `{operator}`"));
+    }
     let help = match message.contains("expecting {<EOF>") || message.contains("expecting <EOF>") {
         true => "the expression ends before it: join two parts with an operator, or quote text",
         false => "an operand, such as `event.x` or a quoted text, is expected before it",
     };
     fault(word.len(), format!("`{word}` does not belong here"), help)
 }
+
+/// Operators of other languages, and what they are here.
+const WORDS: &[(&str, &str)] =
+    &[("and", "&&"), ("or", "||"), ("not", "!"), ("AND", "&&"), ("OR", "||"), ("NOT", "!")];
 
 /// The name, number or sign that a text begins with.
 fn word(text: &str) -> &str {

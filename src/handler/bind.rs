@@ -16,7 +16,7 @@ use super::{
 use crate::diagnostic::{Diagnostic, FileId, Span};
 use crate::expr::{self, Compiled, Env, Expected, Read, Type};
 use crate::plan::Plan;
-use crate::schema::{Column, ColumnId, ColumnType, ObjectType, ReadModel, Scalar, TypeId};
+use crate::schema::{Column, ColumnId, ColumnType, FieldSource, ObjectType, ReadModel, Scalar, TypeId};
 use crate::upcast::{self, Chain, Upcast};
 use crate::value::Value;
 
@@ -112,10 +112,22 @@ impl Binder<'_> {
     pub fn column(&mut self, name: &Text) -> Option<ColumnId> {
         let found = self.ty.column_named(&name.text);
         if found.is_none() {
-            let help = advice(&name.text, self.ty.columns.iter().map(|column| column.name.as_str()));
+            let help = self.reference(&name.text).unwrap_or_else(|| {
+                advice(&name.text, self.ty.columns.iter().map(|column| column.name.as_str()))
+            });
             self.fault("P012", name.span, format!("`{}` has no column `{}`", self.ty.name, name.text), help);
         }
         found
+    }
+
+    /// Advice where a name is that of a reference, of which only the key is stored.
+    fn reference(&self, name: &str) -> Option<String> {
+        let FieldSource::Ref(decl) = &self.ty.field(self.ty.field_named(name)?).source else { return None };
+        let (_, column) = decl.key.first()?;
+        Some(format!(
+            "`{name}` is a reference; what is stored is its key: `{}`",
+            self.ty.column(*column).name
+        ))
     }
 
     fn one_source<'d>(&mut self, declaration: &'d Declaration) -> Option<&'d FromDecl> {

@@ -25,7 +25,7 @@ pub fn load(
 ) -> (Vec<Projection>, Vec<Diagnostic>) {
     let mut faults = Vec::new();
     let defaults = read_defaults(defaults, sources, &mut faults);
-    let mut loader = Loader { model, plan, custom, owners: Vec::new(), names: Vec::new() };
+    let mut loader = Loader { model, plan, custom, owners: Vec::new(), names: Vec::new(), unclear: false };
     let mut projections = Vec::new();
     let mut all_read = true;
     for &file in files {
@@ -54,7 +54,7 @@ pub fn load(
             projections.push(projection);
         }
     }
-    if all_read {
+    if all_read && !loader.unclear {
         loader.unfed(&mut faults);
     }
     (projections, once(faults))
@@ -88,6 +88,8 @@ struct Loader<'a> {
     /// Which file's projection owns which read model.
     owners: Vec<(TypeId, String)>,
     names: Vec<(String, String)>,
+    /// Whether some file does not say, or not rightly, which read model it owns: it may be any that seems to have none.
+    unclear: bool,
 }
 
 impl Loader<'_> {
@@ -141,6 +143,7 @@ impl Loader<'_> {
         path: &str,
         faults: &mut Vec<Diagnostic>,
     ) -> Option<TypeId> {
+        let before = std::mem::replace(&mut self.unclear, true);
         let into = declaration.into.as_ref()?;
         let entities = self.model.types.iter().filter(|ty| ty.kind == TypeKind::Entity);
         let Some(id) = self.model.type_named(&into.text) else {
@@ -162,6 +165,7 @@ impl Loader<'_> {
             );
             return None;
         }
+        self.unclear = before;
         if let Some((_, first)) = self.owners.iter().find(|(owned, _)| *owned == id) {
             faults.push(
                 Diagnostic::error("P008", into.span, format!("`{}` already has a projection", into.text))

@@ -194,10 +194,33 @@ impl Reader<'_> {
         }
     }
 
+    /// The entries without those that are pieces of an expression which YAML cut at its commas: one fault for each.
+    fn uncut<'n>(&mut self, entries: &'n [Entry]) -> Vec<&'n Entry> {
+        let mut whole = Vec::new();
+        let mut entries = entries.iter().peekable();
+        while let Some(entry) = entries.next() {
+            let mut last = None;
+            while is_open(&entry.value)
+                && let Some(piece) = entries.next_if(|next| next.value.is_null())
+            {
+                last = Some(piece.key.span);
+            }
+            let Some(last) = last else {
+                whole.push(entry);
+                continue;
+            };
+            let span = Span { end: last.end, ..entry.value.span };
+            self.fault("P006", span, "this expression is cut at its comma")
+                .help("inside `{…}` YAML ends a value at a comma: put the expression in quotes");
+        }
+        whole
+    }
+
     fn pairs(&mut self, node: &Node, what: &str, key: &str) -> Vec<(Text, Text)> {
         let entries = self.entries(node, what);
         let wanted = format!("an expression for {key}");
-        entries.iter().filter_map(|e| Some((e.key.clone(), self.text(&e.value, &wanted)?))).collect()
+        let entries = self.uncut(entries);
+        entries.into_iter().filter_map(|e| Some((e.key.clone(), self.text(&e.value, &wanted)?))).collect()
     }
 
     fn word<T: Copy>(&mut self, node: &Node, what: &str, words: &[(&str, T)]) -> Option<T> {
@@ -225,6 +248,11 @@ impl Reader<'_> {
                     .filter(|value| matches!(value.kind, NodeKind::List(_)))
                     .map(|value| value.span)
                     .collect()
+            }
+            NodeKind::Scalar(text) if !text.is_null() => {
+                self.fault("P006", node.span, format!("`key` is a map, found `{}`", text.text))
+                    .help(format!("say which column it makes: `key: {{ id: {} }}`", text.text));
+                return Vec::new();
             }
             NodeKind::Scalar(_) => Vec::new(),
         };
@@ -351,6 +379,13 @@ impl Reader<'_> {
             _ => std::slice::from_ref(&entry.value),
         };
         for (index, node) in cases.iter().enumerate() {
+            if let NodeKind::Scalar(text) = &node.kind
+                && !text.is_null()
+            {
+                self.fault("P006", node.span, format!("`{}` is not a case", text.text))
+                    .help("a case is a map with a verb: `{ update: { status: PAID } }`, `{ delete: row }`");
+                return event;
+            }
             let before = self.faults.len();
             let fields = self.map(node, "a case", CASE);
             if let Some(on) = fields.key("on") {
@@ -440,7 +475,8 @@ impl Reader<'_> {
 
     fn sets(&mut self, node: &Node, verb: Verb) -> Vec<(Text, SetDecl)> {
         let entries = self.entries(node, &format!("`{}`", verb.name()));
-        entries.iter().filter_map(|entry| Some((entry.key.clone(), self.set(&entry.value)?))).collect()
+        let entries = self.uncut(entries);
+        entries.into_iter().filter_map(|entry| Some((entry.key.clone(), self.set(&entry.value)?))).collect()
     }
 
     fn set(&mut self, node: &Node) -> Option<SetDecl> {
@@ -470,4 +506,11 @@ impl Reader<'_> {
             parts: self.pairs(fields.get("set")?, "`set`", "a column"),
         })
     }
+}
+
+/// Whether an unquoted text has more brackets opened than closed.
+fn is_open(node: &Node) -> bool {
+    let NodeKind::Scalar(text) = &node.kind else { return false };
+    let count = |wanted: [char; 2]| text.text.matches(wanted).count();
+    !text.quoted && count(['(', '[']) > count([')', ']'])
 }

@@ -59,6 +59,11 @@ impl Node {
 }
 
 impl Node {
+    /// Whether it is a plain null.
+    pub fn is_null(&self) -> bool {
+        matches!(&self.kind, NodeKind::Scalar(text) if text.is_null())
+    }
+
     /// Whether nothing was written: null, or a list or map without entries.
     pub fn is_empty(&self) -> bool {
         match &self.kind {

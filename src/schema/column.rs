@@ -100,7 +100,20 @@ impl Binder<'_> {
             TypeKind::Query => {
                 let message = format!("nothing says how `Query.{name}` is answered");
                 let fault = Diagnostic::error("S040", field.span, message).label("no `@read`");
-                self.faults.push(fault.help("Add `@read`: the table follows from the arguments."));
+                let stub = field.ty.as_ref().and_then(|ty| match ty.named() {
+                    Named::Object(id) => {
+                        Some(&self.types[id.0 as usize]).filter(|ty| ty.kind == TypeKind::Stub)
+                    }
+                    _ => None,
+                });
+                let help = match stub {
+                    Some(ty) => format!(
+                        "Leave it out: `{}` has no `@table`, so its own subgraph answers it.",
+                        ty.name
+                    ),
+                    None => "Add `@read`: the table follows from the arguments.".to_string(),
+                };
+                self.faults.push(fault.help(help));
                 Role::External
             }
             _ if self.is_unclear(ty) && matches!(kind, TypeKind::Stub) => Role::External,
@@ -119,7 +132,8 @@ impl Binder<'_> {
                     let owner = &self.types[ty.0 as usize].name;
                     let message = format!("nothing says where `{owner}.{name}` comes from");
                     let help = format!(
-                        "`{owner}` has no `@table`: a field of it is part of its key, `@external`, or a `@read`."
+                        "Leave it to the subgraph that has it: `{owner}` has no `@table`, so a field of it is part of its key, \
+                         `@external`, or a `@read`."
                     );
                     self.faults
                         .push(Diagnostic::error("S040", field.span, message).label("no source").help(help));
@@ -250,7 +264,10 @@ impl Binder<'_> {
         if !non_null {
             return Err(fault(format!("the elements of `{name}` may be null"))
                 .label("elements without `!`")
-                .help("A collection stores no nulls. Write the element type with `!`: `[Line!]!`.")
+                .help(format!(
+                    "A collection stores no nulls. Write the element type with `!`: `[{}!]`.",
+                    field.node.ty.inner_named_type()
+                ))
                 .into());
         }
         if let (Some(key), false) = (key, collection == Some("MAP")) {

@@ -410,7 +410,10 @@ fn value(
     let name = parameter.name;
     let wrong = |expected: &str| {
         let message = format!("`{name}` of `@{directive}` takes {expected}, not `{given}`");
-        let help = format!("Write `{name}: {}`.", example(&parameter.kind));
+        let help = match (&parameter.kind, given) {
+            (Kind::Text, Value::Enum(word)) => format!("Write `{name}: \"{word}\"`."),
+            (kind, _) => format!("Write `{name}: {}`.", example(kind)),
+        };
         Box::new(Diagnostic::error("S013", at, message).label(format!("expected {expected}")).help(help))
     };
     match (&parameter.kind, given) {

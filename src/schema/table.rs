@@ -3,8 +3,8 @@
 //! Comes in: types with columns. Goes out: `tables` and `keys` of each type, or the faults. Whether a read or a key
 //! can be served is `plan`'s.
 
-use super::bind::{Binder, argument_text, directive_span};
-use super::column::with_nearest;
+use super::bind::{Binder, FieldDraft, argument_text, directive_span};
+use super::column::{column_name, with_nearest};
 use super::columns::{Allowed, ColumnUse, Text, columns, later};
 use super::directive::Use;
 use super::{
@@ -12,6 +12,13 @@ use super::{
     Scalar, TableDecl, TypeId, TypeKind,
 };
 use crate::diagnostic::{Diagnostic, Span};
+
+/// The parts of a key that can be told.
+struct Parts {
+    parts: Vec<(KeyPart, Order)>,
+    /// Whether these are all; if not, why is a fault already.
+    whole: bool,
+}
 
 impl Binder<'_> {
     /// Binds the keys and tables of every type.
@@ -142,12 +149,13 @@ impl Binder<'_> {
         let partition = self.key_parts(ty, partition_text, Allowed::Expressions);
         let clustering = match used.text("clustering") {
             Some(text) => self.key_parts(ty, text, Allowed::ExpressionsInOrder),
-            None => Vec::new(),
+            None => Parts { parts: Vec::new(), whole: true },
         };
-        let clustering: Vec<(KeyPart, Order)> = clustering;
+        let whole = partition.whole && clustering.whole;
+        let (partition, clustering) = (partition.parts, clustering.parts);
         self.check_parts(ty, &partition, &clustering, used);
         let fields = used.text("fields").map(|text| self.table_fields(ty, text));
-        (self.faults.len() == faults_before).then(|| TableDecl {
+        (whole && self.faults.len() == faults_before).then(|| TableDecl {
             name: name.value.clone(),
             partition: partition.into_iter().map(|(part, _)| part).collect(),
             clustering,
@@ -161,14 +169,15 @@ impl Binder<'_> {
         })
     }
 
-    fn key_parts(&mut self, ty: TypeId, text: &Text, allowed: Allowed) -> Vec<(KeyPart, Order)> {
+    fn key_parts(&mut self, ty: TypeId, text: &Text, allowed: Allowed) -> Parts {
         let uses = match columns(text, allowed) {
             Ok(uses) => uses,
             Err(fault) => {
                 self.faults.push(fault);
-                return Vec::new();
+                return Parts { parts: Vec::new(), whole: false };
             }
         };
+        let wanted = uses.len();
         let mut parts = Vec::new();
         for used in uses {
             let Some(column) = self.column_in(ty, &used.column, used.span) else { continue };
@@ -182,13 +191,16 @@ impl Binder<'_> {
             };
             parts.push((KeyPart { column, via: used.via, name }, used.order.unwrap_or_default()));
         }
-        parts
+        Parts { whole: parts.len() == wanted, parts }
     }
 
     fn column_in(&mut self, ty: TypeId, name: &str, at: Span) -> Option<ColumnId> {
         let owner = &self.types[ty.0 as usize];
         if let Some(column) = owner.column_named(name) {
             return Some(column);
+        }
+        if self.has_faulty_column(ty, name) {
+            return None;
         }
         let message = format!("`{}` has no column `{name}`", owner.name);
         let fault = Diagnostic::error("S031", at, message).label("not a column");
@@ -202,6 +214,13 @@ impl Binder<'_> {
         };
         self.faults.push(fault);
         None
+    }
+
+    /// Whether a field that would be stored under that name is not, because of a fault of its own.
+    fn has_faulty_column(&self, ty: TypeId, name: &str) -> bool {
+        let Some(draft) = self.drafts.get(ty.0 as usize) else { return false };
+        let stored = |field: &&FieldDraft<'_>| field.used("ref").is_none() && field.used("read").is_none();
+        draft.fields.iter().filter(stored).any(|field| column_name(field) == name)
     }
 
     /// Why a column cannot be this part of a key.

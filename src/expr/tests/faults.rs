@@ -28,7 +28,14 @@ fn unknown_names_fields_and_functions_say_the_nearest() {
         &Expected::Any,
         &[
             ("evnt.a", "E003 `evnt` there is no name `evnt` here | did you mean `event`?"),
-            ("zzz", "E003 `zzz` there is no name `zzz` here | the names here are event, row, old, new"),
+            (
+                "zzz",
+                "E003 `zzz` there is no name `zzz` here | a field of the event is `event.zzz`; the names here are event, row, old, new",
+            ),
+            (
+                "itemCount",
+                "E003 `itemCount` there is no name `itemCount` here | did you mean `event.itemCount` or `row.itemCount`?",
+            ),
             (
                 "event.a == PAID",
                 "E003 `PAID` there is no name `PAID` here | `PAID` is a value of an enum, but nothing here says which is meant; for text write `'PAID'`",

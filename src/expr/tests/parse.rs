@@ -87,6 +87,9 @@ fn text_that_does_not_parse_says_where_and_what_to_write() {
         ("évent.y", "é", "`é` cannot stand here"),
         ("a + ", "", "the expression ends too early"),
         ("(a", "", "the expression ends too early"),
+        ("a.b ?? 'none'", "??", "`??` is no operator"),
+        ("a and b", "and", "`and` is no operator"),
+        ("a == '??' or b", "or", "`or` is no operator"),
         ("a bcd e", "bcd", "`bcd` does not belong here"),
         ("a.b.", "", "the expression ends too early"),
     ] {

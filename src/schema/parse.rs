@@ -13,6 +13,9 @@ use crate::diagnostic::{Diagnostic, FileId, Sources, Span};
 /// Most lists, values or selections inside each other: what reads them recurses.
 const DEPTH_MAX: usize = 64;
 
+/// Faults of a file among which the first is looked for: they come nearly in order, and placing each reads the text.
+const FAULTS_MAX: usize = 10;
+
 /// A node of the text and the file it stands in.
 pub(super) struct In<'a, T> {
     pub file: FileId,
@@ -92,6 +95,7 @@ fn first_fault(file: FileId, text: &str, errors: &DiagnosticList) -> Option<Diag
     };
     let (start, error) = errors
         .iter()
+        .take(FAULTS_MAX)
         .map(|error| (place(error.line_column_range()), error))
         .min_by_key(|(start, _)| *start)?;
     let width = text[start..].chars().next().map_or(0, char::len_utf8);

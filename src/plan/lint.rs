@@ -2,6 +2,16 @@
 //!
 //! Comes in: a model and its plan. Goes out: findings. Each rule is a function with its number and its reason. L16
 //! (counter columns) is found while the schema is read, as no model holds a counter.
+//!
+//! | rule | refuses | because |
+//! | --- | --- | --- |
+//! | L01 | a read that leaves a partition column open | the store would ask every node |
+//! | L02 | a read that does not fit the clustering | the store neither filters nor sorts inside a partition |
+//! | L03 | a partition that grows with time | it is never split, and reads of it slow down until they fail |
+//! | L11 | a collection without a bound, or above 1,000; warns above 500 | it is one cell, written and read whole |
+//! | L16 | a counter column | an increment that is repeated counts twice |
+//! | L21 | a resolvable key without a table | a gateway asks for a hundred entities at once |
+//! | L26 | a base table without all columns; remarks on a read that is completed | it completes the copies, by a second read |
 
 use super::bind::read_span;
 use super::{Plan, TableRole};

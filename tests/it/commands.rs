@@ -17,7 +17,7 @@ fn check_tells_sound_definitions_from_faulty_ones() {
     assert_eq!(explained["findings"], json!([]));
 
     project.write("projections/notes.yaml", &projection("evnt.text"));
-    project.run(&["check"]).says(3, &["projections/notes.yaml:7:", "there is no name evnt here"]);
+    project.run(&["check"]).says(3, &["projections/notes.yaml:7:", "there is no name `evnt` here"]);
     assert_eq!(project.run(&["check", "--format", "json"]).says(3, &[]).json()[0]["line"], json!(7));
     project.run(&["sdl"]).says(3, &["evnt"]);
     project.run(&["test"]).says(3, &["evnt"]);

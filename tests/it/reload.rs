@@ -27,12 +27,12 @@ async fn a_faulty_edit_keeps_the_old_definitions_and_shows_the_source_until_it_i
 
     project.write("projections/notes.yaml", &projection("evnt.text"));
     dev.prints("generation 1 goes on answering until this is corrected").await;
-    assert!(dev.out().contains("there is no name evnt here"), "{}", dev.out());
+    assert!(dev.out().contains("there is no name `evnt` here"), "{}", dev.out());
     let position = dev.publish("notes", &[written("a", "y")]).await;
     assert_eq!(dev.text("a", &position).await.as_deref(), Some("y"));
     let status = dev.status().await;
     let shown = status["diagnostics"][0].as_str().expect("a fault");
-    for part in ["there is no name evnt here", "projections/notes.yaml:7:", "unknown name"] {
+    for part in ["there is no name `evnt` here", "projections/notes.yaml:7:", "unknown name"] {
         assert!(shown.contains(part), "{shown}");
     }
     assert!(!shown.contains("1 error"), "one fault is not counted: {shown}");

@@ -28,6 +28,10 @@ use kinora::store::embedded::EmbeddedStore;
 
 use usage::cpu_seconds_of_threads as cpu_seconds;
 
+/// That of the program.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 const ORDERS: usize = 1_500;
 const FIELDS: &str = "id number status placedAt total { amount currency }";
 

@@ -64,8 +64,9 @@ fn describe(body: &Json) -> &'static str {
 
 /// Whether objects and lists nest deeper than the bound. Counting brackets first keeps the usual event cheap.
 fn too_deep(bytes: &[u8]) -> bool {
-    let opening = bytes.iter().filter(|byte| matches!(byte, b'{' | b'[')).count();
-    if opening <= DEPTH_MAX {
+    // `[` and `{` differ in one bit. Short pieces, whose counts fit a byte, are counted many bytes at a time.
+    let opening = |piece: &[u8]| piece.iter().map(|byte| u8::from(byte | 0x20 == b'{')).sum::<u8>();
+    if bytes.chunks(128).map(|piece| usize::from(opening(piece))).sum::<usize>() <= DEPTH_MAX {
         return false;
     }
     let (mut depth, mut in_text, mut escaped) = (0_usize, false, false);

@@ -199,7 +199,8 @@ fn to_scalar(value: &Val<'_>, scalar: Scalar) -> Option<Value> {
     })
 }
 
-fn json_to_scalar(json: &Json, scalar: Scalar) -> Option<Value> {
+/// A JSON value as a scalar's cell; `None` where it is none of that kind.
+pub(super) fn json_to_scalar(json: &Json, scalar: Scalar) -> Option<Value> {
     Some(match scalar {
         Scalar::Boolean => Value::Bool(json::bool(json)?),
         Scalar::Int => Value::Int(i32::try_from(json::integer(json)?).ok()?.into()),

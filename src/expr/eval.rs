@@ -138,7 +138,12 @@ impl<'f> Machine<'f> {
             Code::Const(value) => Ok(value.into()),
             Code::Slot(slot, name) => self.slot(*slot, name),
             Code::Local(local) => Ok(self.locals.get(*local).cloned().unwrap_or(Val::Null)),
-            Code::Select { of, by, optional, text } => select(self.eval(of)?, by, *optional, text),
+            Code::Select { of, by, optional, text } => match self.field(of, by) {
+                Some(Some(field)) => Ok(Val::Json(field)),
+                Some(None) if *optional => Ok(Val::Nothing),
+                Some(None) => Err(Stop::Missing(text.clone())),
+                None => select(self.eval(of)?, by, *optional, text),
+            },
             Code::Index { of, index, optional, text } => {
                 let (of, index) = (self.eval(of)?, self.eval(index)?);
                 element(&of, &index, *optional, text)
@@ -181,6 +186,15 @@ impl<'f> Machine<'f> {
                 self.each(*verb, over, text, filter.as_deref(), body)
             }
             Code::Call(called, args, text) => self.call(*called, args, text),
+        }
+    }
+
+    /// A field of an event whose fields are at hand; `None` where something else is selected.
+    fn field(&self, of: &Code, by: &By) -> Option<Option<&'f Json>> {
+        let (Code::Slot(slot, _), By::Name(name)) = (of, by) else { return None };
+        match self.frame.get(*slot)? {
+            Slot::Fields(_, fields) => Some(super::field_of(fields, name)),
+            _ => None,
         }
     }
 
@@ -240,6 +254,7 @@ impl<'f> Machine<'f> {
     fn slot(&self, slot: usize, name: &Arc<str>) -> Result<Val<'f>, Stop> {
         match self.frame.get(slot) {
             Some(Slot::Json(json)) => Ok(Val::Json(json)),
+            Some(Slot::Fields(json, _)) => Ok(Val::Json(json)),
             Some(Slot::Record(Some(cells))) => Ok(Val::Record(cells)),
             Some(Slot::Record(None)) => Ok(Val::Null),
             Some(Slot::Value(value)) => Ok(Val::from(*value)),

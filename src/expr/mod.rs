@@ -30,6 +30,8 @@ mod tests;
 use std::borrow::Cow;
 use std::sync::Arc;
 
+use smallvec::SmallVec;
+
 use crate::diagnostic::{Diagnostic, Span};
 use crate::event::Json;
 use crate::schema::{ColumnType, EnumId, ReadModel, Scalar, TypeId};
@@ -117,7 +119,7 @@ pub struct Compiled {
     /// Whether this is a path into an event, which may lead nowhere without being a fault.
     is_path: bool,
     /// The cell, where it is always the same.
-    constant: Option<Value>,
+    constant: Option<Box<Value>>,
 }
 
 /// Something that an expression reads.
@@ -164,7 +166,9 @@ pub fn compile(
             let is_path = is_path(&code);
             let name = shortened(text);
             let constant = match &code {
-                Code::Const(value) => convert::to_cell(&value.into(), &target, nullable, &name).ok(),
+                Code::Const(value) => {
+                    convert::to_cell(&value.into(), &target, nullable, &name).ok().map(Box::new)
+                }
                 _ => None,
             };
             Ok(Compiled {
@@ -219,6 +223,8 @@ fn is_path(code: &Code) -> bool {
 #[derive(Clone, Debug)]
 pub enum Slot<'a> {
     Json(&'a Json),
+    /// An object whose fields are read often, and these: see [`Fields`].
+    Fields(&'a Json, &'a [(&'a str, &'a Json)]),
     /// A row or record of an entity or `@udt`; `None` is a row that is not there.
     Record(Option<&'a [Value]>),
     Value(&'a Value),
@@ -226,6 +232,29 @@ pub enum Slot<'a> {
     Owned(Value),
     /// What [`Compiled::slot`] or [`Compiled::list`] found.
     Made(Val<'a>),
+}
+
+/// The fields of a JSON object, side by side: to find one is then much cheaper than in the object.
+#[derive(Clone, Debug)]
+pub struct Fields<'a> {
+    json: &'a Json,
+    fields: SmallVec<[(&'a str, &'a Json); 12]>,
+}
+
+impl<'a> Fields<'a> {
+    /// The fields of an object; `None` of anything else.
+    pub fn of(json: &'a Json) -> Option<Fields<'a>> {
+        Some(Fields { json, fields: json::fields(json)?.collect() })
+    }
+
+    /// The object as a slot.
+    pub fn slot(&self) -> Slot<'_> {
+        Slot::Fields(self.json, &self.fields)
+    }
+}
+
+fn field_of<'a>(fields: &[(&'a str, &'a Json)], name: &str) -> Option<&'a Json> {
+    fields.iter().find(|(known, _)| *known == name).map(|(_, field)| *field)
 }
 
 /// The slots of an [`Env`], filled.
@@ -242,12 +271,35 @@ impl Compiled {
     /// # Errors
     /// A missing field inside a larger expression, a wrong type, a number out of range.
     pub fn cell(&self, frame: &Frame<'_>) -> Result<Option<Value>, Fault> {
-        if self.constant.is_some() {
-            return Ok(self.constant.clone());
+        if let Some(constant) = &self.constant {
+            return Ok(Some(Value::clone(constant)));
+        }
+        if let Some(cell) = self.plain_field(frame) {
+            return Ok(cell);
         }
         match self.found(frame)? {
             None | Some(Val::Nothing) => Ok(None),
             Some(value) => convert::to_cell(&value, &self.target, self.nullable, &self.name).map(Some),
+        }
+    }
+
+    /// The usual case: a scalar column from a field of the event that holds such a value, or is missing. `None`: anything
+    /// else, which takes the general way.
+    fn plain_field(&self, frame: &Frame<'_>) -> Option<Option<Value>> {
+        let (Code::Select { of, by: By::Name(name), optional: false, .. }, Target::Scalar(scalar)) =
+            (&self.code, &self.target)
+        else {
+            return None;
+        };
+        let Code::Slot(slot, _) = **of else { return None };
+        let field = match frame.get(slot)? {
+            Slot::Fields(_, fields) => field_of(fields, name),
+            Slot::Json(json) if json::is_object(json) => json::field(json, name),
+            _ => return None,
+        };
+        match field {
+            Some(field) => convert::json_to_scalar(field, *scalar).map(Some),
+            None => Some(None),
         }
     }
 

@@ -7,7 +7,7 @@ use smallvec::SmallVec;
 
 use super::{Change, Patch, reject, settle};
 use crate::event::{Event, Reject};
-use crate::expr::{Compiled, Fault, Slot};
+use crate::expr::{Compiled, Fault, Fields, Slot};
 use crate::handler::{Case, Condition, Declared, EventCases, Projection, Step, Verb, blank};
 use crate::schema::{Column, ColumnId, TypeId};
 use crate::value::Value;
@@ -36,7 +36,8 @@ pub fn fold(
 ) -> Result<Outcome, Reject> {
     let nothing = Outcome::Change(Change::Nothing);
     let Some(cases) = declared.events.get(&event.kind) else { return Ok(nothing) };
-    let slots = slots(cases, row, event);
+    let fields = Fields::of(&event.body);
+    let slots = slots(cases, row, event, fields.as_ref());
     let Some(case) = pick(declared, cases, &slots)? else { return Ok(nothing) };
     match (case.verb, row) {
         (Verb::Create, Some(_)) | (Verb::Update | Verb::Delete | Verb::Remove, None) => Ok(nothing),
@@ -58,7 +59,8 @@ pub fn assignments(
     event: &Event,
 ) -> Result<Option<Vec<(ColumnId, Value)>>, Reject> {
     let Some(cases) = declared.events.get(&event.kind) else { return Ok(None) };
-    let slots = slots(cases, None, event);
+    let fields = Fields::of(&event.body);
+    let slots = slots(cases, None, event, fields.as_ref());
     let Some(case) = pick(declared, cases, &slots)? else { return Ok(None) };
     let mut assigned: Vec<_> = evaluate(projection, cases, case, slots, None)?.into_cells().collect();
     assigned.sort_unstable_by_key(|(index, _)| *index);
@@ -75,9 +77,14 @@ fn id(index: usize) -> ColumnId {
 }
 
 /// Event and row, and a place for each `let`.
-fn slots<'a>(cases: &EventCases, row: Option<&'a [Value]>, event: &'a Event) -> Slots<'a> {
+fn slots<'a>(
+    cases: &EventCases,
+    row: Option<&'a [Value]>,
+    event: &'a Event,
+    fields: Option<&'a Fields<'_>>,
+) -> Slots<'a> {
     let mut slots = Slots::new();
-    slots.push(Slot::Json(&event.body));
+    slots.push(fields.map_or(Slot::Json(&event.body), Fields::slot));
     slots.push(Slot::Record(row));
     slots.extend(cases.lets.iter().map(|_| Slot::Owned(Value::Null)));
     slots

@@ -11,7 +11,7 @@ use jiff::civil::date;
 use xxhash_rust::xxh64::xxh64;
 
 use super::{KeyColumn, TablePlan};
-use crate::schema::{Bucket, ColumnType, KeyFunction, Scalar};
+use crate::schema::{Bucket, ColumnId, ColumnType, KeyFunction, Scalar};
 use crate::value::Value;
 use crate::value::encode::{Malformed, RowKey, push_part, take_part};
 
@@ -21,6 +21,13 @@ const HOUR_MS: i64 = 3_600_000;
 /// The key of a row from its cells; `None` if a key column is null or [`apply`] has no value for it.
 pub fn row_key(table: &TablePlan, cells: &[Value]) -> Option<RowKey> {
     row_key_by(table, |_, column| cells.get(column.part.column.0 as usize))
+}
+
+/// As [`row_key`], from single cells: those of the key at least.
+pub fn row_key_of(table: &TablePlan, cells: &[(ColumnId, Value)]) -> Option<RowKey> {
+    row_key_by(table, |_, column| {
+        cells.iter().find(|(at, _)| *at == column.part.column).map(|(_, cell)| cell)
+    })
 }
 
 /// The key of a row, from the column value of each of its parts: `value` is told the part's place, those of the
@@ -184,7 +191,7 @@ fn shortest(bytes: &[u8; 16]) -> &[u8] {
 mod tests {
     use super::*;
     use crate::plan::{TableId, TableRole};
-    use crate::schema::{ColumnId, KeyPart, Order, TypeId};
+    use crate::schema::{KeyPart, Order, TypeId};
     use crate::value::{Decimal, Uuid};
 
     fn scalar(scalar: Scalar) -> ColumnType {
@@ -242,6 +249,10 @@ mod tests {
         assert_eq!(clustering_prefix(&table, &values[2..]).as_deref(), Some(key.clustering()));
         let prefix = clustering_prefix(&table, &values[2..3]).expect("one of two is given");
         assert!(key.clustering().starts_with(&prefix));
+        let single = [(ColumnId(2), cells[2].clone()), (ColumnId(0), cells[0].clone())];
+        assert_eq!(row_key_of(&table, &single), None);
+        let single = [single.as_slice(), &[(ColumnId(1), cells[1].clone())]].concat();
+        assert_eq!(row_key_of(&table, &single).as_ref(), Some(&key));
         assert_eq!(split_key(&table, key.bytes()), Ok(key));
     }
 

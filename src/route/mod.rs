@@ -14,7 +14,7 @@ use crate::event::{Event, Json, Position, Record, Reject, Stage, TopicPartition}
 use crate::expr::{Compiled, Fault, Frame, Slot};
 use crate::handler::{Projection, Tombstone, Unknown};
 use crate::plan::TablePlan;
-use crate::plan::key::row_key;
+use crate::plan::key::row_key_of;
 use crate::schema::{ColumnId, ColumnType, Scalar};
 use crate::upcast::too_old;
 use crate::value::encode::RowKey;
@@ -196,11 +196,7 @@ impl Router<'_> {
     }
 
     fn keyed(&self, cells: KeyCells) -> Result<Row, Reject> {
-        let mut row = vec![Value::Null; self.projection.shape.columns.len()];
-        for (column, value) in &cells {
-            row[column.0 as usize] = value.clone();
-        }
-        let key = row_key(self.base, &row).ok_or_else(|| reject("a part of the row's key is null"))?;
+        let key = row_key_of(self.base, &cells).ok_or_else(|| reject("a part of the row's key is null"))?;
         Ok((key, cells))
     }
 

@@ -27,12 +27,14 @@ use crate::plan::{EntityPlan, Plan, TablePlan};
 use crate::project::batch::{Assigned, Trail};
 use crate::project::park::ParkedKeys;
 use crate::route::{KeyCells, Routed, route};
+use crate::schema::ColumnId;
 use crate::source::{Fetched, Reader, Source, SourceError, TopicInfo};
 use crate::store::{
     Batch, Columns, ParkChange, ParkedEntry, ParkedKey, ProgressMark, QueuedEvent, StoreError, StoredRow,
     Tables,
 };
 use crate::value::encode::RowKey;
+use crate::value::row::{decode_row, push_row};
 
 /// Bounds of a write loop.
 #[derive(Clone, Copy, Debug)]
@@ -50,7 +52,7 @@ pub struct ProjectSettings {
 impl Default for ProjectSettings {
     fn default() -> ProjectSettings {
         ProjectSettings {
-            batch_bytes_max: 1 << 20,
+            batch_bytes_max: 512 << 10,
             cached_rows_max: 20_000,
             cached_buckets_max: 10_000,
             parked_keys_max: 1_000,
@@ -119,8 +121,10 @@ pub struct Projector {
     /// One for each partition: where the next fetch continues, and its stamps' base.
     places: Vec<Place>,
     parked: ParkedKeys,
-    /// Rows as they stand in the store, with the offset that made them so; `None` while a batch is folding one.
-    rows: Cache<RowKey, Option<Row>>,
+    /// Rows as they stand in the store, as bytes: many small values would take several times the memory.
+    rows: Cache<RowKey, Box<[u8]>>,
+    /// All columns of a row.
+    columns: Vec<ColumnId>,
     /// Names of buckets that are surely stored.
     buckets: Buckets,
 }
@@ -147,6 +151,21 @@ impl Row {
             Some(row) => Row { offset: Some(row.offset), state: row.live.then(|| Arc::new(row.cells)) },
             None => Row { state: None, offset: None },
         }
+    }
+
+    fn pack(&self, columns: &[ColumnId], out: &mut Vec<u8>) {
+        // A row that was never stored is one that remembers no event.
+        let (offset, known) = (self.offset.unwrap_or_default(), self.offset.is_some());
+        out.push(u8::from(known));
+        let cells = self.state.as_ref().map_or(&[][..], |cells| cells.as_slice());
+        push_row(out, offset, self.state.is_some(), cells, columns);
+    }
+
+    fn unpack(bytes: &[u8], width: usize) -> Option<Row> {
+        let (known, row) = bytes.split_first()?;
+        let row = decode_row(row, Columns::All, width).ok()?;
+        let offset = (*known == 1).then_some(row.offset);
+        Some(Row { state: row.live.then(|| Arc::new(row.cells)), offset })
     }
 }
 
@@ -257,6 +276,7 @@ impl Projector {
             entity: plan.entity(projection.entity).clone(),
             topic_id: topic.id,
             rows: Cache::new(settings.cached_rows_max),
+            columns: (0..).map(ColumnId).take(projection.shape.columns.len()).collect(),
             buckets: Cache::with(
                 settings.cached_buckets_max,
                 settings.cached_buckets_max as u64,
@@ -394,7 +414,7 @@ impl Projector {
         self.places[place].next = next;
         self.places[place].time_ms = time_ms;
         for (key, row) in folded {
-            self.rows.insert(key, Some(row));
+            self.rows.insert(key, row);
         }
         match stop {
             Some((offset, reason)) => {
@@ -510,7 +530,7 @@ impl Projector {
         let loaded = rows.partition_point(|work| work.row.is_some());
         let mut missing = Vec::new();
         for work in &mut rows[loaded..] {
-            work.row = self.rows.get_mut(&work.key).and_then(|mut row| row.take());
+            work.row = self.rows.get(&work.key).and_then(|bytes| Row::unpack(bytes, self.columns.len()));
             if work.row.is_none() {
                 missing.push(work.key.clone());
             }
@@ -596,9 +616,10 @@ impl Projector {
         Ok(())
     }
 
-    /// Adds the writes of the rows to the batch; answers the rows as they will stand, for memory.
-    fn finish(&mut self, rows: Vec<Work>, base: i64, batch: &mut Batch) -> Vec<(RowKey, Row)> {
+    /// Adds the writes of the rows to the batch; answers those that changed as they will stand, for memory.
+    fn finish(&mut self, rows: Vec<Work>, base: i64, batch: &mut Batch) -> Vec<(RowKey, Box<[u8]>)> {
         let mut folded = Vec::with_capacity(rows.len());
+        let mut bytes = Vec::new();
         for work in rows {
             match work.row {
                 Some(row) => {
@@ -606,8 +627,10 @@ impl Projector {
                         let buckets = &mut self.buckets;
                         let known = |table: &TablePlan, name: &RowKey| is_known(buckets, table, name);
                         trail.finish(&self.plan, &self.entity, (&work.key, &row.state), base, batch, known);
+                        bytes.clear();
+                        row.pack(&self.columns, &mut bytes);
+                        folded.push((work.key, bytes.as_slice().into()));
                     }
-                    folded.push((work.key, row));
                 }
                 None => {
                     let cells = self.projection.shape.row_of(&work.key_cells);

@@ -41,16 +41,21 @@ pub struct DecodedRow {
 /// Encodes a row. Of `cells` only `columns` are written, in that order; null ones are left out.
 pub fn encode_row(offset: Offset, live: bool, cells: &[Value], columns: &[ColumnId]) -> Vec<u8> {
     let mut out = Vec::with_capacity(HEAD + columns.len() * 16);
+    push_row(&mut out, offset, live, cells, columns);
+    out
+}
+
+/// As [`encode_row`], behind what `out` holds already.
+pub fn push_row(out: &mut Vec<u8>, offset: Offset, live: bool, cells: &[Value], columns: &[ColumnId]) {
     out.push(ROW_VERSION);
     out.push(u8::from(live));
     out.extend_from_slice(&offset.to_be_bytes());
     for column in columns {
         if let Some(value) = cells.get(column.0 as usize).filter(|value| !value.is_null()) {
-            push_varint(&mut out, u64::from(column.0));
-            push_cell(&mut out, value);
+            push_varint(out, u64::from(column.0));
+            push_cell(out, value);
         }
     }
-    out
 }
 
 /// Offset and live flag of a row, without its cells.

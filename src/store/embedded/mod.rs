@@ -41,9 +41,9 @@ pub enum Durability {
 pub struct EmbeddedSettings {
     /// When a commit is safe. Default: [`Durability::Buffer`].
     pub durability: Durability,
-    /// Bytes of blocks kept in memory for reading. Default: 32 MiB.
+    /// Bytes of blocks kept in memory for reading. Default: 16 MiB.
     pub cache_bytes: u64,
-    /// Bytes that a table gathers in memory before they go to a file. Default: 8 MiB.
+    /// Bytes that a table gathers in memory before they go to a file. Default: 4 MiB.
     pub memtable_bytes: u64,
 }
 
@@ -51,8 +51,8 @@ impl Default for EmbeddedSettings {
     fn default() -> EmbeddedSettings {
         EmbeddedSettings {
             durability: Durability::default(),
-            cache_bytes: 32 * 1024 * 1024,
-            memtable_bytes: 8 * 1024 * 1024,
+            cache_bytes: 16 * 1024 * 1024,
+            memtable_bytes: 4 * 1024 * 1024,
         }
     }
 }

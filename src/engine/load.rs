@@ -59,31 +59,35 @@ pub fn bind(
         yaml_files.iter().copied().filter(|file| kind(file) == YamlKind::Cases).collect();
 
     let (model, mut findings) = schema::load(schema_files, &sources);
-    let mut definitions = None;
-    if let Some(model) = model {
+    let mut cases = Vec::new();
+    for file in case_files {
+        let (found_cases, found) = handler::cases::load(file, &sources);
+        cases.extend(found_cases);
+        findings.extend(found);
+    }
+    let planned = model.and_then(|model| {
         let (plan, found) = plan::plan(&model, &sources);
         findings.extend(found);
-        if let Some(plan) = plan {
+        Some((model, plan?))
+    });
+    let definitions = match planned {
+        Some((model, plan)) => {
             let (bound, found) = handler::load(&projections, defaults, &sources, &model, &plan, custom);
             findings.extend(found);
-            let mut cases = Vec::new();
-            for file in case_files {
-                let (found_cases, found) = handler::cases::load(file, &sources);
-                cases.extend(found_cases);
-                findings.extend(found);
-            }
-            let feeds = bound.iter().map(handler::Projection::feed).collect();
-            let hash = hash(&sources, schema_files, &projections, defaults);
-            definitions = Some(Definitions {
+            Some(Definitions {
                 model: Arc::new(model),
                 plan: Arc::new(plan),
+                feeds: bound.iter().map(handler::Projection::feed).collect(),
                 projections: bound.into_iter().map(Arc::new).collect(),
-                feeds,
                 cases,
-                hash,
-            });
+                hash: hash(&sources, schema_files, &projections, defaults),
+            })
         }
-    }
+        None => {
+            findings.extend(handler::check_shape(&projections, defaults, &sources));
+            None
+        }
+    };
     let faulty = findings.iter().any(|finding| finding.severity == Severity::Error);
     let definitions = definitions.filter(|_| !faulty).map(Arc::new);
     Loaded { sources, findings, definitions }

@@ -23,41 +23,59 @@ pub fn load(
     plan: &Plan,
     custom: &CustomHandlers,
 ) -> (Vec<Projection>, Vec<Diagnostic>) {
-    let mut faults = Vec::new();
-    let defaults = read_defaults(defaults, sources, &mut faults);
+    let Read { declarations, mut faults, is_whole } = read(files, defaults, sources);
     let mut loader = Loader { model, plan, custom, owners: Vec::new(), names: Vec::new(), unclear: false };
     let mut projections = Vec::new();
-    let mut all_read = true;
+    for (file, declaration) in &declarations {
+        let before = faults.len();
+        let bound = loader.bind(declaration, *file, sources, &mut faults);
+        projections.extend(bound.filter(|_| !declaration.faulty && faults.len() == before));
+    }
+    if is_whole && !loader.unclear {
+        loader.unfed(&mut faults);
+    }
+    (projections, once(faults))
+}
+
+/// The faults that can be found without a read model and its plan: of YAML, and of its shape.
+pub fn check_shape(files: &[FileId], defaults: Option<FileId>, sources: &Sources) -> Vec<Diagnostic> {
+    once(read(files, defaults, sources).faults)
+}
+
+/// What the files say, before anything is bound.
+struct Read {
+    declarations: Vec<(FileId, Declaration)>,
+    faults: Vec<Diagnostic>,
+    /// Whether every file said something.
+    is_whole: bool,
+}
+
+fn read(files: &[FileId], defaults: Option<FileId>, sources: &Sources) -> Read {
+    let mut faults = Vec::new();
+    let defaults = read_defaults(defaults, sources, &mut faults);
+    let mut declarations = Vec::new();
     for &file in files {
         let (root, found) = yaml::read(file, &sources.file(file).text);
         let readable = found.is_empty();
         faults.extend(found);
-        let Some(root) = root else {
-            all_read = false;
-            if readable {
+        match root {
+            Some(root) => {
+                let mut declaration = parse::declaration(&root, &defaults, &mut faults);
+                declaration.faulty |= !readable;
+                declarations.push((file, declaration));
+            }
+            None if readable => {
                 let span = Span { file, start: 0, end: 0 };
                 faults.push(
                     Diagnostic::error("P005", span, "this file is empty")
                         .help("remove it, or declare a projection"),
                 );
             }
-            continue;
-        };
-        let declaration = parse::declaration(&root, &defaults, &mut faults);
-        let before = faults.len();
-        let bound = loader.bind(&declaration, file, sources, &mut faults);
-        if let Some(projection) = bound
-            && readable
-            && !declaration.faulty
-            && faults.len() == before
-        {
-            projections.push(projection);
+            None => {}
         }
     }
-    if all_read && !loader.unclear {
-        loader.unfed(&mut faults);
-    }
-    (projections, once(faults))
+    let is_whole = declarations.len() == files.len();
+    Read { declarations, faults, is_whole }
 }
 
 /// Each fault once: what is wrong in the defaults is found again for every file that takes them.

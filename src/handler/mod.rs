@@ -32,7 +32,7 @@ use rustc_hash::FxHashMap;
 
 pub use bind::blank;
 pub use custom::{Change, CustomHandlers, Fold};
-pub use load::load;
+pub use load::{check_shape, load};
 
 use crate::diagnostic::{FileId, Span};
 use crate::expr::Compiled;
@@ -186,7 +186,6 @@ pub enum Verb {
 
 /// One assignment.
 #[derive(Debug)]
-#[expect(clippy::large_enum_variant, reason = "few, and made once")]
 pub enum Step {
     /// `column: expression`.
     Set { column: ColumnId, value: Compiled },

@@ -168,10 +168,12 @@ pub enum Shape {
 
 /// Lays a model out as tables, and binds every read and every key to exactly one of them.
 ///
-/// With errors there is no plan; every fault is in the list. Warnings and remarks come with a plan.
+/// Every fault is in the list. Where it has errors the plan must not be worked with, but what rests on its tables can be
+/// checked all the same; there is no plan where tables could not be laid out.
 pub fn plan(model: &ReadModel, sources: &Sources) -> (Option<Plan>, Vec<Diagnostic>) {
     let mut faults = Vec::new();
     let (tables, mut entities) = layout::lay_out(model, &mut faults);
+    let is_laid_out = !has_errors(&faults);
     let ground = bind::Ground { model, tables: &tables, entities: &entities };
     let reads = ground.reads(&mut faults);
     let keys: Vec<_> = entities.iter().map(|entity| ground.key_loads(entity.entity, &mut faults)).collect();
@@ -182,12 +184,18 @@ pub fn plan(model: &ReadModel, sources: &Sources) -> (Option<Plan>, Vec<Diagnost
         faults.iter().flat_map(|fault| fault.span).all(|span| (span.file.0 as usize) < sources.files().len())
     );
     faults.extend(lint::lint_model(model));
-    if faults.iter().any(|fault| fault.severity == Severity::Error) {
+    if !is_laid_out {
         return (None, faults);
     }
     let plan = Plan { tables, entities, reads };
-    faults.extend(lint::lint_plan(model, &plan));
+    if !has_errors(&faults) {
+        faults.extend(lint::lint_plan(model, &plan));
+    }
     (Some(plan), faults)
+}
+
+fn has_errors(faults: &[Diagnostic]) -> bool {
+    faults.iter().any(|fault| fault.severity == Severity::Error)
 }
 
 impl Plan {

@@ -24,6 +24,21 @@ fn check_tells_sound_definitions_from_faulty_ones() {
 }
 
 #[test]
+fn check_says_the_faults_of_all_files_at_once() {
+    let project = Project::notes();
+    let schema = std::fs::read_to_string(project.path().join("schema/notes.graphql")).expect("it is there");
+    project.write("projections/notes.yaml", &projection("evnt.text"));
+    project.write("schema/notes.graphql", &schema.replace("text: String!", "text: String! tags: [String!]"));
+    project
+        .run(&["check"])
+        .says(3, &["the collection `Note.tags` has no bound", "there is no name `evnt` here"]);
+    // Where the schema cannot be read, the projection's shape still can.
+    project.write("schema/notes.graphql", &schema.replace("type Note", "typo Note"));
+    project.write("projections/notes.yaml", &projection("event.text").replace("unknown:", "unknwon:"));
+    project.run(&["check"]).says(3, &["this is not GraphQL", "unknwon"]);
+}
+
+#[test]
 fn arguments_that_fit_nothing_are_a_matter_of_usage() {
     let project = Project::notes();
     for arguments in [&["nonsense"][..], &["publish"], &["parked"], &["check", "--format", "xml"], &[]] {

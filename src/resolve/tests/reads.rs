@@ -1,7 +1,7 @@
 //! What reaches the store: how many reads, and what becomes of those that fail.
 
 use std::io::Write;
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, LazyLock, Mutex};
 
 use serde_json::json;
 
@@ -145,6 +145,23 @@ impl Write for Log {
 }
 
 impl Log {
+    /// The errors that any test of this process logs. One for all: a subscriber of one thread may be passed over where
+    /// another thread meets a place that logs for the first time.
+    fn of_process() -> &'static Log {
+        static LOG: LazyLock<Log> = LazyLock::new(|| {
+            let log = Log::default();
+            let writer = log.clone();
+            let subscriber = tracing_subscriber::fmt()
+                .with_max_level(tracing::Level::ERROR)
+                .with_writer(move || writer.clone())
+                .with_ansi(false)
+                .finish();
+            tracing::subscriber::set_global_default(subscriber).expect("no other test sets one");
+            log
+        });
+        &LOG
+    }
+
     fn text(&self) -> String {
         String::from_utf8(self.0.lock().unwrap().clone()).unwrap()
     }
@@ -158,10 +175,7 @@ fn fail(shop: &Shop, names: &[&str]) {
 
 #[tokio::test]
 async fn a_failing_table_is_a_masked_error_at_each_parent_and_harms_no_other() {
-    let log = Log::default();
-    let writer = log.clone();
-    let subscriber = tracing_subscriber::fmt().with_writer(move || writer.clone()).with_ansi(false).finish();
-    let _guard = tracing::subscriber::set_default(subscriber);
+    let log = Log::of_process();
     let shop = shop().await;
     fail(&shop, &["products"]);
     let query = r#"{ cart(id: "c1") { id lines { name product { name } } order { id } }

@@ -53,7 +53,7 @@ impl Default for ProjectSettings {
     fn default() -> ProjectSettings {
         ProjectSettings {
             batch_bytes_max: 512 << 10,
-            cached_rows_max: 20_000,
+            cached_rows_max: 5_000,
             cached_buckets_max: 10_000,
             parked_keys_max: 1_000,
         }

@@ -43,7 +43,7 @@ pub struct EmbeddedSettings {
     pub durability: Durability,
     /// Bytes of blocks kept in memory for reading. Default: 16 MiB.
     pub cache_bytes: u64,
-    /// Bytes that a table gathers in memory before they go to a file. Default: 3 MiB.
+    /// Bytes that a table gathers in memory before they go to a file. Default: 2 MiB.
     pub memtable_bytes: u64,
 }
 
@@ -52,7 +52,7 @@ impl Default for EmbeddedSettings {
         EmbeddedSettings {
             durability: Durability::default(),
             cache_bytes: 16 * 1024 * 1024,
-            memtable_bytes: 3 * 1024 * 1024,
+            memtable_bytes: 2 * 1024 * 1024,
         }
     }
 }

@@ -39,8 +39,10 @@ use crate::value::row::{decode_row, push_row};
 /// Bounds of a write loop.
 #[derive(Clone, Copy, Debug)]
 pub struct ProjectSettings {
-    /// Records fetched and folded as one batch, in bytes.
+    /// Records fetched at once, in bytes. A row is written once for all of its events among them.
     pub batch_bytes_max: usize,
+    /// Rows of a batch, about: when so many are touched it is committed before more records are folded.
+    pub batch_rows_max: usize,
     /// Rows kept in memory between batches, so that they need not be read again.
     pub cached_rows_max: usize,
     /// Names of time buckets remembered as stored.
@@ -53,7 +55,8 @@ impl Default for ProjectSettings {
     fn default() -> ProjectSettings {
         ProjectSettings {
             batch_bytes_max: 512 << 10,
-            cached_rows_max: 5_000,
+            batch_rows_max: 4_000,
+            cached_rows_max: 2_000,
             cached_buckets_max: 10_000,
             parked_keys_max: 1_000,
         }
@@ -169,7 +172,7 @@ impl Row {
     }
 }
 
-/// Records that are decoded before they are folded: few, so that what was decoded is still at hand.
+/// Most records that are decoded before they are folded: few, so that what was decoded is still at hand.
 const CHUNK_RECORDS: usize = 128;
 
 /// The rows that a batch touches, in the order in which it met them.
@@ -202,6 +205,14 @@ impl Touched {
             self.rows.len() - 1
         })
     }
+}
+
+/// What was folded of some records.
+struct Folded {
+    rows: Vec<Work>,
+    /// How many records were looked at.
+    taken: usize,
+    stop: Option<Stopped>,
 }
 
 /// An event that says to stop: its offset, and why.
@@ -386,29 +397,63 @@ impl Projector {
         self.work_off(fetched).await
     }
 
+    /// Folds what was fetched, and commits it in as many batches as its rows need.
     async fn work_off(&mut self, fetched: Fetched) -> Result<(), Halt> {
-        let place = fetched.at.partition as usize;
+        let mut records = fetched.records.as_slice();
+        loop {
+            let Folded { rows, taken, stop } = self.fold_some(&fetched.at, records).await?;
+            let (done, rest) = records.split_at(taken);
+            let next = match (&stop, rest.first()) {
+                (Some((offset, _)), _) => *offset,
+                (None, Some(record)) => record.offset,
+                (None, None) => fetched.next,
+            };
+            self.commit(&fetched, rows, next, last_time(done, next)).await?;
+            match stop {
+                Some((offset, reason)) => {
+                    let position = format_position(&fetched.at, offset);
+                    return Err(Halt::UnknownType { position, reason });
+                }
+                None if rest.is_empty() => return Ok(()),
+                None => records = rest,
+            }
+        }
+    }
+
+    /// Folds records up to the first that says to stop, or until their rows fill a batch.
+    async fn fold_some(&mut self, at: &TopicPartition, records: &[Record]) -> Result<Folded, Halt> {
         let mut touched = Touched::default();
-        let mut stop = None;
-        for records in fetched.records.chunks(CHUNK_RECORDS) {
-            let touches;
-            (touches, stop) = self.sort(&fetched.at, records, &mut touched);
+        let mut taken = 0;
+        for records in records.chunks(self.settings.batch_rows_max.clamp(1, CHUNK_RECORDS)) {
+            let (touches, stop) = self.sort(at, records, &mut touched);
             if self.projection.kind == UpdateKind::OwnedFold {
                 self.load(&mut touched.rows).await?;
             }
             for (row, touch) in touches {
-                self.take(&fetched.at, &mut touched.rows[row], &touch);
+                self.take(at, &mut touched.rows[row], &touch);
             }
-            if stop.is_some() {
-                break;
+            taken += records.len();
+            if stop.is_some() || touched.rows.len() >= self.settings.batch_rows_max {
+                return Ok(Folded { rows: touched.rows, taken, stop });
             }
         }
+        Ok(Folded { rows: touched.rows, taken, stop: None })
+    }
+
+    /// Commits folded rows, with `next` as the partition's progress.
+    async fn commit(
+        &mut self,
+        fetched: &Fetched,
+        rows: Vec<Work>,
+        next: Offset,
+        time_ms: Option<i64>,
+    ) -> Result<(), Halt> {
+        let place = fetched.at.partition as usize;
         let mut batch = Batch::default();
-        let folded = self.finish(touched.rows, self.places[place].base, &mut batch);
+        let folded = self.finish(rows, self.places[place].base, &mut batch);
         batch.parked = self.parked.take_changes();
         self.check_parked(&batch)?;
-        let next = stop.as_ref().map_or(fetched.next, |(offset, _)| *offset);
-        let time_ms = last_time(&fetched, next).unwrap_or(self.places[place].time_ms);
+        let time_ms = time_ms.unwrap_or(self.places[place].time_ms);
         batch.progress.push(self.mark(place, next, fetched.end, time_ms));
         self.tables.commit(batch).await?;
         self.places[place].next = next;
@@ -416,12 +461,7 @@ impl Projector {
         for (key, row) in folded {
             self.rows.insert(key, row);
         }
-        match stop {
-            Some((offset, reason)) => {
-                Err(Halt::UnknownType { position: format_position(&fetched.at, offset), reason })
-            }
-            None => Ok(()),
-        }
+        Ok(())
     }
 
     /// Refuses a batch that parks one key too many, before anything of it is written.
@@ -665,8 +705,8 @@ fn format_position(at: &TopicPartition, offset: Offset) -> String {
     format!("{}:{}@{offset}", at.topic, at.partition)
 }
 
-fn last_time(fetched: &Fetched, next: Offset) -> Option<i64> {
-    fetched.records.iter().rev().find(|record| record.offset < next).map(|record| record.timestamp_ms)
+fn last_time(records: &[Record], next: Offset) -> Option<i64> {
+    records.iter().rev().find(|record| record.offset < next).map(|record| record.timestamp_ms)
 }
 
 fn say(state: &watch::Sender<ProjectorState>, new: ProjectorState) {

@@ -98,6 +98,8 @@ impl Kinora {
     fn settings(&self) -> ProjectSettings {
         ProjectSettings {
             batch_bytes_max: self.batch_bytes_max,
+            // So few that a fetch is committed in parts.
+            batch_rows_max: if self.batch_bytes_max == 5_000 { 3 } else { 4_000 },
             parked_keys_max: usize::MAX,
             // So small that rows are often read from the store again.
             cached_rows_max: 3,

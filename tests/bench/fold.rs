@@ -1,7 +1,8 @@
 //! Folding: CPU seconds for a million of the shop's events, from the embedded log through the four projections into
 //! the embedded store, and how they are spent.
 //!
-//! Run `cargo bench --bench fold`; `KINORA_BENCH_EVENTS` sets another number of events. The events are made and
+//! Run `cargo bench --bench fold`; `KINORA_BENCH_EVENTS` sets another number of events, `KINORA_BENCH_BATCH` another
+//! number of bytes that the write loops fetch at once. The events are made and
 //! appended by a process of its own, and each stage runs in one too: what is reported is that of the stage alone. A
 //! stage does what the one before does and one thing more:
 //!
@@ -213,6 +214,10 @@ async fn store(data: &Path, broker: &Broker, definitions: &Definitions) -> Made 
     let store = EmbeddedStore::open(&data.join("store"), Default::default()).expect("the store opens");
     let inner = store.open(1, &definitions.plan).await.expect("the tables open");
     let counted = Arc::new(Counted { inner, rows: AtomicU64::new(0), batches: AtomicU64::new(0) });
+    let mut settings = ProjectSettings::default();
+    if let Ok(bytes) = std::env::var("KINORA_BENCH_BATCH") {
+        settings.batch_bytes_max = bytes.parse().expect("a number of bytes");
+    }
     let mut loops = Vec::new();
     for projection in &definitions.projections {
         let tables = Arc::clone(&counted) as Arc<dyn Tables>;
@@ -220,7 +225,6 @@ async fn store(data: &Path, broker: &Broker, definitions: &Definitions) -> Made 
         let topic =
             broker.topic(&projection.from.topic).await.expect("the log answers").expect("it is there");
         let ends: Vec<Offset> = topic.partitions.iter().map(|partition| partition.end).collect();
-        let settings = ProjectSettings::default();
         let projector = Projector::open(projection, plan, tables, broker, settings, NOW_MS * 1_000).await;
         let mut projector = projector.expect("the projection can be taken up");
         loops

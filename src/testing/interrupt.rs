@@ -15,12 +15,13 @@ use crate::value::encode::RowKey;
 
 /// Passes everything on to other tables until its writes are used up; then nothing more is written.
 ///
-/// Only for stores of the *stamped* profile: a batch is cut between two of its writes, which an atomic store
-/// never does.
+/// Where its writes can be used up, only for stores of the *stamped* profile: a batch is cut between two of its writes,
+/// which an atomic store never does.
 pub struct Interrupted {
     inner: Arc<dyn Tables>,
     writes_left: AtomicU64,
     written: AtomicU64,
+    batches: AtomicU64,
     forgets_progress: bool,
 }
 
@@ -31,6 +32,7 @@ impl Interrupted {
             inner,
             writes_left: AtomicU64::new(writes),
             written: AtomicU64::new(0),
+            batches: AtomicU64::new(0),
             forgets_progress: false,
         }
     }
@@ -46,12 +48,18 @@ impl Interrupted {
         self.written.load(Ordering::Relaxed)
     }
 
+    /// How many batches were passed on, whole or cut.
+    pub fn batches(&self) -> u64 {
+        self.batches.load(Ordering::Relaxed)
+    }
+
     async fn commit_within_budget(&self, batch: Batch) -> Result<(), StoreError> {
         let wanted = writes_of(&batch);
         let left = self.writes_left.load(Ordering::Relaxed);
         let passed = wanted.min(left);
         self.writes_left.store(left - passed, Ordering::Relaxed);
         self.written.fetch_add(passed, Ordering::Relaxed);
+        self.batches.fetch_add(1, Ordering::Relaxed);
         if passed == wanted {
             return self.inner.commit(batch).await;
         }

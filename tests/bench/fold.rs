@@ -22,25 +22,22 @@
 use std::path::Path;
 use std::process::Command;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Instant;
 
-use futures_util::future::BoxFuture;
 use kinora::decode;
 use kinora::engine::{self, Definitions};
 use kinora::event::{Offset, Record, TopicPartition};
 use kinora::fold::{self, State};
 use kinora::handler::Projection;
-use kinora::plan::{TableId, TablePlan};
+use kinora::plan::TablePlan;
 use kinora::project::{ProjectSettings, Projector};
 use kinora::route::{Routed, route};
 use kinora::sample;
 use kinora::source::broker::{Broker, BrokerSettings};
 use kinora::source::{NewRecord, Source};
 use kinora::store::embedded::EmbeddedStore;
-use kinora::store::{
-    Batch, Columns, Parked, ParkedKey, Progress, QueuedEvent, Scan, Store, StoreError, StoredRow, Tables,
-};
+use kinora::store::{Store, Tables};
+use kinora::testing::Interrupted;
 use kinora::value::encode::RowKey;
 use rustc_hash::FxHashMap;
 use sonic_rs::JsonValueTrait;
@@ -213,7 +210,8 @@ impl Stage<'_> {
 async fn store(data: &Path, broker: &Broker, definitions: &Definitions) -> Made {
     let store = EmbeddedStore::open(&data.join("store"), Default::default()).expect("the store opens");
     let inner = store.open(1, &definitions.plan).await.expect("the tables open");
-    let counted = Arc::new(Counted { inner, rows: AtomicU64::new(0), batches: AtomicU64::new(0) });
+    // Counts, and passes everything on.
+    let counted = Arc::new(Interrupted::after(inner, u64::MAX));
     let mut settings = ProjectSettings::default();
     if let Ok(bytes) = std::env::var("KINORA_BENCH_BATCH") {
         settings.batch_bytes_max = bytes.parse().expect("a number of bytes");
@@ -233,72 +231,7 @@ async fn store(data: &Path, broker: &Broker, definitions: &Definitions) -> Made 
     for one in loops {
         one.await.expect("no write loop panics");
     }
-    Made::Written {
-        rows: counted.rows.load(Ordering::Relaxed),
-        batches: counted.batches.load(Ordering::Relaxed),
-        parked: counted.parked().keys.len(),
-    }
-}
-
-/// Tables that count what is written to them.
-struct Counted {
-    inner: Arc<dyn Tables>,
-    rows: AtomicU64,
-    batches: AtomicU64,
-}
-
-impl Tables for Counted {
-    fn get<'a>(
-        &'a self,
-        table: TableId,
-        keys: &'a [RowKey],
-        columns: Columns<'a>,
-    ) -> BoxFuture<'a, Result<Vec<Option<StoredRow>>, StoreError>> {
-        self.inner.get(table, keys, columns)
-    }
-
-    fn scan<'a>(&'a self, scan: Scan<'a>) -> BoxFuture<'a, Result<Vec<StoredRow>, StoreError>> {
-        self.inner.scan(scan)
-    }
-
-    fn all<'a>(
-        &'a self,
-        table: TableId,
-        after: Option<&'a RowKey>,
-        limit: usize,
-    ) -> BoxFuture<'a, Result<Vec<StoredRow>, StoreError>> {
-        self.inner.all(table, after, limit)
-    }
-
-    fn commit(&self, batch: Batch) -> BoxFuture<'_, Result<(), StoreError>> {
-        let rows = batch.buckets.len() + batch.derived.len() + batch.left.len() + batch.base.len();
-        self.rows.fetch_add(rows as u64, Ordering::Relaxed);
-        self.batches.fetch_add(1, Ordering::Relaxed);
-        self.inner.commit(batch)
-    }
-
-    fn progress(&self) -> Arc<Progress> {
-        self.inner.progress()
-    }
-
-    fn reload(&self) -> BoxFuture<'_, Result<(), StoreError>> {
-        self.inner.reload()
-    }
-
-    fn progress_changes(&self) -> tokio::sync::watch::Receiver<u64> {
-        self.inner.progress_changes()
-    }
-
-    fn parked(&self) -> Arc<Parked> {
-        self.inner.parked()
-    }
-
-    fn parked_queue<'a>(
-        &'a self,
-        projection: &'a str,
-        key: &'a ParkedKey,
-        limit: usize,
-    ) -> BoxFuture<'a, Result<Vec<QueuedEvent>, StoreError>> {
-        self.inner.parked_queue(projection, key, limit)
-    }
+    let (batches, parked) = (counted.batches(), counted.parked().keys.len());
+    // A batch writes its progress once, and the decision about a parked key.
+    Made::Written { rows: counted.written() - batches - parked as u64, batches, parked }
 }

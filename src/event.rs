@@ -58,6 +58,8 @@ pub struct Event {
     pub kind: Box<str>,
     /// Version after upcasting.
     pub version: i64,
+    /// Which of the events of its record this is, from 0: more than one where an upcast has split it.
+    pub part: u32,
     /// The body: always a JSON object.
     pub body: Json,
     /// The record's key, where it is text.

@@ -10,9 +10,11 @@ use serde_json::{Map, Value as Json};
 
 use crate::diagnostic::{Sources, Span};
 use crate::engine::{Definitions, dump, now_ms};
-use crate::handler::cases::{Case, ExpectedParked, ExpectedRow, Given};
+use crate::event::{Event, Record, TopicPartition};
+use crate::handler::cases::{Case, ExpectedParked, ExpectedRow, ExpectedRows, Given};
 use crate::project::{Halt, ProjectSettings, Projector};
 use crate::resolve::{Graph, GraphSettings, Limits, Request};
+use crate::route::{Routed, route};
 use crate::source::file::Lines;
 use crate::source::{NewRecord, Source, SourceError};
 use crate::store::memory::MemoryStore;
@@ -195,6 +197,9 @@ impl Runner<'_> {
 
     async fn compare(&self, tables: &Arc<dyn Tables>) -> Result<Vec<String>, RunError> {
         let mut differences = Vec::new();
+        for expected in &self.case.events {
+            self.compare_events(expected, &mut differences);
+        }
         for expected in &self.case.rows {
             let Some(entity) = self.definitions.model.type_named(&expected.type_name) else {
                 differences.push(format!(
@@ -226,6 +231,42 @@ impl Runner<'_> {
         }
         self.compare_parked(tables, &mut differences);
         Ok(differences)
+    }
+
+    /// What the given records are to a projection, in order, once they are upcast.
+    fn compare_events(&self, expected: &ExpectedRows, differences: &mut Vec<String>) {
+        let mut projections = self.definitions.projections.iter();
+        let Some(projection) = projections.find(|projection| *projection.name == *expected.type_name) else {
+            let (at, name) = (self.at(expected.span), &expected.type_name);
+            return differences.push(format!("{at}there is no projection {name}"));
+        };
+        let base = self.definitions.plan.entity(projection.entity).base;
+        let mut found = Vec::new();
+        for (offset, given) in (0..).zip(&self.case.given) {
+            if *given.topic != *projection.from.topic {
+                continue;
+            }
+            let at = TopicPartition { topic: Arc::clone(&projection.from.topic), partition: 0 };
+            let new = record(given);
+            let record = Record {
+                offset,
+                timestamp_ms: given.timestamp_ms.unwrap_or_default(),
+                key: new.key,
+                value: new.value,
+                headers: new.headers,
+            };
+            found.extend(events_of(route(projection, self.definitions.plan.table(base), &at, &record)));
+        }
+        for (index, wanted) in expected.rows.iter().enumerate() {
+            let (at, found) = (self.at(wanted.span), found.get(index).unwrap_or(&Json::Null));
+            let wanted = Json::Object(wanted.columns.clone());
+            if !is_same(&wanted, found) {
+                differences.push(format!("{at}event {} is {found}, expected {wanted}", index + 1));
+            }
+        }
+        if let Some(more) = found.get(expected.rows.len()) {
+            differences.push(format!("{}there is an event more: {more}", self.at(expected.span)));
+        }
     }
 
     /// The query's `data`, or the whole response where there are errors.
@@ -281,6 +322,22 @@ impl Runner<'_> {
     fn at(&self, span: Span) -> String {
         format!("{}:{}: ", self.sources.file(span.file).path, self.sources.line_column(span).0)
     }
+}
+
+/// The events of a record, in order, as `events` of a case says them.
+fn events_of(routed: Routed) -> Vec<Json> {
+    let mut events = match routed {
+        Routed::Event { event, .. } => vec![event],
+        Routed::Events(rows) => rows.into_iter().flat_map(|row| row.events).collect(),
+        _ => Vec::new(),
+    };
+    events.sort_by_key(|event| event.part);
+    events.dedup_by_key(|event| event.part);
+    let show = |event: Event| {
+        let body: Json = serde_json::from_str(&event.body.to_string()).unwrap_or_default();
+        serde_json::json!({ "type": event.kind, "version": event.version, "event": body })
+    };
+    events.into_iter().map(show).collect()
 }
 
 fn record(given: &Given) -> NewRecord {

@@ -36,6 +36,8 @@ enum Before {
     Row(State),
     /// What stood where the event changed something.
     Patch(Patch),
+    /// Several changes, oldest first.
+    Several(Vec<Undo>),
 }
 
 impl Undo {
@@ -45,6 +47,11 @@ impl Undo {
             (Before::Row(before), row) => *row = before,
             (Before::Patch(mut patch), Some(row)) => patch.swap(Arc::<Cells>::make_mut(row)),
             (Before::Patch(_), None) => {}
+            (Before::Several(changes), row) => {
+                for change in changes.into_iter().rev() {
+                    change.take_back(row);
+                }
+            }
         }
     }
 }
@@ -77,6 +84,29 @@ pub fn apply(
         Change::Delete => None,
     };
     Ok(Some(Undo(Before::Row(std::mem::replace(row, new)))))
+}
+
+/// Applies the events of one record to a row, as [`apply`] does: all of them, or none.
+///
+/// # Errors
+/// The [`Reject`] of the first that cannot be applied; the row then stays as it was before all of them.
+pub fn apply_all(
+    projection: &Projection,
+    key_cells: &[(ColumnId, Value)],
+    row: &mut State,
+    events: &[Event],
+) -> Result<Option<Undo>, Reject> {
+    let mut changes = Vec::new();
+    for event in events {
+        match apply(projection, key_cells, row, event) {
+            Ok(change) => changes.extend(change),
+            Err(reject) => {
+                Undo(Before::Several(changes)).take_back(row);
+                return Err(reject);
+            }
+        }
+    }
+    Ok((!changes.is_empty()).then_some(Undo(Before::Several(changes))))
 }
 
 /// Removes a row. Answers what takes that back; `None`: it was not there.

@@ -17,7 +17,6 @@ use crate::diagnostic::{Diagnostic, FileId, Span};
 use crate::expr::{self, Compiled, Env, Expected, Read, Type};
 use crate::plan::Plan;
 use crate::schema::{Column, ColumnId, ColumnType, FieldSource, ObjectType, ReadModel, Scalar, TypeId};
-use crate::upcast::{self, Chain, Upcast};
 use crate::value::Value;
 
 /// Slot of the row before the event; slot 0 is the event.
@@ -270,53 +269,6 @@ impl Binder<'_> {
         }
     }
 
-    fn upcasts(&mut self, declaration: &Declaration) -> FxHashMap<Box<str>, Chain> {
-        let mut by_type: FxHashMap<Box<str>, Vec<(i64, Upcast)>> = FxHashMap::default();
-        let mut known: Vec<&str> = declaration.events.iter().map(|event| event.name.text.as_str()).collect();
-        known.dedup();
-        for step in &declaration.upcasts {
-            if declaration.handler.is_none() && !known.contains(&step.type_name.text.as_str()) {
-                let help = advice(&step.type_name.text, known.iter().copied());
-                self.fault(
-                    "P017",
-                    step.type_name.span,
-                    format!("`events` has no `{}`", step.type_name.text),
-                    help,
-                );
-            }
-            let steps = by_type.entry(step.type_name.text.as_str().into()).or_default();
-            if let Some((last, _)) = steps.last()
-                && step.version != last + 1
-            {
-                let message =
-                    format!("version {} of `{}` follows version {last}", step.version, step.type_name.text);
-                self.fault("P017", step.version_span, message, "write the versions in order, without a gap");
-            }
-            let mut upcast = Upcast {
-                rename: step.rename.iter().map(|(old, new)| (boxed(old), boxed(new))).collect(),
-                default: Vec::new(),
-                drop: step.drop.iter().map(boxed).collect(),
-            };
-            for (field, json) in &step.default {
-                match upcast::plain(json) {
-                    Ok(value) => upcast.default.push((boxed(field), value)),
-                    Err(reason) => {
-                        let message =
-                            format!("the default of `{}` is not a plain value: {reason}", field.text);
-                        self.fault(
-                            "P017",
-                            field.span,
-                            message,
-                            "write text, a number, true, false, null, or lists and maps of them",
-                        );
-                    }
-                }
-            }
-            steps.push((step.version, upcast));
-        }
-        by_type.into_iter().map(|(name, steps)| (name, Chain::new(steps))).collect()
-    }
-
     /// The fault of computed columns that wait for each other; those that only wait for them are left out of it.
     fn circle(&mut self, mut open: Vec<(&Text, Compute)>) {
         let is_read = |column: ColumnId, open: &[(&Text, Compute)]| {
@@ -400,10 +352,6 @@ pub fn quoted(names: &[&str]) -> String {
 fn record_key_column(origin: &Origin, key: &[(ColumnId, Compiled)]) -> Option<ColumnId> {
     let wanted = without_blanks(&origin.record_key.as_ref()?.text);
     key.iter().find(|(_, compiled)| without_blanks(&compiled.text) == wanted).map(|(column, _)| *column)
-}
-
-fn boxed(text: &Text) -> Box<str> {
-    text.text.as_str().into()
 }
 
 fn without_blanks(text: &str) -> String {

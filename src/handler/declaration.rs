@@ -67,14 +67,36 @@ pub enum SetDecl {
 }
 
 /// One step of one type's upcasts: from `version` to the next.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct UpcastDecl {
     pub type_name: Text,
     pub version: i64,
     pub version_span: Span,
     pub rename: Vec<(Text, Text)>,
+    pub moves: Vec<(Text, Text)>,
+    pub convert: Vec<(Text, ConvertDecl)>,
     /// Field and JSON text.
     pub default: Vec<(Text, String)>,
+    pub drop: Vec<Text>,
+    pub split: Option<Vec<PieceDecl>>,
+}
+
+/// What becomes of a field.
+#[derive(Clone, Debug)]
+pub enum ConvertDecl {
+    /// The word that names it.
+    Named(Text),
+    /// Each known value, and JSON text of what takes its place.
+    Words(Vec<(Text, String)>),
+}
+
+/// One of the events that another is split into.
+#[derive(Clone, Debug)]
+pub struct PieceDecl {
+    pub type_name: Text,
+    pub version: Option<(i64, Span)>,
+    /// Path of a list, and the name of the field that holds one of its elements.
+    pub each: Option<(Text, Text)>,
     pub drop: Vec<Text>,
 }
 

@@ -1,8 +1,8 @@
 //! What a projection declares: for each event type, what becomes of a row.
 //!
 //! Comes in: `projections/<name>.yaml` and a read model. Goes out: a [`Projection`], or every fault at once.
-//! `load` goes through the files, `yaml` reads text with places, `parse` makes the `declaration`, `bind` and `steps`
-//! type it against the read model, `kind` chooses how rows are written, `cases` reads `<name>.cases.yaml`. Applying events is `fold`'s.
+//! `load` goes through the files, `yaml` reads text with places, `parse` makes the `declaration`, `bind`, `steps` and
+//! `upcasts` type it against the read model, `kind` chooses how rows are written, `cases` reads `<name>.cases.yaml`. Applying events is `fold`'s.
 //!
 //! Codes: P001 not YAML; P002 YAML that is not read here; P003 a key twice; P004 an unknown key; P005 a missing
 //! key; P006 a wrong shape; P007 an unknown type; P008 a second projection; P009 (warning) no projection;
@@ -23,6 +23,7 @@ mod steps;
 pub mod testing;
 #[cfg(test)]
 mod tests;
+mod upcasts;
 pub mod yaml;
 
 use std::fmt;
@@ -38,7 +39,7 @@ use crate::diagnostic::{FileId, Span};
 use crate::expr::Compiled;
 use crate::plan::Feed;
 use crate::schema::{Column, ColumnId, TypeId};
-use crate::upcast::Chain;
+use crate::upcast::Upcasts;
 use crate::value::{Cells, Value};
 
 /// A projection, bound and typed: all that `route` and `fold` need.
@@ -61,8 +62,8 @@ pub struct Projection {
     pub handling: Handling,
     /// Columns made from the new row, in an order in which each comes after what it reads.
     pub compute: Vec<Compute>,
-    /// Older versions, by event type.
-    pub upcasts: FxHashMap<Box<str>, Chain>,
+    /// Older versions of events.
+    pub upcasts: Upcasts,
     pub shape: RowShape,
 }
 
@@ -229,11 +230,6 @@ impl Projection {
             topic: Arc::clone(&self.from.topic),
             record_key: self.from.record_key_column,
         }
-    }
-
-    /// The newest version of an event type: what upcasting leads to.
-    pub fn newest_version(&self, type_name: &str) -> i64 {
-        self.upcasts.get(type_name).map_or(1, Chain::newest)
     }
 
     /// A row's key for a person, as JSON: `{"id":"o1"}`.

@@ -7,12 +7,13 @@ use std::sync::Arc;
 
 use super::{CustomHandlers, Projection, load};
 use crate::diagnostic::{Sources, render};
-use crate::event::{Record, TopicPartition};
-use crate::fold::{State, apply};
+use crate::event::{Event, Record, TopicPartition};
+use crate::fold::{State, apply_all};
 use crate::plan::{self, Plan};
-use crate::route::{Routed, route};
+use crate::route::{KeyCells, Routed, route};
 use crate::schema::{self, ReadModel};
 use crate::value::Value;
+use crate::value::encode::RowKey;
 
 /// Definitions, loaded.
 pub struct Loaded {
@@ -133,22 +134,28 @@ impl Rows<'_> {
                 self.rows.remove(key.bytes());
                 Outcome::Deleted
             }
-            Routed::Event { key, key_cells, event } => {
-                let before = self.rows.get(key.bytes()).cloned();
-                let mut row = before.clone();
-                match apply(self.projection, &key_cells, &mut row, &event) {
-                    Ok(None) => Outcome::Nothing,
-                    Ok(Some(undo)) => {
-                        let after = row.clone();
-                        undo.take_back(&mut row);
-                        assert_eq!(row, before, "an event that is taken back leaves no trace");
-                        self.put(key.bytes(), after)
-                    }
-                    Err(reject) => {
-                        assert_eq!(row, before, "an event that is rejected changes nothing");
-                        Outcome::Rejected(reject.to_string())
-                    }
-                }
+            Routed::Events(rows) => rows
+                .into_iter()
+                .map(|row| self.apply(&row.key, &row.key_cells, &row.events))
+                .fold(Outcome::Nothing, |all, one| if one == Outcome::Nothing { all } else { one }),
+            Routed::Event { key, key_cells, event } => self.apply(&key, &key_cells, &[event]),
+        }
+    }
+
+    fn apply(&mut self, key: &RowKey, key_cells: &KeyCells, events: &[Event]) -> Outcome {
+        let before = self.rows.get(key.bytes()).cloned();
+        let mut row = before.clone();
+        match apply_all(self.projection, key_cells, &mut row, events) {
+            Ok(None) => Outcome::Nothing,
+            Ok(Some(undo)) => {
+                let after = row.clone();
+                undo.take_back(&mut row);
+                assert_eq!(row, before, "an event that is taken back leaves no trace");
+                self.put(key.bytes(), after)
+            }
+            Err(reject) => {
+                assert_eq!(row, before, "an event that is rejected changes nothing");
+                Outcome::Rejected(reject.to_string())
             }
         }
     }

@@ -221,6 +221,8 @@ type Stopped = (Offset, String);
 /// What a record does to its row.
 enum Touch {
     Event(Event),
+    /// What its record was split into: all of it is applied, or nothing. Never empty.
+    Events(Vec<Event>),
     /// A record without a value: the row goes.
     Delete {
         position: Position,
@@ -238,6 +240,7 @@ impl Touch {
     fn offset(&self) -> Offset {
         match self {
             Touch::Event(event) => event.position.offset,
+            Touch::Events(events) => events[0].position.offset,
             Touch::Delete { position, .. } => position.offset,
             Touch::Rejected { waiting, .. } => waiting.offset,
         }
@@ -246,6 +249,7 @@ impl Touch {
     fn queued(&self) -> QueuedEvent {
         let (position, time_ms) = match self {
             Touch::Event(event) => (&event.position, event.time_ms),
+            Touch::Events(events) => (&events[0].position, events[0].time_ms),
             Touch::Delete { position, time_ms } => (position, *time_ms),
             Touch::Rejected { waiting, .. } => return waiting.clone(),
         };
@@ -255,6 +259,7 @@ impl Touch {
     fn kind(&self) -> Option<&str> {
         match self {
             Touch::Event(event) => Some(&event.kind),
+            Touch::Events(events) => Some(&events[0].kind),
             Touch::Delete { .. } => None,
             Touch::Rejected { type_name, .. } => type_name.as_deref(),
         }
@@ -521,6 +526,10 @@ impl Projector {
                 Routed::Event { key, key_cells, event } => {
                     touches.push((touched.place(key, key_cells), Touch::Event(event)));
                 }
+                Routed::Events(rows) => touches.extend(
+                    rows.into_iter()
+                        .map(|row| (touched.place(row.key, row.key_cells), Touch::Events(row.events))),
+                ),
                 Routed::Delete { key, key_cells, position, time_ms } => {
                     touches.push((touched.place(key, key_cells), Touch::Delete { position, time_ms }));
                 }
@@ -622,6 +631,9 @@ impl Projector {
         };
         let undo = match touch {
             Touch::Event(event) => fold::apply(&self.projection, &work.key_cells, &mut row.state, event)?,
+            Touch::Events(events) => {
+                fold::apply_all(&self.projection, &work.key_cells, &mut row.state, events)?
+            }
             Touch::Delete { .. } => fold::delete(&mut row.state),
             Touch::Rejected { reject, .. } => return Err(reject.clone()),
         };
@@ -648,9 +660,17 @@ impl Projector {
     /// Takes the cells that a record of kind A assigns, whatever is stored (A1).
     fn assign(&self, work: &mut Work, touch: &Touch) -> Result<(), Reject> {
         // A projection whose tombstones delete rows is of kind B.
-        let Touch::Event(event) = touch else { return Ok(()) };
-        if let Some(cells) = fold::assignments(&self.projection, &work.key_cells, event)? {
-            work.set.cells.extend(cells);
+        let events = match touch {
+            Touch::Event(event) => std::slice::from_ref(event),
+            Touch::Events(events) => events,
+            _ => return Ok(()),
+        };
+        let mut assigned = Vec::new();
+        for event in events {
+            assigned.extend(fold::assignments(&self.projection, &work.key_cells, event)?);
+        }
+        if !assigned.is_empty() {
+            work.set.cells.extend(assigned.into_iter().flatten());
             work.set.set_at = Some(touch.offset());
         }
         Ok(())

@@ -1,13 +1,15 @@
-//! Which row an event touches.
+//! Which rows a record touches.
 //!
 //! Comes in: a record and a projection. Goes out: [`Routed`]: the row's key and the event brought to today's
-//! version, or why there is none. Path: decode → type and version → upcast → record key compared → row key.
+//! version (of an event that is split, several), or why there is none. Path: decode → type and version → upcast → record key compared → row key.
 //! What becomes of the row is `fold`'s.
 
 #[cfg(test)]
 mod tests;
 
 use std::borrow::Cow;
+
+use rustc_hash::FxHashMap;
 
 use crate::decode;
 use crate::event::{Event, Json, Position, Record, Reject, Stage, TopicPartition};
@@ -16,7 +18,7 @@ use crate::handler::{Projection, Tombstone, Unknown};
 use crate::plan::TablePlan;
 use crate::plan::key::row_key_of;
 use crate::schema::{ColumnId, ColumnType, Scalar};
-use crate::upcast::too_old;
+use crate::upcast::Upcasted;
 use crate::value::encode::RowKey;
 use crate::value::{ParkedKey, Uuid, Value};
 
@@ -34,6 +36,8 @@ pub enum Routed {
     Delete { key: RowKey, key_cells: KeyCells, position: Position, time_ms: i64 },
     /// An event for one row.
     Event { key: RowKey, key_cells: KeyCells, event: Event },
+    /// Several events for one row, or events for several: what a record was split into. Each row stands here once.
+    Events(Vec<RowEvents>),
     /// It cannot be applied: its key is to be parked.
     Rejected {
         key: ParkedKey,
@@ -46,7 +50,15 @@ pub enum Routed {
     },
 }
 
-/// Finds the row of a record. `base` is the base table of the projection's read model.
+/// The events of one record that one row takes: all of them, or none.
+#[derive(Clone, Debug)]
+pub struct RowEvents {
+    pub key: RowKey,
+    pub key_cells: KeyCells,
+    pub events: Vec<Event>,
+}
+
+/// Finds the rows of a record. `base` is the base table of the projection's read model.
 pub fn route(projection: &Projection, base: &TablePlan, at: &TopicPartition, record: &Record) -> Routed {
     let router = Router { projection, base, at, record };
     match &record.value {
@@ -69,43 +81,79 @@ struct Router<'a> {
 type Row = (RowKey, KeyCells);
 
 impl Router<'_> {
-    fn body(&self, mut body: Json) -> Routed {
+    fn body(&self, body: Json) -> Routed {
         let (kind, version) = match self.kind(&body) {
             Ok(found) => found,
             Err(reject) => return self.rejected(None, reject),
         };
-        let newest = self.projection.newest_version(&kind);
-        let unknown = if !self.projection.handles(&kind) {
-            Some(format!("event type {kind} is not known to projection {}", self.projection.name))
-        } else if version > newest {
-            Some(format!(
+        let upcasts = &self.projection.upcasts;
+        let newest = upcasts.newest(&kind);
+        if !self.projection.handles(&kind) && !upcasts.is_split(&kind, version) {
+            return self.unknown_type(&body, kind);
+        }
+        if version > newest {
+            let reason = format!(
                 "version {version} of {kind} is newer than {newest}, the newest version that is known"
-            ))
-        } else {
-            None
-        };
-        if let Some(reason) = unknown {
+            );
             return self.unknown(&body, kind, reason);
         }
-        let upcast = match self.projection.upcasts.get(&*kind) {
-            Some(chain) => chain.apply(&kind, version, &mut body),
-            None if version < 1 => Err(too_old(&kind, version, 1)),
-            None => Ok(version),
-        };
-        let version = match upcast {
-            Ok(version) => version,
-            Err(reject) => return self.rejected(Some(kind), reject),
-        };
-        match self.row(&body).and_then(|row| Ok((row, self.time(&body)?))) {
-            Ok(((key, key_cells), time_ms)) => {
-                let event = self.event(kind, version, time_ms, body);
-                Routed::Event { key, key_cells, event }
-            }
+        if !upcasts.knows(&kind) && version == newest {
+            return match self.located(&body) {
+                Ok(((key, key_cells), time_ms)) => {
+                    Routed::Event { key, key_cells, event: self.event(kind, version, time_ms, 0, body) }
+                }
+                Err(reject) => self.rejected(Some(kind), reject),
+            };
+        }
+        match upcasts.apply(kind.clone(), version, body) {
+            Ok(events) => self.upcasted(kind, events),
             Err(reject) => self.rejected(Some(kind), reject),
         }
     }
 
-    fn event(&self, kind: Box<str>, version: i64, time_ms: i64, body: Json) -> Event {
+    /// What a record was made into: all of it has rows, or the record is rejected as a whole.
+    fn upcasted(&self, kind: Box<str>, mut events: Vec<Upcasted>) -> Routed {
+        if let Some(event) = events.iter().find(|event| !self.projection.handles(&event.type_name)) {
+            return self.unknown_type(&event.body, event.type_name.clone());
+        }
+        let mut rows: Vec<RowEvents> = Vec::new();
+        let mut index: FxHashMap<RowKey, usize> = FxHashMap::default();
+        let single = events.len() == 1;
+        for (part, event) in (0..).zip(events.drain(..)) {
+            let Upcasted { type_name, version, body } = event;
+            let ((key, key_cells), time_ms) = match self.located(&body) {
+                Ok(found) => found,
+                Err(reject) => return self.rejected(Some(kind), reject),
+            };
+            let event = self.event(type_name, version, time_ms, part, body);
+            if single {
+                return Routed::Event { key, key_cells, event };
+            }
+            match index.get(&key) {
+                Some(&at) => rows[at].events.push(event),
+                None => {
+                    index.insert(key.clone(), rows.len());
+                    rows.push(RowEvents { key, key_cells, events: vec![event] });
+                }
+            }
+        }
+        match rows.is_empty() {
+            true => Routed::Ignore,
+            false => Routed::Events(rows),
+        }
+    }
+
+    /// The row of an event of today's version, and its time.
+    fn located(&self, body: &Json) -> Result<(Row, i64), Reject> {
+        Ok((self.row(body)?, self.time(body)?))
+    }
+
+    fn unknown_type(&self, body: &Json, kind: Box<str>) -> Routed {
+        let reason = format!("event type {kind} is not known to projection {}", self.projection.name);
+        self.unknown(body, kind, reason)
+    }
+
+    fn event(&self, kind: Box<str>, version: i64, time_ms: i64, part: u32, body: Json) -> Event {
         let key = self.record.key.as_deref().and_then(|key| std::str::from_utf8(key).ok());
         Event {
             position: self.position(),
@@ -113,6 +161,7 @@ impl Router<'_> {
             timestamp_ms: self.record.timestamp_ms,
             kind,
             version,
+            part,
             body,
             key: key.map(Box::from),
         }

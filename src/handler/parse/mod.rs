@@ -1,11 +1,14 @@
 //! The tree of a file → the declaration that it makes, untyped.
 //!
 //! Comes in: [`Node`]s. Goes out: a [`Declaration`] with the author's text and places, and every fault of the
-//! shape: unknown and missing keys, lists where maps belong. Types, columns and expressions are `bind`'s.
+//! shape: unknown and missing keys, lists where maps belong. `upcast` reads upcasts. Types, columns and expressions are
+//! `bind`'s.
+
+mod upcast;
 
 use super::declaration::{CaseDecl, Declaration, Defaults, EventDecl, FromDecl, SetDecl, UpcastDecl};
 use super::nearest::advice;
-use super::yaml::{Entry, Node, NodeKind, Text, to_json};
+use super::yaml::{Entry, Node, NodeKind, Text};
 use super::{Tombstone, Unknown, Verb};
 use crate::diagnostic::{Diagnostic, Span};
 
@@ -319,44 +322,6 @@ impl Reader<'_> {
             self.fault("P010", start.span, format!("`start: {}` is not supported yet", start.text)).help(
                 "a read model is built from the whole log: write `start: earliest`, or leave `start` out",
             );
-        }
-    }
-
-    fn upcasts(&mut self, node: &Node, upcasts: &mut Vec<UpcastDecl>) {
-        for of_type in self.entries(node, "`upcast`") {
-            for step in self.entries(&of_type.value, "the upcasts of a type") {
-                let Ok(version) = step.key.text.parse::<i64>() else {
-                    self.fault("P017", step.key.span, format!("`{}` is not a version", step.key.text))
-                        .help("write the version that is brought to the next one: `0:` makes 1 from 0");
-                    continue;
-                };
-                let step = self.upcast(&of_type.key, version, step);
-                upcasts.push(step);
-            }
-        }
-    }
-
-    fn upcast(&mut self, type_name: &Text, version: i64, step: &Entry) -> UpcastDecl {
-        let fields =
-            self.map(&step.value, "an upcast", &["rename", "default", "drop", "move", "convert", "split"]);
-        for key in ["move", "convert", "split"] {
-            if let Some(found) = fields.key(key) {
-                self.fault("P010", found.span, format!("`{key}` is not supported yet"))
-                    .help("`rename`, `default` and `drop` are; handle the rest in the event's expressions");
-            }
-        }
-        let mut drop = Vec::new();
-        if let Some(node) = fields.get("drop") {
-            self.each(node, |reader, item| drop.extend(reader.text(item, "the name of a field")));
-        }
-        let default = fields.get("default").map(|node| self.entries(node, "`default`")).unwrap_or_default();
-        UpcastDecl {
-            type_name: type_name.clone(),
-            version,
-            version_span: step.key.span,
-            rename: fields.get("rename").map(|n| self.pairs(n, "`rename`", "a field")).unwrap_or_default(),
-            default: default.iter().map(|entry| (entry.key.clone(), to_json(&entry.value))).collect(),
-            drop,
         }
     }
 

@@ -62,6 +62,9 @@ pub struct Event {
     pub part: u32,
     /// The body: always a JSON object.
     pub body: Json,
+    /// What its record says of itself, headers included: an object, as expressions see it under the name `record`. There
+    /// where the projection looks at it; a handler written in Rust may always.
+    pub record: Option<Json>,
     /// The record's key, where it is text.
     pub key: Option<Box<str>>,
 }

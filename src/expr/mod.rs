@@ -19,6 +19,7 @@ mod function;
 mod json;
 mod operator;
 mod parse;
+mod shape;
 mod time;
 mod types;
 mod val;
@@ -41,6 +42,7 @@ use check::{Checker, Typed};
 use convert::Target;
 use eval::{By, Code, Stop};
 
+pub use shape::{Format, ObjectShape, Shape, TextShape};
 pub use val::Val;
 
 /// The type of an expression or of a name in scope.
@@ -78,6 +80,8 @@ pub enum Type {
 pub struct Env<'m> {
     pub model: &'m ReadModel,
     pub names: Vec<(String, Type)>,
+    /// By slot, what is known of the JSON value in it; a slot beyond the end may hold anything.
+    pub shapes: Vec<Option<Arc<Shape>>>,
     /// Columns of this type are names by themselves (`where` of a table); the row is then slot 0 and `names` is empty.
     pub columns_of: Option<TypeId>,
 }
@@ -111,6 +115,9 @@ pub struct Compiled {
     pub ty: Type,
     /// Slots of `Env::names` (or, with `columns_of`, columns) that it reads.
     pub reads: Vec<Read>,
+    /// What is known of the JSON value that it finds, and of the elements where that is a list.
+    pub shape: Option<Arc<Shape>>,
+    pub elements: Option<Arc<Shape>>,
     /// The text as messages name it: cut where it is long.
     name: Box<str>,
     code: Code,
@@ -150,7 +157,15 @@ pub fn compile(
         };
         faults.into_iter().map(show).collect::<Vec<_>>()
     })?;
-    let mut checker = Checker { env, text, span, faults: Vec::new(), reads: Vec::new(), locals: Vec::new() };
+    let mut checker = Checker {
+        env,
+        text,
+        span,
+        faults: Vec::new(),
+        reads: Vec::new(),
+        locals: Vec::new(),
+        local_shapes: Vec::new(),
+    };
     let hint = checker.hint(expected);
     let typed = checker.check(&node, hint.as_ref());
     if let Some(typed) = &typed {
@@ -164,6 +179,8 @@ pub fn compile(
                 _ => true,
             };
             let is_path = is_path(&code);
+            let shape = checker.shape_of(&code);
+            let elements = checker.element_shape(&code);
             let name = shortened(text);
             let constant = match &code {
                 Code::Const(value) => {
@@ -181,6 +198,8 @@ pub fn compile(
                 target,
                 nullable,
                 is_path,
+                shape,
+                elements,
                 constant,
             })
         }

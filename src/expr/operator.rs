@@ -109,6 +109,9 @@ impl Checker<'_> {
         }
         self.exact(left, right)?;
         if comparable(&left.ty, &right.ty) {
+            self.shapes_meet(left, right, at)?;
+            self.shape_may_equal(left, &right.ty);
+            self.shape_may_equal(right, &left.ty);
             return Some(());
         }
         let (found, other) = (self.shown(&left.ty), self.shown(&right.ty));
@@ -166,6 +169,7 @@ impl Checker<'_> {
     ) -> Option<(Typed, Typed)> {
         self.present(&left, &right, operator)?;
         self.exact(&left, &right)?;
+        self.shapes_meet(&left, &right, at)?;
         let (left_ty, right_ty) = (left.ty.clone(), right.ty.clone());
         let (left, right) = (self.coerced(left, &right_ty), self.coerced(right, &left_ty));
         let fits = match (&left.ty, &right.ty) {
@@ -230,6 +234,7 @@ impl Checker<'_> {
     fn arithmetic(&mut self, operator: Binary, left: Typed, right: Typed, at: Range<usize>) -> Option<Typed> {
         self.present(&left, &right, operator)?;
         self.exact(&left, &right)?;
+        self.shapes_meet(&left, &right, &at)?;
         let (left_ty, right_ty) = (left.ty.clone(), right.ty.clone());
         // A Duration beside a value of the event says nothing of that value: it may be a time or a duration.
         let (left, right) = match (&left_ty, &right_ty) {

@@ -57,6 +57,8 @@ impl Checker<'_> {
             );
             return None;
         }
+        self.shape_is_list(&of);
+        self.local_shapes.push(self.element_shape(&of.code));
         self.locals.push((name.clone(), element.clone()));
         let filter = filter.map(|filter| self.condition(filter));
         let result = if verb == Each::Map {
@@ -66,6 +68,7 @@ impl Checker<'_> {
             self.condition(body).map(|code| Typed { code, ty: Type::Bool, at })
         };
         self.locals.pop();
+        self.local_shapes.pop();
         let (filter, body) = (filter.map_or(Some(None), |filter| filter.map(Some))?, result?);
         let ty = match verb {
             Each::Map => Type::List(Box::new(body.ty)),

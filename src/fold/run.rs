@@ -8,15 +8,13 @@ use smallvec::SmallVec;
 use super::{Change, Patch, reject, settle};
 use crate::event::{Event, Reject};
 use crate::expr::{Compiled, Fault, Fields, Slot};
+use crate::handler::names::FIRST_LET;
 use crate::handler::{Case, Condition, Declared, EventCases, Projection, Step, Verb, blank};
 use crate::schema::{Column, ColumnId, TypeId};
 use crate::value::Value;
 
-/// Slot of the first `let`; before it come the event and the row.
-const FIRST_LET: usize = 2;
-
-/// The slots of an expression: event, row, `let`s, and `old` or the name of `each`.
-type Slots<'a> = SmallVec<[Slot<'a>; 6]>;
+/// The slots of an expression, as `handler::names` orders them.
+type Slots<'a> = SmallVec<[Slot<'a>; 8]>;
 
 /// What an event makes of a row.
 #[expect(clippy::large_enum_variant, reason = "lives for one event: a box would cost more than its move")]
@@ -76,7 +74,7 @@ fn id(index: usize) -> ColumnId {
     ColumnId(u32::try_from(index).expect("columns are counted in u32"))
 }
 
-/// Event and row, and a place for each `let`.
+/// Event, row and record, and a place for each `let`.
 fn slots<'a>(
     cases: &EventCases,
     row: Option<&'a [Value]>,
@@ -86,6 +84,8 @@ fn slots<'a>(
     let mut slots = Slots::new();
     slots.push(fields.map_or(Slot::Json(&event.body), Fields::slot));
     slots.push(Slot::Record(row));
+    slots.push(event.record.as_ref().map_or(Slot::Value(&Value::Null), Slot::Json));
+    slots.push(Slot::Value(&Value::Null));
     slots.extend(cases.lets.iter().map(|_| Slot::Owned(Value::Null)));
     slots
 }

@@ -8,6 +8,7 @@ use std::sync::Arc;
 use rustc_hash::FxHashMap;
 
 use super::declaration::{Declaration, FromDecl};
+use super::names::{Names, RECORD, ROUTE_RECORD, reads};
 use super::nearest::advice;
 use super::yaml::Text;
 use super::{
@@ -18,9 +19,6 @@ use crate::expr::{self, Compiled, Env, Expected, Read, Type};
 use crate::plan::Plan;
 use crate::schema::{Column, ColumnId, ColumnType, FieldSource, ObjectType, ReadModel, Scalar, TypeId};
 use crate::value::Value;
-
-/// Slot of the row before the event; slot 0 is the event.
-pub const ROW: usize = 1;
 
 /// Binds one projection.
 pub struct Binder<'a> {
@@ -43,7 +41,7 @@ impl Binder<'_> {
     ) -> Option<Projection> {
         let from = self.one_source(declaration);
         let key = self.key(&declaration.key, declaration.span);
-        let origin = from.and_then(|from| self.origin(from));
+        let origin = from.and_then(|from| self.origin(from, declaration.unknown));
         let upcasts = self.upcasts(declaration);
         let handling = match &declaration.handler {
             Some(name) => self.custom(name, declaration, custom),
@@ -57,6 +55,7 @@ impl Binder<'_> {
         if declaration.faulty {
             return None; // What kind it would be rests on what could not be read.
         }
+        let reads_record = reads_record(&origin, &key, &handling);
         let (kind, kind_reason) = kind::choose(&mut self, &origin, &key, &handling, &compute)?;
         Some(Projection {
             name: Arc::from(declaration.name.as_ref()?.text.as_str()),
@@ -66,24 +65,20 @@ impl Binder<'_> {
             entity_name: Arc::from(self.ty.name.as_str()),
             from: origin,
             key,
-            unknown: declaration.unknown.unwrap_or(Unknown::Park),
             kind,
             kind_reason,
             handling,
             compute,
             upcasts,
             shape: shape(self.model, self.ty),
+            reads_record,
         })
     }
 
     /// Compiles an expression; its faults are kept, at places inside the text where the text is the file's.
-    pub fn compile(
-        &mut self,
-        text: &Text,
-        names: &[(String, Type)],
-        expected: &Expected,
-    ) -> Option<Compiled> {
-        let env = Env { model: self.model, names: names.to_vec(), columns_of: None };
+    pub fn compile(&mut self, text: &Text, names: &Names, expected: &Expected) -> Option<Compiled> {
+        let Names { names, shapes } = names.clone();
+        let env = Env { model: self.model, names, shapes, columns_of: None };
         match expr::compile(&text.text, text.span, &env, expected) {
             Ok(compiled) => Some(compiled),
             Err(found) => {
@@ -141,9 +136,9 @@ impl Binder<'_> {
         declaration.from.first()
     }
 
-    fn origin(&mut self, from: &FromDecl) -> Option<Origin> {
+    fn origin(&mut self, from: &FromDecl, unknown: Option<Unknown>) -> Option<Origin> {
         self.format(from);
-        let names = [("event".to_owned(), Type::Dyn)];
+        let (as_it_came, names) = (Names::of_origin(), Names::of_key(None, None));
         if from.topic.is_none() {
             self.fault("P005", from.span, "`from` has no `topic`", "name the topic: `topic: shop.orders`");
         }
@@ -152,12 +147,14 @@ impl Binder<'_> {
             self.fault("P005", from.span, "`from` has no `type`", help);
         }
         let time = Expected::Cell { ty: ColumnType::Scalar(Scalar::DateTime), nullable: true };
-        let mut compile =
-            |text: &Option<Text>, expected| text.as_ref().map(|text| self.compile(text, &names, expected));
-        let type_name = compile(&from.type_name, &Expected::Text);
-        let version = compile(&from.version, &Expected::Int);
-        let time = compile(&from.time, &time);
-        let record_key = compile(&from.record_key, &Expected::Text);
+        let mut compile = |text: &Option<Text>, names: &Names, expected| {
+            text.as_ref().map(|text| self.compile(text, names, expected))
+        };
+        let type_name = compile(&from.type_name, &as_it_came, &Expected::Text);
+        let version = compile(&from.version, &as_it_came, &Expected::Int);
+        // Made before the rest of `record` is known, but of today's event.
+        let time = compile(&from.time, &as_it_came, &time);
+        let record_key = compile(&from.record_key, &names, &Expected::Text);
         Some(Origin {
             topic: Arc::from(from.topic.as_ref()?.text.as_str()),
             type_name: type_name??,
@@ -166,6 +163,7 @@ impl Binder<'_> {
             record_key: record_key.flatten(),
             record_key_column: None,
             tombstone: from.tombstone.map(|(tombstone, _)| tombstone),
+            unknown: from.unknown.or(unknown).unwrap_or(Unknown::Park),
         })
     }
 
@@ -185,7 +183,7 @@ impl Binder<'_> {
     /// `key`: every key column of the base table, once.
     fn key(&mut self, pairs: &[(Text, Text)], span: Span) -> Vec<(ColumnId, Compiled)> {
         let wanted = self.plan.entity(self.entity).base_key.clone();
-        let names = [("event".to_owned(), Type::Dyn)];
+        let names = Names::of_key(None, None);
         let mut key = Vec::new();
         let mut said = Vec::new();
         for (name, text) in pairs {
@@ -288,7 +286,7 @@ impl Binder<'_> {
 
     /// `compute`, in an order in which each column comes after those that it reads.
     fn compute(&mut self, pairs: &[(Text, Text)]) -> Vec<Compute> {
-        let names = [("row".to_owned(), Type::Record(self.entity))];
+        let names = Names::of_row(Type::Record(self.entity));
         let base_key = self.plan.entity(self.entity).base_key.clone();
         let mut open = Vec::new();
         for (name, text) in pairs {
@@ -323,6 +321,18 @@ impl Binder<'_> {
         }
         ordered
     }
+}
+
+/// Whether anything looks at `record`. A handler written in Rust may.
+fn reads_record(origin: &Origin, key: &[(ColumnId, Compiled)], handling: &Handling) -> bool {
+    let origin =
+        [Some(&origin.type_name), origin.version.as_ref(), origin.time.as_ref(), origin.record_key.as_ref()];
+    let mut route = origin.into_iter().flatten().chain(key.iter().map(|(_, compiled)| compiled));
+    let in_cases = match handling {
+        Handling::Custom(_) => true,
+        Handling::Declared(declared) => steps::all(declared).any(|compiled| reads(compiled, RECORD)),
+    };
+    in_cases || route.any(|compiled| reads(compiled, ROUTE_RECORD))
 }
 
 /// The columns of the row in a slot that an expression reads; `None`: the row as a whole.

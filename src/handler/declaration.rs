@@ -36,6 +36,8 @@ pub struct FromDecl {
     pub time: Option<Text>,
     pub record_key: Option<Text>,
     pub tombstone: Option<(Tombstone, Span)>,
+    /// What an unknown event of this topic does; else what the projection says.
+    pub unknown: Option<Unknown>,
 }
 
 /// One event type with its cases.
@@ -79,6 +81,8 @@ pub struct UpcastDecl {
     pub default: Vec<(Text, String)>,
     pub drop: Vec<Text>,
     pub split: Option<Vec<PieceDecl>>,
+    /// Whether it stands in `defaults.yaml`: then it counts for the types that a projection handles.
+    pub shared: bool,
 }
 
 /// What becomes of a field.
@@ -105,4 +109,5 @@ pub struct PieceDecl {
 pub struct Defaults {
     pub from: Option<FromDecl>,
     pub unknown: Option<Unknown>,
+    pub upcasts: Vec<UpcastDecl>,
 }

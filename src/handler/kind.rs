@@ -2,10 +2,11 @@
 //!
 //! Comes in: a bound projection's parts. Goes out: the kind, or a fault where only an unsupported kind would do.
 
-use super::bind::{Binder, ROW, quoted};
+use super::bind::{Binder, quoted};
+use super::names::{ROW, reads};
 use super::steps::expressions;
 use super::{Case, Compute, Condition, Declared, Handling, Origin, Step, Tombstone, UpdateKind, Verb};
-use crate::expr::{Compiled, Read};
+use crate::expr::Compiled;
 use crate::plan::TableRole;
 use crate::schema::{ColumnId, ColumnType, Scalar};
 
@@ -159,11 +160,4 @@ fn moving_copy(binder: &Binder<'_>) -> Option<String> {
 
 fn reads_row(condition: Option<&Condition>) -> bool {
     condition.is_some_and(|condition| reads(&condition.holds, ROW))
-}
-
-fn reads(compiled: &Compiled, slot: usize) -> bool {
-    compiled.reads.iter().any(|read| {
-        let (Read::Slot(found) | Read::Column(found, _) | Read::Field(found, _)) = read;
-        *found == slot
-    })
 }

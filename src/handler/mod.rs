@@ -16,6 +16,7 @@ mod custom;
 mod declaration;
 mod kind;
 mod load;
+pub mod names;
 mod nearest;
 mod parse;
 mod steps;
@@ -55,7 +56,6 @@ pub struct Projection {
     pub from: Origin,
     /// What each key column of the row is made from.
     pub key: Vec<(ColumnId, Compiled)>,
-    pub unknown: Unknown,
     pub kind: UpdateKind,
     /// Why it is of that kind, for `check --explain`.
     pub kind_reason: String,
@@ -65,6 +65,8 @@ pub struct Projection {
     /// Older versions of events.
     pub upcasts: Upcasts,
     pub shape: RowShape,
+    /// Whether anything looks at `record`: it is made only then.
+    pub reads_record: bool,
 }
 
 /// What a row of the read model looks like; kept so that folding needs no read model.
@@ -95,6 +97,7 @@ pub struct Origin {
     pub record_key_column: Option<ColumnId>,
     /// What a record without a value does; `None`: it was not said.
     pub tombstone: Option<Tombstone>,
+    pub unknown: Unknown,
 }
 
 /// What an event of an unknown type or version does.
@@ -134,7 +137,7 @@ pub enum Handling {
     Custom(Arc<dyn Fold>),
 }
 
-/// The declared part: slots 0 and 1 are the event and the row, then come the `let`s, then `old` or `as`.
+/// The declared part. What stands in which slot is said in [`names`].
 #[derive(Debug, Default)]
 pub struct Declared {
     /// The condition joined to every case.

@@ -5,17 +5,12 @@
 
 use super::bind::{Binder, quoted};
 use super::declaration::{CaseDecl, Declaration, EventDecl, SetDecl};
+use super::names::{FIRST_LET, Names};
 use super::nearest::advice;
 use super::yaml::Text;
 use super::{Case, Condition, Declared, EventCases, Step, Verb};
 use crate::expr::{Compiled, Expected, Read, Type};
 use crate::schema::{Column, ColumnId, ColumnType, TypeId};
-
-/// A name and its type, as an expression sees it.
-type Names = Vec<(String, Type)>;
-
-/// The first slot of a `let`.
-pub const FIRST_LET: usize = 2;
 
 /// Binds `when`, `let` and `events`.
 pub fn declared(binder: &mut Binder<'_>, declaration: &Declaration) -> Declared {
@@ -39,8 +34,8 @@ fn event_cases(binder: &mut Binder<'_>, event: &EventDecl, mut lets: Vec<(String
 
 fn bind_lets(binder: &mut Binder<'_>, pairs: &[(Text, Text)], lets: &mut Vec<(String, Compiled)>) {
     for (name, text) in pairs {
-        if !is_name(&name.text) || ["event", "row", "old"].contains(&name.text.as_str()) {
-            let help = "use letters, digits and `_`; `event`, `row` and `old` are taken";
+        if !is_name(&name.text) || RESERVED.contains(&name.text.as_str()) {
+            let help = "use letters, digits and `_`; `event`, `row`, `record` and `old` are taken";
             binder.fault("P006", name.span, format!("`{}` cannot be a name", name.text), help);
             continue;
         }
@@ -60,6 +55,9 @@ fn bind_lets(binder: &mut Binder<'_>, pairs: &[(Text, Text)], lets: &mut Vec<(St
     }
 }
 
+/// Names that stand for something already.
+const RESERVED: [&str; 4] = ["event", "row", "record", "old"];
+
 fn is_name(text: &str) -> bool {
     !text.is_empty()
         && !text.starts_with(|first: char| first.is_ascii_digit())
@@ -70,8 +68,10 @@ fn is_name(text: &str) -> bool {
 fn names(binder: &Binder<'_>, lets: &[(String, Compiled)], row_there: bool) -> Names {
     let row = Type::Record(binder.entity);
     let row = if row_there { row } else { Type::Nullable(Box::new(row)) };
-    let mut names = vec![("event".to_owned(), Type::Dyn), ("row".to_owned(), row)];
-    names.extend(lets.iter().map(|(name, compiled)| (name.clone(), compiled.ty.clone())));
+    let mut names = Names::of_case(None, row, None);
+    for (name, compiled) in lets {
+        names.push_let(name, compiled);
+    }
     names
 }
 
@@ -170,6 +170,19 @@ fn assigned_surely(
     }
 }
 
+/// Every expression of the cases.
+pub fn all(declared: &Declared) -> impl Iterator<Item = &Compiled> {
+    let mut found: Vec<&Compiled> = declared.when.iter().map(|when| &when.holds).collect();
+    for event in declared.events.values() {
+        found.extend(event.lets.iter().map(|(_, compiled)| compiled));
+        for case in &event.cases {
+            found.extend(case.when.iter().map(|when| &when.holds));
+            found.extend(case.steps.iter().flat_map(expressions));
+        }
+    }
+    found.into_iter()
+}
+
 /// Every expression of a step.
 pub fn expressions(step: &Step) -> Vec<&Compiled> {
     match step {
@@ -256,7 +269,7 @@ impl Scope<'_, '_> {
             _ => return self.not_of_records(column, list),
         };
         let list = self.binder.compile(list, &self.names, &Expected::List);
-        if !is_name(&name.text) || self.names.iter().any(|(known, _)| *known == name.text) {
+        if !is_name(&name.text) || self.names.has(&name.text) || name.text == "old" {
             let help = "use letters, digits and `_`, and a name that is not taken";
             return self.binder.fault(
                 "P006",
@@ -269,7 +282,8 @@ impl Scope<'_, '_> {
             Some(Type::List(of)) => (**of).clone(),
             _ => Type::Dyn,
         };
-        let names = [self.names.as_slice(), &[(name.text.clone(), element)]].concat();
+        let shape = list.as_ref().and_then(|list| list.elements.clone());
+        let names = self.names.with(&name.text, element, shape);
         let parts = self.parts(record, None, parts, &names, name.span);
         if let (Some(list), Some(parts)) = (list, parts) {
             self.steps.push(Step::Each { column: id, list, parts, record, keyed_by });
@@ -405,8 +419,7 @@ impl Scope<'_, '_> {
     }
 
     fn with_old(&self, record: TypeId) -> Names {
-        let old = ("old".to_owned(), Type::Nullable(Box::new(Type::Record(record))));
-        [self.names.as_slice(), &[old]].concat()
+        self.names.with("old", Type::Nullable(Box::new(Type::Record(record))), None)
     }
 
     /// The column, if events may assign it.

@@ -146,7 +146,7 @@ fn defaults_set_what_files_leave_out() {
     let loaded = load_text(&TINY.replace("COPY", ""), &files, &CustomHandlers::new());
     assert_eq!(loaded.findings, "");
     let projection = loaded.projection("a");
-    assert_eq!(projection.unknown, super::Unknown::Ignore);
+    assert_eq!(projection.from.unknown, super::Unknown::Ignore);
     assert_eq!(projection.from.tombstone, Some(super::Tombstone::Park));
 }
 
@@ -196,6 +196,29 @@ fn no_nesting_of_yaml_needs_more_than_a_usual_stack() {
         let (_, faults) = super::yaml::read(FileId(0), &deeper);
         assert_eq!(faults[0].message, "the text nests deeper than 32");
     });
+}
+
+#[test]
+fn upcasts_of_the_defaults_count_for_the_types_that_a_projection_handles() {
+    let schema = "type Query { a(id: ID!): A @read  b(id: ID!): B @read }\n\
+        type A @key(fields: \"id\") @table(name: \"a\", partition: \"id\") { id: ID!  x: Int }\n\
+        type B @key(fields: \"id\") @table(name: \"b\", partition: \"id\") { id: ID!  x: Int }\n";
+    let defaults = "from: { topic: t, format: json, type: event.type, recordKey: event.id, unknown: ignore }\n\
+        upcast:\n  E: { 1: { rename: { y: x } }, 2: { split: [{ type: F }, { type: G }] } }\n  H: { 1: { drop: x } }\n";
+    let file = |name: &str, into: &str, events: &str| {
+        format!("projection: {name}\ninto: {into}\nkey: {{ id: event.id }}\nevents: {{ {events} }}\n")
+    };
+    let set = "{ upsert: { x: event.x } }";
+    let a = file("a", "A", &format!("F: {set}"));
+    let b = file("b", "B", &format!("E: {set}, G: {set}")) + "upcast: { E: { 1: { default: { x: 7 } } } }\n";
+    let files =
+        [("projections/a.yaml", &*a), ("projections/b.yaml", &*b), ("projections/defaults.yaml", defaults)];
+    let loaded = load_text(schema, &files, &CustomHandlers::new());
+    assert_eq!(loaded.findings, "");
+    let event = ("1", r#"{"type":"E","id":"1","y":3}"#.to_owned());
+    assert_eq!(loaded.rows("a").all(std::slice::from_ref(&event)).show(&["x"]), "x=3");
+    assert_eq!(loaded.rows("b").all(&[event]).show(&["x"]), "x=7", "its own chain takes the place");
+    assert_eq!(loaded.projection("a").from.unknown, super::Unknown::Ignore);
 }
 
 #[test]

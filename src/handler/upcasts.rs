@@ -19,6 +19,9 @@ impl Binder<'_> {
         let mut by_type: FxHashMap<Box<str>, Vec<(i64, Step)>> = FxHashMap::default();
         for step in &declaration.upcasts {
             if declaration.handler.is_none() && !known.contains(&step.type_name.text.as_str()) {
+                if step.shared {
+                    continue; // It is another projection's.
+                }
                 let help = advice(&step.type_name.text, known.iter().copied());
                 self.fault(
                     "P017",
@@ -35,7 +38,7 @@ impl Binder<'_> {
                     format!("version {} of `{}` follows version {last}", step.version, step.type_name.text);
                 self.fault("P017", step.version_span, message, "write the versions in order, without a gap");
             }
-            let bound = self.step(step);
+            let bound = self.step(step, &known);
             steps.push((step.version, bound));
         }
         let chains = by_type.into_iter().map(|(name, steps)| (name, Chain::new(steps))).collect();
@@ -47,14 +50,20 @@ impl Binder<'_> {
     /// Types that `events` handles, and those that a step splits.
     fn known_types<'d>(&self, declaration: &'d Declaration) -> Vec<&'d str> {
         let handled = declaration.events.iter().map(|event| event.name.text.as_str());
-        let split = declaration.upcasts.iter().filter(|step| step.split.is_some());
+        // A shared split of a type that is not handled otherwise counts where one of its pieces is.
+        let is_handled = |piece: &PieceDecl| {
+            declaration.events.iter().any(|event| event.name.text == piece.type_name.text)
+        };
+        let split = declaration.upcasts.iter().filter(|step| {
+            step.split.as_ref().is_some_and(|pieces| !step.shared || pieces.iter().any(is_handled))
+        });
         let mut known: Vec<&str> = handled.chain(split.map(|step| step.type_name.text.as_str())).collect();
         known.sort_unstable();
         known.dedup();
         known
     }
 
-    fn step(&mut self, step: &UpcastDecl) -> Step {
+    fn step(&mut self, step: &UpcastDecl, known: &[&str]) -> Step {
         let mut change = Upcast {
             rename: step.rename.iter().map(|(old, new)| (boxed(old), boxed(new))).collect(),
             ..Upcast::default()
@@ -81,10 +90,10 @@ impl Binder<'_> {
                 change.default.push((path, value));
             }
         }
-        let split = step
-            .split
-            .as_ref()
-            .map(|pieces| pieces.iter().filter_map(|piece| self.piece(piece, step)).collect());
+        let split = step.split.as_ref().map(|pieces| {
+            let taken = |piece: &&PieceDecl| !step.shared || known.contains(&piece.type_name.text.as_str());
+            pieces.iter().filter(taken).filter_map(|piece| self.piece(piece, step)).collect()
+        });
         Step { change, split }
     }
 
@@ -155,6 +164,9 @@ impl Binder<'_> {
         for step in &declaration.upcasts {
             for piece in step.split.iter().flatten() {
                 let name = piece.type_name.text.as_str();
+                if step.shared && !known.contains(&name) {
+                    continue;
+                }
                 let version = version_of(piece, step);
                 let handled = declaration.events.iter().any(|event| event.name.text == name)
                     || declaration.handler.is_some()

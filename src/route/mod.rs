@@ -60,7 +60,8 @@ pub struct RowEvents {
 
 /// Finds the rows of a record. `base` is the base table of the projection's read model.
 pub fn route(projection: &Projection, base: &TablePlan, at: &TopicPartition, record: &Record) -> Routed {
-    let router = Router { projection, base, at, record };
+    let metadata = projection.reads_record.then(|| decode::metadata(at, record));
+    let router = Router { projection, base, at, record, metadata };
     match &record.value {
         None => router.tombstone(),
         Some(value) => match decode::json(value) {
@@ -75,10 +76,37 @@ struct Router<'a> {
     base: &'a TablePlan,
     at: &'a TopicPartition,
     record: &'a Record,
+    /// What expressions see of the record, where one looks at it.
+    metadata: Option<Json>,
 }
 
 /// A row that was found.
 type Row = (RowKey, KeyCells);
+
+/// The rows of one record, each once, in the order in which they were met.
+#[derive(Default)]
+struct Rows {
+    rows: Vec<RowEvents>,
+    index: FxHashMap<RowKey, usize>,
+}
+
+impl Rows {
+    fn add(&mut self, (key, key_cells): Row, event: Event) {
+        match self.index.get(&key) {
+            Some(&at) => self.rows[at].events.push(event),
+            None => {
+                self.index.insert(key.clone(), self.rows.len());
+                self.rows.push(RowEvents { key, key_cells, events: vec![event] });
+            }
+        }
+    }
+}
+
+/// The slots of expressions of `from` and `key`.
+fn frame<'f>(body: &'f Json, record: Option<&'f Json>) -> [Slot<'f>; 3] {
+    let nothing = Slot::Value(&Value::Null);
+    [Slot::Json(body), record.map_or(nothing.clone(), Slot::Json), nothing]
+}
 
 impl Router<'_> {
     fn body(&self, body: Json) -> Routed {
@@ -98,10 +126,9 @@ impl Router<'_> {
             return self.unknown(&body, kind, reason);
         }
         if !upcasts.knows(&kind) && version == newest {
-            return match self.located(&body) {
-                Ok(((key, key_cells), time_ms)) => {
-                    Routed::Event { key, key_cells, event: self.event(kind, version, time_ms, 0, body) }
-                }
+            let placed = self.event(kind.clone(), version, 0, body);
+            return match placed.and_then(|event| Ok((self.row_of(&event)?, event))) {
+                Ok(((key, key_cells), event)) => Routed::Event { key, key_cells, event },
                 Err(reject) => self.rejected(Some(kind), reject),
             };
         }
@@ -112,40 +139,24 @@ impl Router<'_> {
     }
 
     /// What a record was made into: all of it has rows, or the record is rejected as a whole.
-    fn upcasted(&self, kind: Box<str>, mut events: Vec<Upcasted>) -> Routed {
+    fn upcasted(&self, kind: Box<str>, events: Vec<Upcasted>) -> Routed {
         if let Some(event) = events.iter().find(|event| !self.projection.handles(&event.type_name)) {
             return self.unknown_type(&event.body, event.type_name.clone());
         }
-        let mut rows: Vec<RowEvents> = Vec::new();
-        let mut index: FxHashMap<RowKey, usize> = FxHashMap::default();
+        let mut rows = Rows::default();
         let single = events.len() == 1;
-        for (part, event) in (0..).zip(events.drain(..)) {
-            let Upcasted { type_name, version, body } = event;
-            let ((key, key_cells), time_ms) = match self.located(&body) {
-                Ok(found) => found,
+        for (part, Upcasted { type_name, version, body }) in (0..).zip(events) {
+            let placed = self.event(type_name, version, part, body);
+            match placed.and_then(|event| Ok((self.row_of(&event)?, event))) {
+                Ok(((key, key_cells), event)) if single => return Routed::Event { key, key_cells, event },
+                Ok((row, event)) => rows.add(row, event),
                 Err(reject) => return self.rejected(Some(kind), reject),
-            };
-            let event = self.event(type_name, version, time_ms, part, body);
-            if single {
-                return Routed::Event { key, key_cells, event };
-            }
-            match index.get(&key) {
-                Some(&at) => rows[at].events.push(event),
-                None => {
-                    index.insert(key.clone(), rows.len());
-                    rows.push(RowEvents { key, key_cells, events: vec![event] });
-                }
             }
         }
-        match rows.is_empty() {
+        match rows.rows.is_empty() {
             true => Routed::Ignore,
-            false => Routed::Events(rows),
+            false => Routed::Events(rows.rows),
         }
-    }
-
-    /// The row of an event of today's version, and its time.
-    fn located(&self, body: &Json) -> Result<(Row, i64), Reject> {
-        Ok((self.row(body)?, self.time(body)?))
     }
 
     fn unknown_type(&self, body: &Json, kind: Box<str>) -> Routed {
@@ -153,18 +164,26 @@ impl Router<'_> {
         self.unknown(body, kind, reason)
     }
 
-    fn event(&self, kind: Box<str>, version: i64, time_ms: i64, part: u32, body: Json) -> Event {
+    /// An event of today's version.
+    fn event(&self, kind: Box<str>, version: i64, part: u32, body: Json) -> Result<Event, Reject> {
         let key = self.record.key.as_deref().and_then(|key| std::str::from_utf8(key).ok());
-        Event {
+        let mut event = Event {
             position: self.position(),
-            time_ms,
+            time_ms: self.time(&body)?,
             timestamp_ms: self.record.timestamp_ms,
             kind,
             version,
             part,
             body,
+            record: None,
             key: key.map(Box::from),
-        }
+        };
+        event.record = self.metadata.as_ref().map(|metadata| decode::of_event(metadata, &event));
+        Ok(event)
+    }
+
+    fn row_of(&self, event: &Event) -> Result<Row, Reject> {
+        self.row(&frame(&event.body, event.record.as_ref()))
     }
 
     fn position(&self) -> Position {
@@ -174,7 +193,7 @@ impl Router<'_> {
     /// Type and version of an event as it came.
     fn kind(&self, body: &Json) -> Result<(Box<str>, i64), Reject> {
         let from = &self.projection.from;
-        let frame = [Slot::Json(body)];
+        let frame = frame(body, self.metadata.as_ref());
         let kind = Box::from(&*text(&from.type_name, &frame)?);
         let version = match &from.version {
             None => 1,
@@ -188,12 +207,12 @@ impl Router<'_> {
     }
 
     fn unknown(&self, body: &Json, kind: Box<str>, reason: String) -> Routed {
-        match self.projection.unknown {
+        match self.projection.from.unknown {
             Unknown::Ignore => Routed::Ignore,
             Unknown::Stop => Routed::Stop(format!("{reason} (record {})", self.position())),
             Unknown::Park => {
                 let reject = reject(reason);
-                match self.row(body) {
+                match self.row(&frame(body, self.metadata.as_ref())) {
                     Ok(row) => self.rejected_row(row, Some(kind), reject),
                     Err(_) => self.rejected(Some(kind), reject),
                 }
@@ -203,21 +222,20 @@ impl Router<'_> {
 
     fn time(&self, body: &Json) -> Result<i64, Reject> {
         let Some(time) = &self.projection.from.time else { return Ok(self.record.timestamp_ms) };
-        match time.cell(&[Slot::Json(body)]).map_err(|Fault(reason)| reject(reason))? {
+        match time.cell(&frame(body, self.metadata.as_ref())).map_err(|Fault(reason)| reject(reason))? {
             Some(Value::Timestamp(ms)) => Ok(ms),
             _ => Ok(self.record.timestamp_ms),
         }
     }
 
     /// The row of an event of today's version, once the record's key is what it must be.
-    fn row(&self, body: &Json) -> Result<Row, Reject> {
-        let frame = [Slot::Json(body)];
+    fn row(&self, frame: &Frame<'_>) -> Result<Row, Reject> {
         if let Some(expression) = &self.projection.from.record_key {
-            self.same_key(expression, &text(expression, &frame)?)?;
+            self.same_key(expression, &text(expression, frame)?)?;
         }
         let mut cells = Vec::with_capacity(self.projection.key.len());
         for (column, expression) in &self.projection.key {
-            let value = present(expression, expression.cell(&frame))?;
+            let value = present(expression, expression.cell(frame))?;
             if self.projection.from.record_key_column == Some(*column) {
                 self.one_spelling(&value)?;
             }

@@ -25,8 +25,19 @@ const TOP: &[&str] = &[
     "upcast",
     "handler",
 ];
-const FROM: &[&str] =
-    &["topic", "format", "type", "version", "time", "recordKey", "id", "tombstone", "start", "upcast"];
+const FROM: &[&str] = &[
+    "topic",
+    "format",
+    "type",
+    "version",
+    "time",
+    "recordKey",
+    "id",
+    "tombstone",
+    "unknown",
+    "start",
+    "upcast",
+];
 const CASE: &[&str] = &["when", "create", "update", "upsert", "replace", "delete", "remove", "let", "on"];
 
 /// Makes the declaration of one file.
@@ -43,6 +54,13 @@ pub fn declaration(root: &Node, defaults: &Defaults, faults: &mut Vec<Diagnostic
     if let Some(node) = top.get("upcast") {
         reader.upcasts(node, &mut upcasts);
     }
+    // What a projection says of a type takes the place of what all say.
+    let shared = defaults.upcasts.iter();
+    let shared: Vec<UpcastDecl> = shared
+        .filter(|shared| !upcasts.iter().any(|own| own.type_name.text == shared.type_name.text))
+        .cloned()
+        .collect();
+    upcasts.extend(shared);
     let mut declaration = Declaration {
         span: top.get("projection").map_or(start, |node| node.span),
         name: top.get("projection").and_then(|node| reader.text(node, "the projection's name")),
@@ -84,7 +102,8 @@ pub fn declaration(root: &Node, defaults: &Defaults, faults: &mut Vec<Diagnostic
             reader.fault("P005", name.span, format!("`{key}` names {what}")).help(help);
         }
     }
-    if declaration.unknown.is_none() && top.get("unknown").is_none() {
+    let said = !declaration.from.is_empty() && declaration.from.iter().all(|from| from.unknown.is_some());
+    if declaration.unknown.is_none() && top.get("unknown").is_none() && !said {
         reader.fault("P005", declaration.span, "`unknown` is missing").help(
             "say what an event of an unknown type or version does: `unknown: park`, `ignore` or `stop`",
         );
@@ -106,15 +125,16 @@ pub fn declaration(root: &Node, defaults: &Defaults, faults: &mut Vec<Diagnostic
 /// Reads `projections/defaults.yaml`.
 pub fn defaults(root: &Node, faults: &mut Vec<Diagnostic>) -> Defaults {
     let mut reader = Reader { faults };
-    let top = reader.map(root, "`defaults.yaml`", &["from", "unknown"]);
+    let top = reader.map(root, "`defaults.yaml`", &["from", "unknown", "upcast"]);
     let mut upcasts = Vec::new();
     let from = top.get("from").map(|node| reader.from(node, None, &mut upcasts));
-    if !upcasts.is_empty() {
-        reader
-            .fault("P010", root.span, "`upcast` cannot be a default")
-            .help("write `upcast` in the projection whose events it is for");
+    if let Some(node) = top.get("upcast") {
+        reader.upcasts(node, &mut upcasts);
     }
-    Defaults { from, unknown: top.get("unknown").and_then(|node| reader.unknown(node)) }
+    for upcast in &mut upcasts {
+        upcast.shared = true;
+    }
+    Defaults { from, unknown: top.get("unknown").and_then(|node| reader.unknown(node)), upcasts }
 }
 
 /// The entries of a map whose keys are known.
@@ -296,7 +316,11 @@ impl Reader<'_> {
             time: text("time", "an expression", defaults.map(|d| &d.time)),
             record_key: text("recordKey", "an expression", defaults.map(|d| &d.record_key)),
             tombstone: defaults.and_then(|d| d.tombstone),
+            unknown: defaults.and_then(|d| d.unknown),
         };
+        if let Some(node) = fields.get("unknown") {
+            from.unknown = self.unknown(node);
+        }
         if let Some(node) = fields.get("tombstone") {
             let words =
                 [("delete", Tombstone::Delete), ("ignore", Tombstone::Ignore), ("park", Tombstone::Park)];

@@ -43,6 +43,7 @@ impl Reader<'_> {
             default: default.iter().map(|entry| (entry.key.clone(), to_json(&entry.value))).collect(),
             drop: self.names(fields.get("drop")),
             split: fields.get("split").map(|node| self.pieces(node)),
+            shared: false,
         }
     }
 

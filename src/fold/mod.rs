@@ -1,12 +1,14 @@
 //! (row, event) → what becomes of the row.
 //!
 //! Comes in: a bound projection, the row before the event, the event. Goes out: a [`Change`], or a [`Reject`]. Pure:
-//! the same row and event always give the same change. `run` carries out the declared cases, `patch` has what they
-//! change in a row that is there, `settle` checks what every row must hold. Positions, keys and stores are not known here.
+//! the same row and event always give the same change. `run` carries out the declared cases, `steps` what they
+//! assign and `make` the values, `patch` has what they change in a row that is there, `settle` checks what every row must hold. Positions, keys and stores are not known here.
 
+mod make;
 mod patch;
 mod run;
 mod settle;
+mod steps;
 #[cfg(test)]
 mod tests;
 

@@ -12,7 +12,7 @@ use super::names::{Names, RECORD, ROUTE_RECORD, reads};
 use super::nearest::advice;
 use super::yaml::Text;
 use super::{
-    Compute, CustomHandlers, Handling, Origin, Projection, RowShape, Tombstone, Unknown, kind, steps,
+    Assert, Compute, CustomHandlers, Handling, Origin, Projection, RowShape, Tombstone, Unknown, kind, steps,
 };
 use crate::diagnostic::{Diagnostic, FileId, Span};
 use crate::expr::{self, Compiled, Env, Expected, Read, Type};
@@ -48,6 +48,7 @@ impl Binder<'_> {
             None => Some(Handling::Declared(Box::new(steps::declared(&mut self, declaration)))),
         };
         let compute = self.compute(&declaration.compute);
+        let asserts = self.asserts(&declaration.asserts);
         let mut origin = origin?;
         origin.record_key_column = record_key_column(&origin, &key);
         self.tombstone(from?, &origin, &key);
@@ -56,7 +57,7 @@ impl Binder<'_> {
             return None; // What kind it would be rests on what could not be read.
         }
         let reads_record = reads_record(&origin, &key, &handling);
-        let (kind, kind_reason) = kind::choose(&mut self, &origin, &key, &handling, &compute)?;
+        let (kind, kind_reason) = kind::choose(&mut self, &origin, &key, &handling, (&compute, &asserts))?;
         Some(Projection {
             name: Arc::from(declaration.name.as_ref()?.text.as_str()),
             file,
@@ -69,6 +70,7 @@ impl Binder<'_> {
             kind_reason,
             handling,
             compute,
+            asserts,
             upcasts,
             shape: shape(self.model, self.ty),
             reads_record,
@@ -282,6 +284,17 @@ impl Binder<'_> {
         };
         let help = "a computed column reads columns that events assign, or computed ones that do not read it";
         self.fault("P016", open[0].0.span, message, help);
+    }
+
+    /// `assert`: conditions on the new row.
+    fn asserts(&mut self, pairs: &[(Text, Text)]) -> Vec<Assert> {
+        let names = Names::of_row(Type::Record(self.entity));
+        let mut asserts = Vec::new();
+        for (name, text) in pairs {
+            let holds = self.compile(text, &names, &Expected::Condition);
+            asserts.extend(holds.map(|holds| Assert { name: name.text.as_str().into(), holds }));
+        }
+        asserts
     }
 
     /// `compute`, in an order in which each column comes after those that it reads.

@@ -19,6 +19,7 @@ pub struct Declaration {
     pub lets: Vec<(Text, Text)>,
     pub events: Vec<EventDecl>,
     pub compute: Vec<(Text, Text)>,
+    pub asserts: Vec<(Text, Text)>,
     pub upcasts: Vec<UpcastDecl>,
     pub handler: Option<Text>,
     /// Whether anything was wrong with the text that lets binding find only follow-up faults.
@@ -55,6 +56,7 @@ pub struct CaseDecl {
     pub when: Option<Text>,
     pub verb: Option<(Verb, Span)>,
     pub sets: Vec<(Text, SetDecl)>,
+    pub onces: Vec<(Text, SetDecl)>,
     pub removes: Vec<Text>,
     /// Whether something of it could not be read: then what it lacks is not looked for.
     pub faulty: bool,
@@ -64,8 +66,8 @@ pub struct CaseDecl {
 #[derive(Debug)]
 pub enum SetDecl {
     Expression(Text),
-    Parts(Vec<(Text, Text)>, Span),
-    Each { list: Text, name: Text, parts: Vec<(Text, Text)> },
+    Parts(Vec<(Text, SetDecl)>, Span),
+    Each { list: Text, name: Text, parts: Vec<(Text, SetDecl)> },
 }
 
 /// One step of one type's upcasts: from `version` to the next.

@@ -4,8 +4,9 @@
 
 use super::bind::{Binder, quoted};
 use super::names::{ROW, reads};
-use super::steps::expressions;
-use super::{Case, Compute, Condition, Declared, Handling, Origin, Step, Tombstone, UpdateKind, Verb};
+use super::{
+    Assert, Case, Compute, Condition, Declared, Handling, Make, Origin, Step, Tombstone, UpdateKind, Verb,
+};
 use crate::expr::Compiled;
 use crate::plan::TableRole;
 use crate::schema::{ColumnId, ColumnType, Scalar};
@@ -16,10 +17,10 @@ pub fn choose(
     origin: &Origin,
     key: &[(ColumnId, Compiled)],
     handling: &Handling,
-    compute: &[Compute],
+    (compute, asserts): (&[Compute], &[Assert]),
 ) -> Option<(UpdateKind, String)> {
     let partition = one_partition(binder, origin, key)?;
-    Some(match why_not_blind(binder, origin, handling, compute) {
+    Some(match why_not_blind(binder, origin, handling, (compute, asserts)) {
         Some(reason) => (UpdateKind::OwnedFold, format!("{reason}; {partition}")),
         None => (
             UpdateKind::BlindSet,
@@ -84,7 +85,7 @@ fn why_not_blind(
     binder: &Binder<'_>,
     origin: &Origin,
     handling: &Handling,
-    compute: &[Compute],
+    (compute, asserts): (&[Compute], &[Assert]),
 ) -> Option<String> {
     let Handling::Declared(declared) = handling else {
         return Some("a handler written in Rust sees the row".to_owned());
@@ -94,6 +95,9 @@ fn why_not_blind(
     }
     if !compute.is_empty() {
         return Some("`compute` reads the new row".to_owned());
+    }
+    if !asserts.is_empty() {
+        return Some("`assert` reads the new row".to_owned());
     }
     not_blind_events(binder, declared).or_else(|| moving_copy(binder))
 }
@@ -121,15 +125,23 @@ fn not_blind_case(binder: &Binder<'_>, name: &str, case: &Case) -> Option<String
         return Some(format!("`when` of `{name}` reads the row"));
     }
     case.steps.iter().find_map(|step| {
-        if matches!(step, Step::Merge { .. } | Step::Touch { .. } | Step::Remove { .. }) {
-            return Some(format!("`{name}` changes elements of a collection"));
-        }
-        if expressions(step).into_iter().any(|compiled| reads(compiled, ROW)) {
+        let (column, make) = match step {
+            Step::Set { column, make, once } if !once && !make.needs_old() => (*column, make),
+            Step::Set { once: true, .. } => {
+                return Some(format!("`once` of `{name}` depends on what the column holds"));
+            }
+            Step::Set { column, .. } | Step::Touch { column, key: None, .. } => {
+                let column = &binder.ty.column(*column).name;
+                return Some(format!("`{name}` changes a part of `{column}`"));
+            }
+            _ => return Some(format!("`{name}` changes elements of a collection")),
+        };
+        if step.expressions().into_iter().any(|compiled| reads(compiled, ROW)) {
             return Some(format!("an expression of `{name}` reads the row"));
         }
-        let (column, value) = match step {
-            Step::Set { column, value } => (*column, value),
-            Step::Each { column, list, .. } => (*column, list),
+        let value = match make {
+            Make::Each(each) => &each.list,
+            Make::Value(value) => value,
             _ => return None,
         };
         let column = binder.ty.column(column);

@@ -1,8 +1,8 @@
 //! What a projection declares: for each event type, what becomes of a row.
 //!
 //! Comes in: `projections/<name>.yaml` and a read model. Goes out: a [`Projection`], or every fault at once.
-//! `load` goes through the files, `yaml` reads text with places, `parse` makes the `declaration`, `bind`, `steps` and
-//! `upcasts` type it against the read model, `kind` chooses how rows are written, `cases` reads `<name>.cases.yaml`. Applying events is `fold`'s.
+//! `load` goes through the files, `yaml` reads text with places, `parse` makes the `declaration`, `bind`, `steps`,
+//! `assign` and `upcasts` type it against the read model, `kind` chooses how rows are written, `cases` reads `<name>.cases.yaml`. Applying events is `fold`'s.
 //!
 //! Codes: P001 not YAML; P002 YAML that is not read here; P003 a key twice; P004 an unknown key; P005 a missing
 //! key; P006 a wrong shape; P007 an unknown type; P008 a second projection; P009 (warning) no projection;
@@ -10,6 +10,7 @@
 //! P014 the row's key; P015 an update kind that is not supported yet; P016 computed columns; P017 upcasts;
 //! P018 a path; P019 a handler; P020 tombstones.
 
+mod assign;
 mod bind;
 pub mod cases;
 mod custom;
@@ -19,6 +20,8 @@ mod load;
 pub mod names;
 mod nearest;
 mod parse;
+mod path;
+mod step;
 mod steps;
 #[cfg(test)]
 pub mod testing;
@@ -35,6 +38,7 @@ use rustc_hash::FxHashMap;
 pub use bind::blank;
 pub use custom::{Change, CustomHandlers, Fold};
 pub use load::{check_shape, load};
+pub use step::{EachMake, Make, RecordMake, Step};
 
 use crate::diagnostic::{FileId, Span};
 use crate::expr::Compiled;
@@ -62,6 +66,7 @@ pub struct Projection {
     pub handling: Handling,
     /// Columns made from the new row, in an order in which each comes after what it reads.
     pub compute: Vec<Compute>,
+    pub asserts: Vec<Assert>,
     /// Older versions of events.
     pub upcasts: Upcasts,
     pub shape: RowShape,
@@ -188,31 +193,12 @@ pub enum Verb {
     Remove,
 }
 
-/// One assignment.
+/// What must hold of every row after every event. Slot 0 is the new row.
 #[derive(Debug)]
-pub enum Step {
-    /// `column: expression`.
-    Set { column: ColumnId, value: Compiled },
-    /// `column: {each, as, set}`: a list of records, or a map of them by the column `keyed_by`.
-    Each {
-        column: ColumnId,
-        list: Compiled,
-        parts: Vec<(ColumnId, Compiled)>,
-        record: TypeId,
-        keyed_by: Option<ColumnId>,
-    },
-    /// `column[key]: {…}`: merges into the element or makes it.
-    Merge {
-        column: ColumnId,
-        key: Compiled,
-        key_part: ColumnId,
-        parts: Vec<(ColumnId, Compiled)>,
-        record: TypeId,
-    },
-    /// `column[key].part: expression`: only where the element is there.
-    Touch { column: ColumnId, key: Compiled, part: ColumnId, value: Compiled, record: TypeId },
-    /// `remove: column[key]`: only where the element is there.
-    Remove { column: ColumnId, key: Compiled },
+pub struct Assert {
+    /// What it says, for a person.
+    pub name: Box<str>,
+    pub holds: Compiled,
 }
 
 /// One computed column. Slot 0 is the new row.

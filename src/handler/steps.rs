@@ -1,16 +1,16 @@
-//! What the cases do: verbs and assignments typed against the columns.
+//! What the cases do: conditions, `let`s and verbs.
 //!
-//! Comes in: a declaration. Goes out: [`Declared`]: conditions, `let`s and steps with slots resolved, and faults:
-//! columns that cannot be assigned, and columns that a made row may lack.
+//! Comes in: a declaration. Goes out: [`Declared`] with slots resolved, and faults: names that are taken, and columns
+//! that a made row may lack. The assignments are `assign`'s.
 
+use super::assign::Scope;
 use super::bind::{Binder, quoted};
-use super::declaration::{CaseDecl, Declaration, EventDecl, SetDecl};
+use super::declaration::{CaseDecl, Declaration, EventDecl};
 use super::names::{FIRST_LET, Names};
-use super::nearest::advice;
 use super::yaml::Text;
 use super::{Case, Condition, Declared, EventCases, Step, Verb};
 use crate::expr::{Compiled, Expected, Read, Type};
-use crate::schema::{Column, ColumnId, ColumnType, TypeId};
+use crate::schema::{ColumnId, ColumnType};
 
 /// Binds `when`, `let` and `events`.
 pub fn declared(binder: &mut Binder<'_>, declaration: &Declaration) -> Declared {
@@ -58,7 +58,7 @@ fn bind_lets(binder: &mut Binder<'_>, pairs: &[(Text, Text)], lets: &mut Vec<(St
 /// Names that stand for something already.
 const RESERVED: [&str; 4] = ["event", "row", "record", "old"];
 
-fn is_name(text: &str) -> bool {
+pub fn is_name(text: &str) -> bool {
     !text.is_empty()
         && !text.starts_with(|first: char| first.is_ascii_digit())
         && text.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'_')
@@ -123,6 +123,9 @@ fn bind_case(
     for (path, value) in &case.sets {
         scope.set(path, value);
     }
+    for (path, value) in &case.onces {
+        scope.set_once(path, value);
+    }
     for path in &case.removes {
         scope.remove(path);
     }
@@ -130,7 +133,7 @@ fn bind_case(
     if verb.makes() && !case.faulty {
         assigned_surely(binder, event, verb, &named, verb_span);
     }
-    let lets = lets_needed(steps.iter().flat_map(expressions), lets);
+    let lets = lets_needed(steps.iter().flat_map(Step::expressions), lets);
     Some(Case { when, verb, steps, lets, span: case.span })
 }
 
@@ -177,301 +180,16 @@ pub fn all(declared: &Declared) -> impl Iterator<Item = &Compiled> {
         found.extend(event.lets.iter().map(|(_, compiled)| compiled));
         for case in &event.cases {
             found.extend(case.when.iter().map(|when| &when.holds));
-            found.extend(case.steps.iter().flat_map(expressions));
+            found.extend(case.steps.iter().flat_map(Step::expressions));
         }
     }
     found.into_iter()
 }
 
-/// Every expression of a step.
-pub fn expressions(step: &Step) -> Vec<&Compiled> {
-    match step {
-        Step::Set { value, .. } => vec![value],
-        Step::Each { list, parts, .. } => {
-            std::iter::once(list).chain(parts.iter().map(|part| &part.1)).collect()
-        }
-        Step::Merge { key, parts, .. } => {
-            std::iter::once(key).chain(parts.iter().map(|part| &part.1)).collect()
-        }
-        Step::Touch { key, value, .. } => vec![key, value],
-        Step::Remove { key, .. } => vec![key],
-    }
-}
-
-fn is_collection(ty: &ColumnType) -> bool {
+pub fn is_collection(ty: &ColumnType) -> bool {
     matches!(ty, ColumnType::List(_) | ColumnType::Set(_) | ColumnType::Map { .. })
 }
 
-fn id(index: usize) -> ColumnId {
+pub fn id(index: usize) -> ColumnId {
     ColumnId(u32::try_from(index).expect("columns are counted in u32"))
-}
-
-fn cell(column: &Column) -> Expected {
-    Expected::Cell { ty: column.ty.clone(), nullable: !column.non_null }
-}
-
-/// `column`, `column[key]` or `column[key].part`.
-struct Path {
-    column: Text,
-    key: Option<Text>,
-    part: Option<Text>,
-}
-
-/// Binds the steps of one case.
-struct Scope<'b, 'a> {
-    binder: &'b mut Binder<'a>,
-    names: Names,
-    steps: Vec<Step>,
-    /// Columns assigned as a whole.
-    named: Vec<ColumnId>,
-}
-
-impl Scope<'_, '_> {
-    fn set(&mut self, path: &Text, value: &SetDecl) {
-        let Some(path) = self.path(path) else { return };
-        let Some(column) = self.assignable(&path.column) else { return };
-        match (&path.key, &path.part) {
-            (Some(key), Some(part)) => self.touch(&path, column, key, part, value),
-            (Some(key), None) => self.merge(&path, column, key, value),
-            _ => self.whole(&path.column, column, value),
-        }
-    }
-
-    fn whole(&mut self, name: &Text, id: ColumnId, value: &SetDecl) {
-        self.named.push(id);
-        let column = self.binder.ty.column(id).clone();
-        match value {
-            SetDecl::Expression(text) => {
-                if let Some(value) = self.binder.compile(text, &self.names, &cell(&column)) {
-                    self.steps.push(Step::Set { column: id, value });
-                }
-            }
-            SetDecl::Each { list, name, parts } => self.each(id, &column, list, name, parts),
-            SetDecl::Parts(_, span) => {
-                let message = format!("`{}` cannot be assigned by a map", name.text);
-                let help = match column.ty {
-                    ColumnType::Map { .. } => format!("name the element: `{}[event.…]: {{…}}`", name.text),
-                    ColumnType::List(_) => "make the elements with `each`, `as` and `set`".to_owned(),
-                    _ => "write one expression, like `money(event.amount, event.currency)`".to_owned(),
-                };
-                self.binder.fault("P018", *span, message, help);
-            }
-        }
-    }
-
-    fn each(&mut self, id: ColumnId, column: &Column, list: &Text, name: &Text, parts: &[(Text, Text)]) {
-        let (record, keyed_by) = match &column.ty {
-            ColumnType::Map { key, record } => (*record, Some(*key)),
-            ColumnType::List(of) => match **of {
-                ColumnType::Record(record) => (record, None),
-                _ => return self.not_of_records(column, list),
-            },
-            _ => return self.not_of_records(column, list),
-        };
-        let list = self.binder.compile(list, &self.names, &Expected::List);
-        if !is_name(&name.text) || self.names.has(&name.text) || name.text == "old" {
-            let help = "use letters, digits and `_`, and a name that is not taken";
-            return self.binder.fault(
-                "P006",
-                name.span,
-                format!("`{}` cannot name the element", name.text),
-                help,
-            );
-        }
-        let element = match list.as_ref().map(|list| &list.ty) {
-            Some(Type::List(of)) => (**of).clone(),
-            _ => Type::Dyn,
-        };
-        let shape = list.as_ref().and_then(|list| list.elements.clone());
-        let names = self.names.with(&name.text, element, shape);
-        let parts = self.parts(record, None, parts, &names, name.span);
-        if let (Some(list), Some(parts)) = (list, parts) {
-            self.steps.push(Step::Each { column: id, list, parts, record, keyed_by });
-        }
-    }
-
-    fn not_of_records(&mut self, column: &Column, list: &Text) {
-        let message = format!("`each` makes value types, and `{}` holds none", column.name);
-        self.binder.fault("P018", list.span, message, "assign the list itself: `tags: event.tags`");
-    }
-
-    /// Parts of a record, which must name all that cannot be null.
-    fn parts(
-        &mut self,
-        record: TypeId,
-        key: Option<ColumnId>,
-        pairs: &[(Text, Text)],
-        names: &Names,
-        span: crate::diagnostic::Span,
-    ) -> Option<Vec<(ColumnId, Compiled)>> {
-        let ty = self.binder.model.ty(record);
-        let mut parts = Vec::new();
-        let mut named = Vec::new();
-        for (name, text) in pairs {
-            let Some(id) = self.part(record, name) else { continue };
-            named.push(id);
-            if key == Some(id) {
-                let message = format!("`{}` is the element's key", name.text);
-                self.binder.fault(
-                    "P012",
-                    name.span,
-                    message,
-                    "leave it out: it is what stands in the brackets",
-                );
-                continue;
-            }
-            parts.extend(self.binder.compile(text, names, &cell(ty.column(id))).map(|value| (id, value)));
-        }
-        let lacking: Vec<&str> = ty
-            .columns
-            .iter()
-            .enumerate()
-            .filter(|(index, column)| {
-                column.non_null
-                    && key != Some(id(*index))
-                    && !named.contains(&id(*index))
-                    && !is_collection(&column.ty)
-            })
-            .map(|(_, column)| column.name.as_str())
-            .collect();
-        if !lacking.is_empty() {
-            let message = format!("`{}` is made without {}, which cannot be null", ty.name, quoted(&lacking));
-            self.binder.fault("P013", span, message, "assign each, or let it be null in the schema");
-            return None;
-        }
-        Some(parts)
-    }
-
-    fn part(&mut self, record: TypeId, name: &Text) -> Option<ColumnId> {
-        let ty = self.binder.model.ty(record);
-        let found = ty.column_named(&name.text);
-        if found.is_none() {
-            let help = advice(&name.text, ty.columns.iter().map(|column| column.name.as_str()));
-            self.binder.fault(
-                "P012",
-                name.span,
-                format!("`{}` has no column `{}`", ty.name, name.text),
-                help,
-            );
-        }
-        found
-    }
-
-    /// The map column of a path with brackets: its key column, its record, and the key, typed.
-    fn element(&mut self, name: &Text, id: ColumnId, key: &Text) -> Option<(ColumnId, TypeId, Compiled)> {
-        let ColumnType::Map { key: key_part, record } = self.binder.ty.column(id).ty else {
-            let message = format!("`{}` is not a map, so it has no `[…]`", name.text);
-            let help = "declare it with `@column(as: MAP, key: …)`, or assign the column as a whole";
-            self.binder.fault("P018", name.span, message, help);
-            return None;
-        };
-        let ty = self.binder.model.ty(record).column(key_part).ty.clone();
-        let key = self.binder.compile(key, &self.names, &Expected::Cell { ty, nullable: false })?;
-        Some((key_part, record, key))
-    }
-
-    fn merge(&mut self, path: &Path, id: ColumnId, key: &Text, value: &SetDecl) {
-        let Some((key_part, record, key)) = self.element(&path.column, id, key) else { return };
-        let SetDecl::Parts(pairs, span) = value else {
-            let message = format!("an element of `{}` is assigned by its columns", path.column.text);
-            return self.binder.fault(
-                "P018",
-                path.column.span,
-                message,
-                "write a map: `lines[k]: { name: event.name }`",
-            );
-        };
-        let names = self.with_old(record);
-        if let Some(parts) = self.parts(record, Some(key_part), pairs, &names, *span) {
-            self.steps.push(Step::Merge { column: id, key, key_part, parts, record });
-        }
-    }
-
-    fn touch(&mut self, path: &Path, id: ColumnId, key: &Text, part: &Text, value: &SetDecl) {
-        let Some((key_part, record, key)) = self.element(&path.column, id, key) else { return };
-        let Some(part_id) = self.part(record, part) else { return };
-        if part_id == key_part {
-            let message = format!("`{}` is the element's key", part.text);
-            return self.binder.fault("P012", part.span, message, "remove the element and make another");
-        }
-        let SetDecl::Expression(text) = value else {
-            let help = "write one expression";
-            return self.binder.fault("P018", part.span, format!("`{}` is one column", part.text), help);
-        };
-        let names = self.with_old(record);
-        let expected = cell(self.binder.model.ty(record).column(part_id));
-        if let Some(value) = self.binder.compile(text, &names, &expected) {
-            self.steps.push(Step::Touch { column: id, key, part: part_id, value, record });
-        }
-    }
-
-    fn remove(&mut self, path: &Text) {
-        let Some(path) = self.path(path) else { return };
-        let (Some(key), None) = (&path.key, &path.part) else {
-            let message = format!("`remove: {}` names no element", path.column.text);
-            let help = "write `remove: lines[event.productId]`; to clear a column assign `null`";
-            return self.binder.fault("P018", path.column.span, message, help);
-        };
-        let Some(column) = self.assignable(&path.column) else { return };
-        if let Some((_, _, key)) = self.element(&path.column, column, key) {
-            self.steps.push(Step::Remove { column, key });
-        }
-    }
-
-    fn with_old(&self, record: TypeId) -> Names {
-        self.names.with("old", Type::Nullable(Box::new(Type::Record(record))), None)
-    }
-
-    /// The column, if events may assign it.
-    fn assignable(&mut self, name: &Text) -> Option<ColumnId> {
-        let id = self.binder.column(name)?;
-        if self.binder.plan.entity(self.binder.entity).base_key.contains(&id) {
-            let message = format!("`{}` is in the row's key and never changes", name.text);
-            self.binder.fault("P012", name.span, message, "leave it out: `key:` makes it");
-            return None;
-        }
-        if self.binder.computed.contains(&id) {
-            let message = format!("`{}` is computed from the row", name.text);
-            self.binder.fault("P012", name.span, message, "leave it out here, or out of `compute:`");
-            return None;
-        }
-        Some(id)
-    }
-
-    fn path(&mut self, path: &Text) -> Option<Path> {
-        let found = split(path);
-        if found.is_none() {
-            let help = "write `column`, `column[key]` or `column[key].part`";
-            self.binder.fault("P018", path.span, format!("`{}` is not a path", path.text), help);
-        }
-        found
-    }
-}
-
-fn split(path: &Text) -> Option<Path> {
-    let text = path.text.as_str();
-    let piece = |start: usize, end: usize| Text {
-        text: text[start..end].to_owned(),
-        span: if path.exact {
-            let at = |byte: usize| path.span.start + u32::try_from(byte).unwrap_or(0);
-            crate::diagnostic::Span { start: at(start), end: at(end), ..path.span }
-        } else {
-            path.span
-        },
-        exact: path.exact,
-        quoted: path.quoted,
-    };
-    let Some(open) = text.find('[') else {
-        return is_name(text).then(|| Path { column: piece(0, text.len()), key: None, part: None });
-    };
-    let close = text.rfind(']')?;
-    if !is_name(&text[..open]) || close <= open + 1 {
-        return None;
-    }
-    let part = match &text[close + 1..] {
-        "" => None,
-        rest if rest.starts_with('.') && is_name(&rest[1..]) => Some(piece(close + 2, text.len())),
-        _ => return None,
-    };
-    Some(Path { column: piece(0, open), key: Some(piece(open + 1, close)), part })
 }

@@ -22,6 +22,7 @@ const TOP: &[&str] = &[
     "let",
     "events",
     "compute",
+    "assert",
     "upcast",
     "handler",
 ];
@@ -38,7 +39,8 @@ const FROM: &[&str] = &[
     "start",
     "upcast",
 ];
-const CASE: &[&str] = &["when", "create", "update", "upsert", "replace", "delete", "remove", "let", "on"];
+const CASE: &[&str] =
+    &["when", "create", "update", "upsert", "replace", "delete", "once", "remove", "let", "on"];
 
 /// Makes the declaration of one file.
 pub fn declaration(root: &Node, defaults: &Defaults, faults: &mut Vec<Diagnostic>) -> Declaration {
@@ -74,6 +76,10 @@ pub fn declaration(root: &Node, defaults: &Defaults, faults: &mut Vec<Diagnostic
         compute: top
             .get("compute")
             .map(|node| reader.pairs(node, "`compute`", "a column"))
+            .unwrap_or_default(),
+        asserts: top
+            .get("assert")
+            .map(|node| reader.pairs(node, "`assert`", "what must hold"))
             .unwrap_or_default(),
         upcasts,
         handler: top.get("handler").and_then(|node| reader.text(node, "the name of a handler")),
@@ -407,8 +413,15 @@ impl Reader<'_> {
     }
 
     fn case(&mut self, fields: &Fields<'_>, before: usize, span: Span) -> CaseDecl {
-        let mut case =
-            CaseDecl { span, when: None, verb: None, sets: Vec::new(), removes: Vec::new(), faulty: false };
+        let mut case = CaseDecl {
+            span,
+            when: None,
+            verb: None,
+            sets: Vec::new(),
+            onces: Vec::new(),
+            removes: Vec::new(),
+            faulty: false,
+        };
         case.when = fields.get("when").and_then(|node| self.text(node, "a condition"));
         for verb in [Verb::Create, Verb::Update, Verb::Upsert, Verb::Replace, Verb::Delete] {
             let (Some(node), Some(key)) = (fields.get(verb.name()), fields.key(verb.name())) else {
@@ -426,8 +439,12 @@ impl Reader<'_> {
             case.verb = Some((verb, key.span));
             match verb {
                 Verb::Delete => self.delete(node),
-                _ => case.sets = self.sets(node, verb),
+                _ => case.sets = self.sets(node, verb.name()),
             }
+        }
+        if let (Some(node), Some(key)) = (fields.get("once"), fields.key("once")) {
+            case.onces = self.sets(node, "once");
+            self.onces(&mut case, key);
         }
         if let (Some(node), Some(key)) = (fields.get("remove"), fields.key("remove")) {
             self.each(node, |reader, item| {
@@ -453,6 +470,16 @@ impl Reader<'_> {
         }
     }
 
+    fn onces(&mut self, case: &mut CaseDecl, key: &Text) {
+        match case.verb {
+            None => case.verb = Some((Verb::Update, key.span)),
+            Some((Verb::Create | Verb::Update | Verb::Upsert, _)) => {}
+            Some((verb, _)) => self
+                .fault("P011", key.span, format!("`once` cannot stand beside `{}`", verb.name()))
+                .help("`once` sets what is null in a row that stays: use `update` or `upsert`"),
+        }
+    }
+
     fn delete(&mut self, node: &Node) {
         if let Some(what) = self.text(node, "`row`")
             && what.text != "row"
@@ -462,18 +489,18 @@ impl Reader<'_> {
         }
     }
 
-    fn sets(&mut self, node: &Node, verb: Verb) -> Vec<(Text, SetDecl)> {
-        let entries = self.entries(node, &format!("`{}`", verb.name()));
+    fn sets(&mut self, node: &Node, what: &str) -> Vec<(Text, SetDecl)> {
+        let entries = self.entries(node, &format!("`{what}`"));
         let entries = self.uncut(entries);
         entries.into_iter().filter_map(|entry| Some((entry.key.clone(), self.set(&entry.value)?))).collect()
     }
 
     fn set(&mut self, node: &Node) -> Option<SetDecl> {
         let NodeKind::Map(entries) = &node.kind else {
-            return self.text(node, "an expression").map(SetDecl::Expression);
+            return self.text(node, "an expression for a column").map(SetDecl::Expression);
         };
         if !entries.iter().any(|entry| entry.key.text == "each") {
-            return Some(SetDecl::Parts(self.pairs(node, "an element", "a column"), node.span));
+            return Some(SetDecl::Parts(self.parts(node), node.span));
         }
         let fields = self.map(node, "`each`", &["each", "as", "set", "into", "key"]);
         for key in ["into", "key"] {
@@ -492,8 +519,15 @@ impl Reader<'_> {
         Some(SetDecl::Each {
             list: self.text(fields.get("each")?, "a list to go through")?,
             name: self.text(fields.get("as")?, "a name for the element")?,
-            parts: self.pairs(fields.get("set")?, "`set`", "a column"),
+            parts: self.sets(fields.get("set")?, "set"),
         })
+    }
+
+    /// The parts of a value type, each an expression or made of parts itself.
+    fn parts(&mut self, node: &Node) -> Vec<(Text, SetDecl)> {
+        let entries = self.entries(node, "an element");
+        let entries = self.uncut(entries);
+        entries.into_iter().filter_map(|entry| Some((entry.key.clone(), self.set(&entry.value)?))).collect()
     }
 }
 

@@ -69,6 +69,14 @@ pub struct Event {
     pub key: Option<Box<str>>,
 }
 
+/// An event as one row takes it.
+#[derive(Clone, Debug)]
+pub struct Taken {
+    pub event: Arc<Event>,
+    /// The element of the event's list that the row is made for, where the event goes through one.
+    pub element: Option<Json>,
+}
+
 /// Why an event could not be applied: a fact about the event, not a fault of the engine. It parks the key.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Reject {

@@ -327,13 +327,15 @@ impl Runner<'_> {
 /// The events of a record, in order, as `events` of a case says them.
 fn events_of(routed: Routed) -> Vec<Json> {
     let mut events = match routed {
-        Routed::Event { event, .. } => vec![event],
-        Routed::Events(rows) => rows.into_iter().flat_map(|row| row.events).collect(),
+        Routed::Event { event, .. } => vec![Arc::new(event)],
+        Routed::Events(rows) => {
+            rows.into_iter().flat_map(|row| row.events).map(|taken| taken.event).collect()
+        }
         _ => Vec::new(),
     };
     events.sort_by_key(|event| event.part);
     events.dedup_by_key(|event| event.part);
-    let show = |event: Event| {
+    let show = |event: Arc<Event>| {
         let body: Json = serde_json::from_str(&event.body.to_string()).unwrap_or_default();
         serde_json::json!({ "type": event.kind, "version": event.version, "event": body })
     };

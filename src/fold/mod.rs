@@ -16,7 +16,7 @@ use std::sync::Arc;
 
 pub use crate::handler::{Change, Fold};
 
-use crate::event::{Event, Reject, Stage};
+use crate::event::{Event, Json, Reject, Stage, Taken};
 use crate::handler::{Handling, Projection};
 use crate::schema::ColumnId;
 use crate::value::{Cells, Value};
@@ -69,12 +69,23 @@ pub fn apply(
     row: &mut State,
     event: &Event,
 ) -> Result<Option<Undo>, Reject> {
+    apply_one(projection, key_cells, row, (event, None))
+}
+
+fn apply_one(
+    projection: &Projection,
+    key_cells: &[(ColumnId, Value)],
+    row: &mut State,
+    (event, element): (&Event, Option<&Json>),
+) -> Result<Option<Undo>, Reject> {
     let cells = row.as_ref().map(|cells| cells.as_slice());
     let change = match &projection.handling {
-        Handling::Declared(declared) => match run::fold(projection, declared, key_cells, cells, event)? {
-            Outcome::Patch(patch) => return amend(projection, row, patch).map(Some),
-            Outcome::Change(change) => change,
-        },
+        Handling::Declared(declared) => {
+            match run::fold(projection, declared, key_cells, cells, (event, element))? {
+                Outcome::Patch(patch) => return amend(projection, row, patch).map(Some),
+                Outcome::Change(change) => change,
+            }
+        }
         Handling::Custom(handler) => match handler.fold(cells, event)? {
             Change::Write(cells) => Change::Write(settle::custom(projection, key_cells, cells)?),
             other => other,
@@ -96,11 +107,11 @@ pub fn apply_all(
     projection: &Projection,
     key_cells: &[(ColumnId, Value)],
     row: &mut State,
-    events: &[Event],
+    events: &[Taken],
 ) -> Result<Option<Undo>, Reject> {
     let mut changes = Vec::new();
-    for event in events {
-        match apply(projection, key_cells, row, event) {
+    for Taken { event, element } in events {
+        match apply_one(projection, key_cells, row, (event, element.as_ref())) {
             Ok(change) => changes.extend(change),
             Err(reject) => {
                 Undo(Before::Several(changes)).take_back(row);
@@ -129,7 +140,7 @@ fn amend(projection: &Projection, row: &mut State, mut patch: Patch) -> Result<U
 }
 
 /// The cells that an event assigns in a projection of kind A, those of the key included, without looking at a row.
-/// `None`: the event changes nothing.
+/// `None`: the event changes nothing. `element` is that of [`Taken`].
 ///
 /// # Errors
 /// As [`apply`].
@@ -137,9 +148,10 @@ pub fn assignments(
     projection: &Projection,
     key_cells: &[(ColumnId, Value)],
     event: &Event,
+    element: Option<&Json>,
 ) -> Result<Option<Vec<(ColumnId, Value)>>, Reject> {
     match &projection.handling {
-        Handling::Declared(declared) => run::assignments(projection, declared, key_cells, event),
+        Handling::Declared(declared) => run::assignments(projection, declared, key_cells, (event, element)),
         Handling::Custom(_) => Err(reject("a handler written in Rust is never a blind set")),
     }
 }

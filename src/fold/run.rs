@@ -5,7 +5,7 @@
 
 use super::steps::{Slots, Steps, reborrow};
 use super::{Change, Patch, reject, settle};
-use crate::event::{Event, Reject};
+use crate::event::{Event, Json, Reject};
 use crate::expr::{Compiled, Fault, Fields, Slot};
 use crate::handler::names::FIRST_LET;
 use crate::handler::{Case, Condition, Declared, EventCases, Projection, Verb};
@@ -26,12 +26,12 @@ pub fn fold(
     declared: &Declared,
     key_cells: &[(ColumnId, Value)],
     row: Option<&[Value]>,
-    event: &Event,
+    (event, element): (&Event, Option<&Json>),
 ) -> Result<Outcome, Reject> {
     let nothing = Outcome::Change(Change::Nothing);
     let Some(cases) = declared.events.get(&event.kind) else { return Ok(nothing) };
     let fields = Fields::of(&event.body);
-    let slots = slots(cases, row, event, fields.as_ref());
+    let slots = slots(cases, row, (event, element), fields.as_ref());
     let Some(case) = pick(declared, cases, &slots)? else { return Ok(nothing) };
     match (case.verb, row) {
         (Verb::Create, Some(_)) | (Verb::Update | Verb::Delete | Verb::Remove, None) => Ok(nothing),
@@ -50,11 +50,11 @@ pub fn assignments(
     projection: &Projection,
     declared: &Declared,
     key_cells: &[(ColumnId, Value)],
-    event: &Event,
+    (event, element): (&Event, Option<&Json>),
 ) -> Result<Option<Vec<(ColumnId, Value)>>, Reject> {
     let Some(cases) = declared.events.get(&event.kind) else { return Ok(None) };
     let fields = Fields::of(&event.body);
-    let slots = slots(cases, None, event, fields.as_ref());
+    let slots = slots(cases, None, (event, element), fields.as_ref());
     let Some(case) = pick(declared, cases, &slots)? else { return Ok(None) };
     let mut assigned: Vec<_> = evaluate(projection, cases, case, slots, None)?.into_cells().collect();
     assigned.sort_unstable_by_key(|(index, _)| *index);
@@ -70,18 +70,18 @@ fn id(index: usize) -> ColumnId {
     ColumnId(u32::try_from(index).expect("columns are counted in u32"))
 }
 
-/// Event, row and record, and a place for each `let`.
+/// Event, row, record and element, and a place for each `let`.
 fn slots<'a>(
     cases: &EventCases,
     row: Option<&'a [Value]>,
-    event: &'a Event,
+    (event, element): (&'a Event, Option<&'a Json>),
     fields: Option<&'a Fields<'_>>,
 ) -> Slots<'a> {
     let mut slots = Slots::new();
     slots.push(fields.map_or(Slot::Json(&event.body), Fields::slot));
     slots.push(Slot::Record(row));
     slots.push(event.record.as_ref().map_or(Slot::Value(&Value::Null), Slot::Json));
-    slots.push(Slot::Value(&Value::Null));
+    slots.push(element.map_or(Slot::Value(&Value::Null), Slot::Json));
     slots.extend(cases.lets.iter().map(|_| Slot::Owned(Value::Null)));
     slots
 }

@@ -12,7 +12,8 @@ use super::names::{Names, RECORD, ROUTE_RECORD, reads};
 use super::nearest::advice;
 use super::yaml::Text;
 use super::{
-    Assert, Compute, CustomHandlers, Handling, Origin, Projection, RowShape, Tombstone, Unknown, kind, steps,
+    Assert, Compute, CustomHandlers, Handling, Key, Origin, Projection, RowShape, Tombstone, Unknown, kind,
+    steps,
 };
 use crate::diagnostic::{Diagnostic, FileId, Span};
 use crate::expr::{self, Compiled, Env, Expected, Read, Type};
@@ -40,7 +41,9 @@ impl Binder<'_> {
         custom: &CustomHandlers,
     ) -> Option<Projection> {
         let from = self.one_source(declaration);
-        let key = self.key(&declaration.key, declaration.span);
+        let names = Names::of_key(None, None);
+        let keys: Vec<Key> =
+            declaration.keys.iter().map(|key| self.key(key, declaration.span, &names)).collect();
         let origin = from.and_then(|from| self.origin(from, declaration.unknown));
         let upcasts = self.upcasts(declaration);
         let handling = match &declaration.handler {
@@ -50,14 +53,14 @@ impl Binder<'_> {
         let compute = self.compute(&declaration.compute);
         let asserts = self.asserts(&declaration.asserts);
         let mut origin = origin?;
-        origin.record_key_column = record_key_column(&origin, &key);
-        self.tombstone(from?, &origin, &key);
+        origin.record_key_column = keys.first().and_then(|key| record_key_column(&origin, key));
+        self.tombstone(from?, &origin, &keys);
         let handling = handling?;
         if declaration.faulty {
             return None; // What kind it would be rests on what could not be read.
         }
-        let reads_record = reads_record(&origin, &key, &handling);
-        let (kind, kind_reason) = kind::choose(&mut self, &origin, &key, &handling, (&compute, &asserts))?;
+        let reads_record = reads_record(&origin, &keys, &handling);
+        let (kind, kind_reason) = kind::choose(&mut self, &origin, &keys, &handling, (&compute, &asserts))?;
         Some(Projection {
             name: Arc::from(declaration.name.as_ref()?.text.as_str()),
             file,
@@ -65,7 +68,7 @@ impl Binder<'_> {
             entity: self.entity,
             entity_name: Arc::from(self.ty.name.as_str()),
             from: origin,
-            key,
+            keys,
             kind,
             kind_reason,
             handling,
@@ -183,9 +186,8 @@ impl Binder<'_> {
     }
 
     /// `key`: every key column of the base table, once.
-    fn key(&mut self, pairs: &[(Text, Text)], span: Span) -> Vec<(ColumnId, Compiled)> {
+    pub(super) fn key(&mut self, pairs: &[(Text, Text)], span: Span, names: &Names) -> Key {
         let wanted = self.plan.entity(self.entity).base_key.clone();
-        let names = Names::of_key(None, None);
         let mut key = Vec::new();
         let mut said = Vec::new();
         for (name, text) in pairs {
@@ -203,7 +205,7 @@ impl Binder<'_> {
                 continue;
             }
             let expected = Expected::Cell { ty: self.ty.column(column).ty.clone(), nullable: false };
-            key.extend(self.compile(text, &names, &expected).map(|compiled| (column, compiled)));
+            key.extend(self.compile(text, names, &expected).map(|compiled| (column, compiled)));
         }
         let missing: Vec<&str> = wanted
             .iter()
@@ -246,7 +248,7 @@ impl Binder<'_> {
         found
     }
 
-    fn tombstone(&mut self, from: &FromDecl, origin: &Origin, key: &[(ColumnId, Compiled)]) {
+    fn tombstone(&mut self, from: &FromDecl, origin: &Origin, keys: &[Key]) {
         let Some((Tombstone::Delete, span)) = from.tombstone else { return };
         if origin.record_key_column.is_none() {
             return; // Said once, where the update kind is chosen.
@@ -259,7 +261,8 @@ impl Binder<'_> {
                 )
             )
         };
-        if key.len() != 1 || !origin.record_key_column.is_some_and(readable) {
+        let one = matches!(keys, [key] if key.len() == 1);
+        if !one || !origin.record_key_column.is_some_and(readable) {
             self.fault(
                 "P020",
                 span,
@@ -337,15 +340,22 @@ impl Binder<'_> {
 }
 
 /// Whether anything looks at `record`. A handler written in Rust may.
-fn reads_record(origin: &Origin, key: &[(ColumnId, Compiled)], handling: &Handling) -> bool {
+fn reads_record(origin: &Origin, keys: &[Key], handling: &Handling) -> bool {
     let origin =
         [Some(&origin.type_name), origin.version.as_ref(), origin.time.as_ref(), origin.record_key.as_ref()];
-    let mut route = origin.into_iter().flatten().chain(key.iter().map(|(_, compiled)| compiled));
+    let mut route: Vec<&Compiled> = origin.into_iter().flatten().collect();
+    route.extend(keys.iter().flatten().map(|(_, compiled)| compiled));
     let in_cases = match handling {
         Handling::Custom(_) => true,
-        Handling::Declared(declared) => steps::all(declared).any(|compiled| reads(compiled, RECORD)),
+        Handling::Declared(declared) => {
+            for rows in declared.events.values().filter_map(|event| event.rows.as_ref()) {
+                route.extend(&rows.each);
+                route.extend(rows.keys.iter().flatten().map(|(_, compiled)| compiled));
+            }
+            steps::all(declared).any(|compiled| reads(compiled, RECORD))
+        }
     };
-    in_cases || route.any(|compiled| reads(compiled, ROUTE_RECORD))
+    in_cases || route.into_iter().any(|compiled| reads(compiled, ROUTE_RECORD))
 }
 
 /// The columns of the row in a slot that an expression reads; `None`: the row as a whole.
@@ -373,12 +383,14 @@ pub fn quoted(names: &[&str]) -> String {
 
 /// The key column made from the expression that also makes the record's key.
 fn record_key_column(origin: &Origin, key: &[(ColumnId, Compiled)]) -> Option<ColumnId> {
-    let wanted = without_blanks(&origin.record_key.as_ref()?.text);
-    key.iter().find(|(_, compiled)| without_blanks(&compiled.text) == wanted).map(|(column, _)| *column)
+    let wanted = &origin.record_key.as_ref()?.text;
+    key.iter().find(|(_, compiled)| same_text(&compiled.text, wanted)).map(|(column, _)| *column)
 }
 
-fn without_blanks(text: &str) -> String {
-    text.chars().filter(|character| !character.is_whitespace()).collect()
+/// Whether two texts are the same but for blanks.
+pub fn same_text(one: &str, other: &str) -> bool {
+    let visible = |character: &char| !character.is_whitespace();
+    one.chars().filter(visible).eq(other.chars().filter(visible))
 }
 
 fn shape(model: &ReadModel, ty: &ObjectType) -> RowShape {

@@ -13,7 +13,8 @@ pub struct Declaration {
     pub name: Option<Text>,
     pub into: Option<Text>,
     pub from: Vec<FromDecl>,
-    pub key: Vec<(Text, Text)>,
+    /// Each makes a row.
+    pub keys: Vec<Vec<(Text, Text)>>,
     pub unknown: Option<Unknown>,
     pub when: Option<Text>,
     pub lets: Vec<(Text, Text)>,
@@ -45,8 +46,18 @@ pub struct FromDecl {
 #[derive(Debug)]
 pub struct EventDecl {
     pub name: Text,
+    pub rows: Option<RowsDecl>,
     pub lets: Vec<(Text, Text)>,
     pub cases: Vec<CaseDecl>,
+}
+
+/// Which rows an event concerns, where that is not what the projection says.
+#[derive(Debug)]
+pub struct RowsDecl {
+    pub span: Span,
+    /// A list, and the name of its element.
+    pub each: Option<(Text, Text)>,
+    pub keys: Vec<Vec<(Text, Text)>>,
 }
 
 /// One case.

@@ -2,10 +2,11 @@
 //!
 //! Comes in: a bound projection's parts. Goes out: the kind, or a fault where only an unsupported kind would do.
 
-use super::bind::{Binder, quoted};
+use super::bind::{Binder, quoted, same_text};
 use super::names::{ROW, reads};
 use super::{
-    Assert, Case, Compute, Condition, Declared, Handling, Make, Origin, Step, Tombstone, UpdateKind, Verb,
+    Assert, Case, Compute, Condition, Declared, Handling, Key, Make, Origin, Step, Tombstone, UpdateKind,
+    Verb,
 };
 use crate::expr::Compiled;
 use crate::plan::TableRole;
@@ -15,11 +16,11 @@ use crate::schema::{ColumnId, ColumnType, Scalar};
 pub fn choose(
     binder: &mut Binder<'_>,
     origin: &Origin,
-    key: &[(ColumnId, Compiled)],
+    keys: &[Key],
     handling: &Handling,
     (compute, asserts): (&[Compute], &[Assert]),
 ) -> Option<(UpdateKind, String)> {
-    let partition = one_partition(binder, origin, key)?;
+    let partition = one_partition(binder, origin, keys, handling)?;
     Some(match why_not_blind(binder, origin, handling, (compute, asserts)) {
         Some(reason) => (UpdateKind::OwnedFold, format!("{reason}; {partition}")),
         None => (
@@ -30,7 +31,12 @@ pub fn choose(
 }
 
 /// Kinds A and B need all events of a row to come from one partition.
-fn one_partition(binder: &mut Binder<'_>, origin: &Origin, key: &[(ColumnId, Compiled)]) -> Option<String> {
+fn one_partition(
+    binder: &mut Binder<'_>,
+    origin: &Origin,
+    keys: &[Key],
+    handling: &Handling,
+) -> Option<String> {
     let Some(record_key) = &origin.record_key else {
         binder.fault(
             "P015",
@@ -40,10 +46,19 @@ fn one_partition(binder: &mut Binder<'_>, origin: &Origin, key: &[(ColumnId, Com
         );
         return None;
     };
-    let Some(column) = origin.record_key_column else {
-        if key.is_empty() {
-            return None; // The key's own faults are reported already.
-        }
+    let mut all: Vec<&Key> = keys.iter().collect();
+    if let Handling::Declared(declared) = handling {
+        all.extend(
+            declared.events.values().filter_map(|event| event.rows.as_ref()).flat_map(|rows| &rows.keys),
+        );
+    }
+    if all.iter().any(|key| key.is_empty()) {
+        return None; // The key's own faults are reported already.
+    }
+    let made_from = |key: &&&Key| !key.iter().any(|made| is_record_key(origin, made));
+    let stray = all.iter().find(made_from);
+    let (Some(column), None) = (origin.record_key_column, stray) else {
+        let key = stray.or(all.first())?;
         let keys: Vec<&str> = key.iter().map(|(_, compiled)| &*compiled.text).collect();
         binder.fault(
             "P015",
@@ -67,6 +82,12 @@ fn one_partition(binder: &mut Binder<'_>, origin: &Origin, key: &[(ColumnId, Com
         "one partition determines a row, because its key column `{}` is the record's key",
         binder.ty.column(column).name
     ))
+}
+
+/// Whether a column of a key is made as the record's key is, and is the column that it is made into everywhere.
+fn is_record_key(origin: &Origin, (column, compiled): &(ColumnId, Compiled)) -> bool {
+    origin.record_key_column == Some(*column)
+        && origin.record_key.as_ref().is_some_and(|record_key| same_text(&record_key.text, &compiled.text))
 }
 
 /// Whether equal values have equal texts, or `route` can tell a text that is not the usual one.

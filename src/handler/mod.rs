@@ -58,8 +58,8 @@ pub struct Projection {
     /// Name of the read model.
     pub entity_name: Arc<str>,
     pub from: Origin,
-    /// What each key column of the row is made from.
-    pub key: Vec<(ColumnId, Compiled)>,
+    /// Of each row that an event concerns, what its key columns are made from. Never empty.
+    pub keys: Vec<Key>,
     pub kind: UpdateKind,
     /// Why it is of that kind, for `check --explain`.
     pub kind_reason: String,
@@ -150,9 +150,22 @@ pub struct Declared {
     pub events: FxHashMap<Box<str>, EventCases>,
 }
 
+/// What the key columns of a row are made from.
+pub type Key = Vec<(ColumnId, Compiled)>;
+
+/// Which rows an event concerns.
+#[derive(Debug)]
+pub struct Rows {
+    /// There is one for each element.
+    pub each: Option<Compiled>,
+    pub keys: Vec<Key>,
+}
+
 /// What one event type does.
 #[derive(Debug)]
 pub struct EventCases {
+    /// Where they are not those that the projection says.
+    pub rows: Option<Rows>,
     /// `let`s that these cases can see: those of the projection, then those of the event.
     pub lets: Vec<(String, Compiled)>,
     pub cases: Vec<Case>,
@@ -234,6 +247,14 @@ impl Projection {
         }
         out.push('}');
         out
+    }
+
+    /// Which rows events of that type concern, where they say it themselves.
+    pub fn rows_of(&self, type_name: &str) -> Option<&Rows> {
+        match &self.handling {
+            Handling::Declared(declared) => declared.events.get(type_name)?.rows.as_ref(),
+            Handling::Custom(_) => None,
+        }
     }
 
     /// Whether events of that type are handled.

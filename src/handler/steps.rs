@@ -5,18 +5,18 @@
 
 use super::assign::Scope;
 use super::bind::{Binder, quoted};
-use super::declaration::{CaseDecl, Declaration, EventDecl};
-use super::names::{FIRST_LET, Names};
+use super::declaration::{CaseDecl, Declaration, EventDecl, RowsDecl};
+use super::names::{Element, FIRST_LET, Names};
 use super::yaml::Text;
-use super::{Case, Condition, Declared, EventCases, Step, Verb};
+use super::{Case, Condition, Declared, EventCases, Rows, Step, Verb};
 use crate::expr::{Compiled, Expected, Read, Type};
 use crate::schema::{ColumnId, ColumnType};
 
 /// Binds `when`, `let` and `events`.
 pub fn declared(binder: &mut Binder<'_>, declaration: &Declaration) -> Declared {
     let mut lets = Vec::new();
-    bind_lets(binder, &declaration.lets, &mut lets);
-    let names = names(binder, &lets, false);
+    bind_lets(binder, &declaration.lets, &mut lets, None);
+    let names = names(binder, &lets, false, None);
     let when = declaration.when.as_ref().and_then(|text| condition(binder, text, &names, &lets));
     let mut declared = Declared { when, events: Default::default() };
     for event in &declaration.events {
@@ -27,19 +27,64 @@ pub fn declared(binder: &mut Binder<'_>, declaration: &Declaration) -> Declared 
 }
 
 fn event_cases(binder: &mut Binder<'_>, event: &EventDecl, mut lets: Vec<(String, Compiled)>) -> EventCases {
-    bind_lets(binder, &event.lets, &mut lets);
-    let cases = event.cases.iter().filter_map(|case| bind_case(binder, event, case, &lets)).collect();
-    EventCases { lets, cases }
+    let (rows, element) = match &event.rows {
+        Some(rows) => bind_rows(binder, rows, &lets),
+        None => (None, None),
+    };
+    let element = element.as_ref();
+    bind_lets(binder, &event.lets, &mut lets, element);
+    let cases =
+        event.cases.iter().filter_map(|case| bind_case(binder, event, case, &lets, element)).collect();
+    EventCases { rows, lets, cases }
 }
 
-fn bind_lets(binder: &mut Binder<'_>, pairs: &[(Text, Text)], lets: &mut Vec<(String, Compiled)>) {
+/// Which rows an event concerns, and the element that its cases see.
+fn bind_rows(
+    binder: &mut Binder<'_>,
+    rows: &RowsDecl,
+    lets: &[(String, Compiled)],
+) -> (Option<Rows>, Option<Element>) {
+    let mut element = None;
+    let mut each = None;
+    if let Some((list, name)) = &rows.each {
+        let taken = |known: &str| RESERVED.contains(&known) || lets.iter().any(|(name, _)| name == known);
+        if !is_name(&name.text) || taken(&name.text) {
+            let help = "use letters, digits and `_`; `event`, `row`, `record`, `old` and the names of `let` are taken";
+            binder.fault("P006", name.span, format!("`{}` cannot name the element", name.text), help);
+            return (None, None);
+        }
+        let Some(list) = binder.compile(list, &Names::of_key(None, None), &Expected::List) else {
+            return (None, None);
+        };
+        if !matches!(list.ty.element(), Some(Type::Dyn)) {
+            let message = "rows are made for values of the event, and these are made here";
+            let help = "go through a list of the event, such as `event.lines` or `[event.from, event.to]`";
+            binder.fault("P018", list.span, message, help);
+            return (None, None);
+        }
+        element = Some(Element { name: name.text.clone(), shape: list.elements.clone() });
+        each = Some(list);
+    }
+    let names = Names::of_key(None, element.as_ref());
+    let keys = rows.keys.iter().map(|key| binder.key(key, rows.span, &names)).collect();
+    (Some(Rows { each, keys }), element)
+}
+
+fn bind_lets(
+    binder: &mut Binder<'_>,
+    pairs: &[(Text, Text)],
+    lets: &mut Vec<(String, Compiled)>,
+    element: Option<&Element>,
+) {
     for (name, text) in pairs {
         if !is_name(&name.text) || RESERVED.contains(&name.text.as_str()) {
             let help = "use letters, digits and `_`; `event`, `row`, `record` and `old` are taken";
             binder.fault("P006", name.span, format!("`{}` cannot be a name", name.text), help);
             continue;
         }
-        if lets.iter().any(|(known, _)| *known == name.text) {
+        if lets.iter().any(|(known, _)| *known == name.text)
+            || element.is_some_and(|element| element.name == name.text)
+        {
             binder.fault(
                 "P003",
                 name.span,
@@ -48,7 +93,7 @@ fn bind_lets(binder: &mut Binder<'_>, pairs: &[(Text, Text)], lets: &mut Vec<(St
             );
             continue;
         }
-        let seen = names(binder, lets, false);
+        let seen = names(binder, lets, false, element);
         if let Some(compiled) = binder.compile(text, &seen, &Expected::Any) {
             lets.push((name.text.clone(), compiled));
         }
@@ -65,10 +110,15 @@ pub fn is_name(text: &str) -> bool {
 }
 
 /// The names in scope. Where the row is surely there its columns have their own types.
-fn names(binder: &Binder<'_>, lets: &[(String, Compiled)], row_there: bool) -> Names {
+fn names(
+    binder: &Binder<'_>,
+    lets: &[(String, Compiled)],
+    row_there: bool,
+    element: Option<&Element>,
+) -> Names {
     let row = Type::Record(binder.entity);
     let row = if row_there { row } else { Type::Nullable(Box::new(row)) };
-    let mut names = Names::of_case(None, row, None);
+    let mut names = Names::of_case(None, row, element);
     for (name, compiled) in lets {
         names.push_let(name, compiled);
     }
@@ -111,14 +161,15 @@ fn bind_case(
     event: &EventDecl,
     case: &CaseDecl,
     lets: &[(String, Compiled)],
+    element: Option<&Element>,
 ) -> Option<Case> {
     let (verb, verb_span) = case.verb?;
     let when = match &case.when {
-        Some(text) => condition(binder, text, &names(binder, lets, false), lets),
+        Some(text) => condition(binder, text, &names(binder, lets, false, element), lets),
         None => None,
     };
     let row_there = matches!(verb, Verb::Update | Verb::Remove);
-    let seen = names(binder, lets, row_there);
+    let seen = names(binder, lets, row_there, element);
     let mut scope = Scope { binder, names: seen, steps: Vec::new(), named: Vec::new() };
     for (path, value) in &case.sets {
         scope.set(path, value);

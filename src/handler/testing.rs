@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use super::{CustomHandlers, Projection, load};
 use crate::diagnostic::{Sources, render};
-use crate::event::{Event, Record, TopicPartition};
+use crate::event::{Record, Taken, TopicPartition};
 use crate::fold::{State, apply_all};
 use crate::plan::{self, Plan};
 use crate::route::{KeyCells, Routed, route};
@@ -138,11 +138,14 @@ impl Rows<'_> {
                 .into_iter()
                 .map(|row| self.apply(&row.key, &row.key_cells, &row.events))
                 .fold(Outcome::Nothing, |all, one| if one == Outcome::Nothing { all } else { one }),
-            Routed::Event { key, key_cells, event } => self.apply(&key, &key_cells, &[event]),
+            Routed::Event { key, key_cells, event } => {
+                let taken = Taken { event: Arc::new(event), element: None };
+                self.apply(&key, &key_cells, &[taken])
+            }
         }
     }
 
-    fn apply(&mut self, key: &RowKey, key_cells: &KeyCells, events: &[Event]) -> Outcome {
+    fn apply(&mut self, key: &RowKey, key_cells: &KeyCells, events: &[Taken]) -> Outcome {
         let before = self.rows.get(key.bytes()).cloned();
         let mut row = before.clone();
         match apply_all(self.projection, key_cells, &mut row, events) {

@@ -20,7 +20,7 @@ use quick_cache::unsync::Cache;
 use rustc_hash::{FxBuildHasher, FxHashMap};
 use tokio::sync::watch;
 
-use crate::event::{Event, Offset, Position, Record, Reject, Stage, TopicPartition};
+use crate::event::{Event, Json, Offset, Position, Record, Reject, Stage, Taken, TopicPartition};
 use crate::fold::{self, State};
 use crate::handler::{Projection, UpdateKind};
 use crate::plan::{EntityPlan, Plan, TablePlan};
@@ -221,8 +221,9 @@ type Stopped = (Offset, String);
 /// What a record does to its row.
 enum Touch {
     Event(Event),
-    /// What its record was split into: all of it is applied, or nothing. Never empty.
-    Events(Vec<Event>),
+    /// What the row takes of its record, where that is several events, or one of many rows: all of it is applied, or
+    /// nothing. Never empty.
+    Events(Vec<Taken>),
     /// A record without a value: the row goes.
     Delete {
         position: Position,
@@ -240,7 +241,7 @@ impl Touch {
     fn offset(&self) -> Offset {
         match self {
             Touch::Event(event) => event.position.offset,
-            Touch::Events(events) => events[0].position.offset,
+            Touch::Events(events) => events[0].event.position.offset,
             Touch::Delete { position, .. } => position.offset,
             Touch::Rejected { waiting, .. } => waiting.offset,
         }
@@ -249,7 +250,7 @@ impl Touch {
     fn queued(&self) -> QueuedEvent {
         let (position, time_ms) = match self {
             Touch::Event(event) => (&event.position, event.time_ms),
-            Touch::Events(events) => (&events[0].position, events[0].time_ms),
+            Touch::Events(events) => (&events[0].event.position, events[0].event.time_ms),
             Touch::Delete { position, time_ms } => (position, *time_ms),
             Touch::Rejected { waiting, .. } => return waiting.clone(),
         };
@@ -259,7 +260,7 @@ impl Touch {
     fn kind(&self) -> Option<&str> {
         match self {
             Touch::Event(event) => Some(&event.kind),
-            Touch::Events(events) => Some(&events[0].kind),
+            Touch::Events(events) => Some(&events[0].event.kind),
             Touch::Delete { .. } => None,
             Touch::Rejected { type_name, .. } => type_name.as_deref(),
         }
@@ -660,14 +661,18 @@ impl Projector {
     /// Takes the cells that a record of kind A assigns, whatever is stored (A1).
     fn assign(&self, work: &mut Work, touch: &Touch) -> Result<(), Reject> {
         // A projection whose tombstones delete rows is of kind B.
-        let events = match touch {
-            Touch::Event(event) => std::slice::from_ref(event),
-            Touch::Events(events) => events,
-            _ => return Ok(()),
-        };
         let mut assigned = Vec::new();
-        for event in events {
-            assigned.extend(fold::assignments(&self.projection, &work.key_cells, event)?);
+        let mut assign = |event: &Event, element: Option<&Json>| {
+            let cells = fold::assignments(&self.projection, &work.key_cells, event, element)?;
+            assigned.extend(cells);
+            Ok::<_, Reject>(())
+        };
+        match touch {
+            Touch::Event(event) => assign(event, None)?,
+            Touch::Events(events) => {
+                events.iter().try_for_each(|taken| assign(&taken.event, taken.element.as_ref()))?;
+            }
+            _ => return Ok(()),
         }
         if !assigned.is_empty() {
             work.set.cells.extend(assigned.into_iter().flatten());

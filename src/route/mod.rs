@@ -8,19 +8,23 @@
 mod tests;
 
 use std::borrow::Cow;
+use std::sync::Arc;
 
 use rustc_hash::FxHashMap;
 
 use crate::decode;
-use crate::event::{Event, Json, Position, Record, Reject, Stage, TopicPartition};
+use crate::event::{Event, Json, Position, Record, Reject, Stage, Taken, TopicPartition};
 use crate::expr::{Compiled, Fault, Frame, Slot};
-use crate::handler::{Projection, Tombstone, Unknown};
+use crate::handler::{Key, Projection, Tombstone, Unknown};
 use crate::plan::TablePlan;
 use crate::plan::key::row_key_of;
 use crate::schema::{ColumnId, ColumnType, Scalar};
 use crate::upcast::Upcasted;
 use crate::value::encode::RowKey;
 use crate::value::{ParkedKey, Uuid, Value};
+
+/// Most rows that one record may concern: above it the record is rejected.
+pub const ROWS_OF_A_RECORD_MAX: usize = 1_000;
 
 /// Cells of a row's key, in the order of the key.
 pub type KeyCells = Vec<(ColumnId, Value)>;
@@ -55,7 +59,7 @@ pub enum Routed {
 pub struct RowEvents {
     pub key: RowKey,
     pub key_cells: KeyCells,
-    pub events: Vec<Event>,
+    pub events: Vec<Taken>,
 }
 
 /// Finds the rows of a record. `base` is the base table of the projection's read model.
@@ -91,21 +95,35 @@ struct Rows {
 }
 
 impl Rows {
-    fn add(&mut self, (key, key_cells): Row, event: Event) {
+    fn add(&mut self, (key, key_cells): Row, taken: Taken) -> Result<(), Reject> {
         match self.index.get(&key) {
-            Some(&at) => self.rows[at].events.push(event),
+            Some(&at) => self.rows[at].events.push(taken),
             None => {
+                if self.rows.len() == ROWS_OF_A_RECORD_MAX {
+                    let reason = format!(
+                        "the record concerns more than {ROWS_OF_A_RECORD_MAX} rows, which is the most it may"
+                    );
+                    return Err(reject(reason));
+                }
                 self.index.insert(key.clone(), self.rows.len());
-                self.rows.push(RowEvents { key, key_cells, events: vec![event] });
+                self.rows.push(RowEvents { key, key_cells, events: vec![taken] });
             }
+        }
+        Ok(())
+    }
+
+    fn routed(self) -> Routed {
+        match self.rows.is_empty() {
+            true => Routed::Ignore,
+            false => Routed::Events(self.rows),
         }
     }
 }
 
 /// The slots of expressions of `from` and `key`.
-fn frame<'f>(body: &'f Json, record: Option<&'f Json>) -> [Slot<'f>; 3] {
-    let nothing = Slot::Value(&Value::Null);
-    [Slot::Json(body), record.map_or(nothing.clone(), Slot::Json), nothing]
+fn frame<'f>(body: &'f Json, record: Option<&'f Json>, element: Option<&'f Json>) -> [Slot<'f>; 3] {
+    let slot = |json: Option<&'f Json>| json.map_or(Slot::Value(&Value::Null), Slot::Json);
+    [Slot::Json(body), slot(record), slot(element)]
 }
 
 impl Router<'_> {
@@ -126,9 +144,8 @@ impl Router<'_> {
             return self.unknown(&body, kind, reason);
         }
         if !upcasts.knows(&kind) && version == newest {
-            let placed = self.event(kind.clone(), version, 0, body);
-            return match placed.and_then(|event| Ok((self.row_of(&event)?, event))) {
-                Ok(((key, key_cells), event)) => Routed::Event { key, key_cells, event },
+            return match self.event(kind.clone(), version, 0, body) {
+                Ok(event) => self.single(kind, event),
                 Err(reject) => self.rejected(Some(kind), reject),
             };
         }
@@ -146,17 +163,61 @@ impl Router<'_> {
         let mut rows = Rows::default();
         let single = events.len() == 1;
         for (part, Upcasted { type_name, version, body }) in (0..).zip(events) {
-            let placed = self.event(type_name, version, part, body);
-            match placed.and_then(|event| Ok((self.row_of(&event)?, event))) {
-                Ok(((key, key_cells), event)) if single => return Routed::Event { key, key_cells, event },
-                Ok((row, event)) => rows.add(row, event),
+            match self.event(type_name, version, part, body) {
+                Ok(event) if single => return self.single(kind, event),
+                Ok(event) => {
+                    if let Err(reject) = self.add(&mut rows, event) {
+                        return self.rejected(Some(kind), reject);
+                    }
+                }
                 Err(reject) => return self.rejected(Some(kind), reject),
             }
         }
-        match rows.rows.is_empty() {
-            true => Routed::Ignore,
-            false => Routed::Events(rows.rows),
+        rows.routed()
+    }
+
+    /// The only event of a record.
+    fn single(&self, kind: Box<str>, event: Event) -> Routed {
+        let found = match (self.projection.rows_of(&event.kind), self.projection.keys.as_slice()) {
+            (None, [key]) => match self.row(key, &frame(&event.body, event.record.as_ref(), None)) {
+                Ok((key, key_cells)) => return Routed::Event { key, key_cells, event },
+                Err(reject) => Err(reject),
+            },
+            _ => {
+                let mut rows = Rows::default();
+                self.add(&mut rows, event).map(|()| rows)
+            }
+        };
+        match found {
+            Ok(rows) => rows.routed(),
+            Err(reject) => self.rejected(Some(kind), reject),
         }
+    }
+
+    /// Adds the rows that an event concerns, each with what it takes of it.
+    fn add(&self, rows: &mut Rows, event: Event) -> Result<(), Reject> {
+        let event = Arc::new(event);
+        let declared = self.projection.rows_of(&event.kind);
+        let keys = declared.map_or(&self.projection.keys, |rows| &rows.keys);
+        let frame = |element| frame(&event.body, event.record.as_ref(), element);
+        let Some(list) = declared.and_then(|rows| rows.each.as_ref()) else {
+            for key in keys {
+                rows.add(self.row(key, &frame(None))?, Taken { event: Arc::clone(&event), element: None })?;
+            }
+            return Ok(());
+        };
+        let origin = frame(None);
+        let elements = list.list(&origin).map_err(|Fault(reason)| reject(reason))?;
+        for element in elements.unwrap_or_default() {
+            let Slot::Json(element) = element else {
+                return Err(reject(format!("{} holds what is no value of the event", list.text)));
+            };
+            for key in keys {
+                let row = self.row(key, &frame(Some(element)))?;
+                rows.add(row, Taken { event: Arc::clone(&event), element: Some(element.clone()) })?;
+            }
+        }
+        Ok(())
     }
 
     fn unknown_type(&self, body: &Json, kind: Box<str>) -> Routed {
@@ -182,10 +243,6 @@ impl Router<'_> {
         Ok(event)
     }
 
-    fn row_of(&self, event: &Event) -> Result<Row, Reject> {
-        self.row(&frame(&event.body, event.record.as_ref()))
-    }
-
     fn position(&self) -> Position {
         Position { at: self.at.clone(), offset: self.record.offset }
     }
@@ -193,7 +250,7 @@ impl Router<'_> {
     /// Type and version of an event as it came.
     fn kind(&self, body: &Json) -> Result<(Box<str>, i64), Reject> {
         let from = &self.projection.from;
-        let frame = frame(body, self.metadata.as_ref());
+        let frame = frame(body, self.metadata.as_ref(), None);
         let kind = Box::from(&*text(&from.type_name, &frame)?);
         let version = match &from.version {
             None => 1,
@@ -212,7 +269,7 @@ impl Router<'_> {
             Unknown::Stop => Routed::Stop(format!("{reason} (record {})", self.position())),
             Unknown::Park => {
                 let reject = reject(reason);
-                match self.row(&frame(body, self.metadata.as_ref())) {
+                match self.row(&self.projection.keys[0], &frame(body, self.metadata.as_ref(), None)) {
                     Ok(row) => self.rejected_row(row, Some(kind), reject),
                     Err(_) => self.rejected(Some(kind), reject),
                 }
@@ -222,19 +279,19 @@ impl Router<'_> {
 
     fn time(&self, body: &Json) -> Result<i64, Reject> {
         let Some(time) = &self.projection.from.time else { return Ok(self.record.timestamp_ms) };
-        match time.cell(&frame(body, self.metadata.as_ref())).map_err(|Fault(reason)| reject(reason))? {
+        match time.cell(&frame(body, self.metadata.as_ref(), None)).map_err(|Fault(reason)| reject(reason))? {
             Some(Value::Timestamp(ms)) => Ok(ms),
             _ => Ok(self.record.timestamp_ms),
         }
     }
 
     /// The row of an event of today's version, once the record's key is what it must be.
-    fn row(&self, frame: &Frame<'_>) -> Result<Row, Reject> {
+    fn row(&self, key: &Key, frame: &Frame<'_>) -> Result<Row, Reject> {
         if let Some(expression) = &self.projection.from.record_key {
             self.same_key(expression, &text(expression, frame)?)?;
         }
-        let mut cells = Vec::with_capacity(self.projection.key.len());
-        for (column, expression) in &self.projection.key {
+        let mut cells = Vec::with_capacity(key.len());
+        for (column, expression) in key {
             let value = present(expression, expression.cell(frame))?;
             if self.projection.from.record_key_column == Some(*column) {
                 self.one_spelling(&value)?;
@@ -305,8 +362,8 @@ impl Router<'_> {
 
     /// The row whose only key column is the record's key as text.
     fn row_of_record_key(&self) -> Result<Row, Reject> {
-        let column = match (self.projection.from.record_key_column, self.projection.key.as_slice()) {
-            (Some(column), [_]) => column,
+        let column = match (self.projection.from.record_key_column, self.projection.keys.as_slice()) {
+            (Some(column), [key]) if key.len() == 1 => column,
             _ => return Err(reject("the record has no value, and its key is not the row's")),
         };
         let Some(bytes) = &self.record.key else {

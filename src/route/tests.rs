@@ -202,3 +202,38 @@ fn type_time_and_key_may_come_from_the_record() {
     };
     assert_eq!(reject.to_string(), "route: record.headers['type'] is missing");
 }
+
+#[test]
+fn a_record_concerns_at_most_so_many_rows() {
+    let loaded = load_text(
+        "type Query { lines(o: ID!): [Line!]! @read }\n\
+         type Line @key(fields: \"o l\") @table(name: \"lines\", partition: \"o\", clustering: \"l\", rows: 10) { o: ID!  l: ID! }\n",
+        &[(
+            "projections/lines.yaml",
+            "projection: lines\ninto: Line\nfrom: { topic: t, format: json, type: event.type, recordKey: event.o }\n\
+             key: { o: event.o, l: event.l }\nunknown: park\n\
+             events: { E: { each: event.list, as: l, key: { o: event.o, l: l }, upsert: {} } }\n",
+        )],
+        &CustomHandlers::new(),
+    );
+    assert_eq!(loaded.findings, "");
+    let event = |list: &str| format!(r#"{{"type":"E","o":"1","list":{list}}}"#);
+    let numbers = |count: usize| format!("{:?}", (0..count).collect::<Vec<_>>());
+    let routed = |list: &str| loaded.rows("lines").route(Some("1"), Some(&event(list)));
+    let Routed::Events(rows) = routed(&numbers(ROWS_OF_A_RECORD_MAX)) else { panic!("it is routed") };
+    assert_eq!(rows.len(), ROWS_OF_A_RECORD_MAX);
+    for (list, expected) in [
+        (
+            numbers(ROWS_OF_A_RECORD_MAX + 1),
+            "route: the record concerns more than 1000 rows, which is the most it may",
+        ),
+        ("[null]".to_owned(), "route: l is null"),
+        ("7".to_owned(), "route: event.list is 7, expected a list"),
+    ] {
+        let Routed::Rejected { reject, shown, .. } = routed(&list) else { panic!("it is rejected") };
+        assert_eq!((reject.to_string(), shown), (expected.to_owned(), "1".to_owned()));
+    }
+    assert!(matches!(routed("null"), Routed::Ignore));
+    let Routed::Events(rows) = routed("[5, 6, 5]") else { panic!("it is routed") };
+    assert_eq!(rows.iter().map(|row| row.events.len()).collect::<Vec<_>>(), [2, 1]);
+}

@@ -6,7 +6,9 @@
 
 mod upcast;
 
-use super::declaration::{CaseDecl, Declaration, Defaults, EventDecl, FromDecl, SetDecl, UpcastDecl};
+use super::declaration::{
+    CaseDecl, Declaration, Defaults, EventDecl, FromDecl, RowsDecl, SetDecl, UpcastDecl,
+};
 use super::nearest::advice;
 use super::yaml::{Entry, Node, NodeKind, Text};
 use super::{Tombstone, Unknown, Verb};
@@ -39,8 +41,10 @@ const FROM: &[&str] = &[
     "start",
     "upcast",
 ];
-const CASE: &[&str] =
-    &["when", "create", "update", "upsert", "replace", "delete", "once", "remove", "let", "on"];
+const CASE: &[&str] = &[
+    "when", "create", "update", "upsert", "replace", "delete", "once", "remove", "let", "each", "as", "key",
+    "on",
+];
 
 /// Makes the declaration of one file.
 pub fn declaration(root: &Node, defaults: &Defaults, faults: &mut Vec<Diagnostic>) -> Declaration {
@@ -68,7 +72,7 @@ pub fn declaration(root: &Node, defaults: &Defaults, faults: &mut Vec<Diagnostic
         name: top.get("projection").and_then(|node| reader.text(node, "the projection's name")),
         into: top.get("into").and_then(|node| reader.text(node, "the name of a type")),
         from,
-        key: top.get("key").map(|node| reader.key(node)).unwrap_or_default(),
+        keys: top.get("key").map(|node| reader.keys(node)).unwrap_or_default(),
         unknown: top.get("unknown").and_then(|node| reader.unknown(node)).or(defaults.unknown),
         when: top.get("when").and_then(|node| reader.text(node, "a condition")),
         lets: top.get("let").map(|node| reader.pairs(node, "`let`", "a name")).unwrap_or_default(),
@@ -267,31 +271,41 @@ impl Reader<'_> {
         self.word(node, "what `unknown` can say", &words)
     }
 
-    /// What the row's key is made from: a map of expressions.
+    /// What rows' keys are made from: a map of expressions, or a list of such maps.
+    fn keys(&mut self, node: &Node) -> Vec<Vec<(Text, Text)>> {
+        match &node.kind {
+            NodeKind::List(items) => {
+                if items.is_empty() {
+                    self.fault("P005", node.span, "`key` names no row")
+                        .help("write one map for each row that an event concerns");
+                }
+                items.iter().map(|item| self.key(item)).collect()
+            }
+            _ => vec![self.key(node)],
+        }
+    }
+
     fn key(&mut self, node: &Node) -> Vec<(Text, Text)> {
-        let lists: Vec<Span> = match &node.kind {
-            NodeKind::List(_) => vec![node.span],
+        match &node.kind {
             NodeKind::Map(entries) => {
-                let values = entries.iter().map(|entry| &entry.value);
-                values
-                    .filter(|value| matches!(value.kind, NodeKind::List(_)))
-                    .map(|value| value.span)
-                    .collect()
+                let lists = entries.iter().filter(|entry| matches!(entry.value.kind, NodeKind::List(_)));
+                let lists: Vec<Span> = lists.map(|entry| entry.value.span).collect();
+                for at in &lists {
+                    self.fault("P006", *at, "a column of the key is one expression, found a list").help(
+                        "for several rows write a list of keys: `key: [{ id: event.a }, { id: event.b }]`",
+                    );
+                }
+                match lists.is_empty() {
+                    true => self.pairs(node, "`key`", "a column"),
+                    false => Vec::new(),
+                }
             }
             NodeKind::Scalar(text) if !text.is_null() => {
                 self.fault("P006", node.span, format!("`key` is a map, found `{}`", text.text))
                     .help(format!("say which column it makes: `key: {{ id: {} }}`", text.text));
-                return Vec::new();
+                Vec::new()
             }
-            NodeKind::Scalar(_) => Vec::new(),
-        };
-        for at in &lists {
-            self.fault("P010", *at, "a list of keys (one event, many rows) is not supported yet")
-                .help("an event changes one row: write one expression for each column, `key: { id: event.orderId }`");
-        }
-        match lists.is_empty() {
-            true => self.pairs(node, "`key`", "a column"),
-            false => Vec::new(),
+            _ => self.pairs(node, "`key`", "a column"),
         }
     }
 
@@ -368,7 +382,8 @@ impl Reader<'_> {
     }
 
     fn event(&mut self, entry: &Entry) -> EventDecl {
-        let mut event = EventDecl { name: entry.key.clone(), lets: Vec::new(), cases: Vec::new() };
+        let name = entry.key.clone();
+        let mut event = EventDecl { name, rows: None, lets: Vec::new(), cases: Vec::new() };
         let cases: &[Node] = match &entry.value.kind {
             NodeKind::List(items) => items,
             _ => std::slice::from_ref(&entry.value),
@@ -396,6 +411,7 @@ impl Reader<'_> {
                 }
                 event.lets.extend(self.pairs(lets, "`let`", "a name"));
             }
+            self.event_rows(&fields, index, &mut event);
             let span = fields.0.first().map_or(entry.key.span, |first| first.key.span);
             let case = self.case(
                 &fields,
@@ -410,6 +426,38 @@ impl Reader<'_> {
             );
         }
         event
+    }
+
+    /// `each`, `as` and `key` of an event: which rows it concerns.
+    fn event_rows(&mut self, fields: &Fields<'_>, index: usize, event: &mut EventDecl) {
+        let Some(first) = fields.0.iter().find(|entry| ["each", "as", "key"].contains(&&*entry.key.text))
+        else {
+            return;
+        };
+        let span = first.key.span;
+        if index > 0 {
+            self.fault("P006", span, format!("`{}` stands in the first case of an event", first.key.text))
+                .help("which rows an event concerns is the same for all of its cases");
+            return;
+        }
+        let each = match (fields.get("each"), fields.get("as")) {
+            (Some(list), Some(name)) => {
+                let list = self.text(list, "a list to go through");
+                list.zip(self.text(name, "a name for the element"))
+            }
+            (None, None) => None,
+            _ => {
+                self.fault("P005", span, "`each` and `as` stand together")
+                    .help("`each: event.lines` says what is gone through, `as: line` names the element");
+                None
+            }
+        };
+        let Some(key) = fields.get("key") else {
+            self.fault("P005", span, "`key` is missing")
+                .help("say which row each element makes: `key: { orderId: event.orderId, sku: line.sku }`");
+            return;
+        };
+        event.rows = Some(RowsDecl { span, each, keys: self.keys(key) });
     }
 
     fn case(&mut self, fields: &Fields<'_>, before: usize, span: Span) -> CaseDecl {
@@ -506,11 +554,11 @@ impl Reader<'_> {
         for key in ["into", "key"] {
             if let Some(found) = fields.key(key) {
                 self.fault(
-                    "P010",
+                    "P011",
                     found.span,
-                    format!("`each` with `{key}` (one event, many rows) is not supported yet"),
+                    format!("`each` of a column makes value types, and has no `{key}`"),
                 )
-                .help("`each` with `as` and `set` makes value types");
+                .help("for a row of each element write `each`, `as` and `key` beside the verb");
             }
         }
         for key in ["as", "set"] {

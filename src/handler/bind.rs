@@ -8,6 +8,7 @@ use std::sync::Arc;
 use rustc_hash::FxHashMap;
 
 use super::declaration::{Declaration, FromDecl};
+use super::json_schema::{self, EventShapes, SchemaFiles};
 use super::names::{Names, RECORD, ROUTE_RECORD, reads};
 use super::nearest::advice;
 use super::yaml::Text;
@@ -16,7 +17,7 @@ use super::{
     steps,
 };
 use crate::diagnostic::{Diagnostic, FileId, Span};
-use crate::expr::{self, Compiled, Env, Expected, Read, Type};
+use crate::expr::{self, Compiled, Env, Expected, Read, Shape, Type};
 use crate::plan::Plan;
 use crate::schema::{Column, ColumnId, ColumnType, FieldSource, ObjectType, ReadModel, Scalar, TypeId};
 use crate::value::Value;
@@ -29,6 +30,10 @@ pub struct Binder<'a> {
     pub entity: TypeId,
     /// Columns that `compute` makes.
     pub computed: Vec<ColumnId>,
+    pub schemas: &'a SchemaFiles,
+    /// What is known of events, by type, and of an event of any type.
+    pub events: EventShapes,
+    pub event: Option<Arc<Shape>>,
     pub faults: &'a mut Vec<Diagnostic>,
 }
 
@@ -41,7 +46,8 @@ impl Binder<'_> {
         custom: &CustomHandlers,
     ) -> Option<Projection> {
         let from = self.one_source(declaration);
-        let names = Names::of_key(None, None);
+        self.event_shapes(declaration);
+        let names = Names::of_key(self.event.clone(), None);
         let keys: Vec<Key> =
             declaration.keys.iter().map(|key| self.key(key, declaration.span, &names)).collect();
         let origin = from.and_then(|from| self.origin(from, declaration.unknown));
@@ -78,6 +84,15 @@ impl Binder<'_> {
             shape: shape(self.model, self.ty),
             reads_record,
         })
+    }
+
+    /// What the schemas of the sources say of the events that are handled.
+    fn event_shapes(&mut self, declaration: &Declaration) {
+        let names: Vec<&Text> = declaration.events.iter().map(|event| &event.name).collect();
+        for schemas in declaration.from.iter().filter_map(|from| from.schemas.as_ref()) {
+            self.events.extend(self.schemas.shapes(schemas, &names, self.faults));
+        }
+        self.event = json_schema::of_any(&self.events, &names);
     }
 
     /// Compiles an expression; its faults are kept, at places inside the text where the text is the file's.
@@ -143,7 +158,7 @@ impl Binder<'_> {
 
     fn origin(&mut self, from: &FromDecl, unknown: Option<Unknown>) -> Option<Origin> {
         self.format(from);
-        let (as_it_came, names) = (Names::of_origin(), Names::of_key(None, None));
+        let (as_it_came, names) = (Names::of_origin(), Names::of_key(self.event.clone(), None));
         if from.topic.is_none() {
             self.fault("P005", from.span, "`from` has no `topic`", "name the topic: `topic: shop.orders`");
         }
@@ -160,6 +175,9 @@ impl Binder<'_> {
         // Made before the rest of `record` is known, but of today's event.
         let time = compile(&from.time, &as_it_came, &time);
         let record_key = compile(&from.record_key, &names, &Expected::Text);
+        if matches!(record_key, Some(None)) {
+            return None; // Its own fault is reported already.
+        }
         Some(Origin {
             topic: Arc::from(from.topic.as_ref()?.text.as_str()),
             type_name: type_name??,

@@ -40,6 +40,17 @@ pub struct FromDecl {
     pub tombstone: Option<(Tombstone, Span)>,
     /// What an unknown event of this topic does; else what the projection says.
     pub unknown: Option<Unknown>,
+    /// Where the schemas of its events are.
+    pub schemas: Option<SchemasDecl>,
+}
+
+/// Files that hold the schemas of events.
+#[derive(Clone, Debug)]
+pub enum SchemasDecl {
+    /// One, with all types under `$defs`.
+    File(Text),
+    /// One for each type, perhaps with a pointer into it.
+    ByType(Vec<(Text, Text)>),
 }
 
 /// One event type with its cases.

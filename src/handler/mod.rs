@@ -2,19 +2,21 @@
 //!
 //! Comes in: `projections/<name>.yaml` and a read model. Goes out: a [`Projection`], or every fault at once.
 //! `load` goes through the files, `yaml` reads text with places, `parse` makes the `declaration`, `bind`, `steps`,
-//! `assign` and `upcasts` type it against the read model, `kind` chooses how rows are written, `cases` reads `<name>.cases.yaml`. Applying events is `fold`'s.
+//! `assign` and `upcasts` type it against the read model, `kind` chooses how rows are written, `json_schema`
+//! knows what events hold, `cases` reads `<name>.cases.yaml`. Applying events is `fold`'s.
 //!
 //! Codes: P001 not YAML; P002 YAML that is not read here; P003 a key twice; P004 an unknown key; P005 a missing
 //! key; P006 a wrong shape; P007 an unknown type; P008 a second projection; P009 (warning) no projection;
 //! P010 not supported yet; P011 verbs; P012 a column that cannot be assigned; P013 a column that may stay unset;
 //! P014 the row's key; P015 an update kind that is not supported yet; P016 computed columns; P017 upcasts;
-//! P018 a path; P019 a handler; P020 tombstones.
+//! P018 a path; P019 a handler; P020 tombstones; P021 schemas of events.
 
 mod assign;
 mod bind;
 pub mod cases;
 mod custom;
 mod declaration;
+mod json_schema;
 mod kind;
 mod load;
 pub mod names;

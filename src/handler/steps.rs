@@ -3,20 +3,23 @@
 //! Comes in: a declaration. Goes out: [`Declared`] with slots resolved, and faults: names that are taken, and columns
 //! that a made row may lack. The assignments are `assign`'s.
 
+use std::sync::Arc;
+
 use super::assign::Scope;
 use super::bind::{Binder, quoted};
 use super::declaration::{CaseDecl, Declaration, EventDecl, RowsDecl};
 use super::names::{Element, FIRST_LET, Names};
 use super::yaml::Text;
 use super::{Case, Condition, Declared, EventCases, Rows, Step, Verb};
-use crate::expr::{Compiled, Expected, Read, Type};
+use crate::expr::{Compiled, Expected, Read, Shape, Type};
 use crate::schema::{ColumnId, ColumnType};
 
 /// Binds `when`, `let` and `events`.
 pub fn declared(binder: &mut Binder<'_>, declaration: &Declaration) -> Declared {
     let mut lets = Vec::new();
-    bind_lets(binder, &declaration.lets, &mut lets, None);
-    let names = names(binder, &lets, false, None);
+    let seen = Seen { event: binder.event.clone(), element: None };
+    bind_lets(binder, &declaration.lets, &mut lets, &seen);
+    let names = names(binder, &lets, false, &seen);
     let when = declaration.when.as_ref().and_then(|text| condition(binder, text, &names, &lets));
     let mut declared = Declared { when, events: Default::default() };
     for event in &declaration.events {
@@ -27,11 +30,12 @@ pub fn declared(binder: &mut Binder<'_>, declaration: &Declaration) -> Declared 
 }
 
 fn event_cases(binder: &mut Binder<'_>, event: &EventDecl, mut lets: Vec<(String, Compiled)>) -> EventCases {
+    let known = binder.events.get(&event.name.text).cloned();
     let (rows, element) = match &event.rows {
-        Some(rows) => bind_rows(binder, rows, &lets),
+        Some(rows) => bind_rows(binder, rows, &lets, known.as_ref()),
         None => (None, None),
     };
-    let element = element.as_ref();
+    let element = &Seen { event: known, element };
     bind_lets(binder, &event.lets, &mut lets, element);
     let cases =
         event.cases.iter().filter_map(|case| bind_case(binder, event, case, &lets, element)).collect();
@@ -43,6 +47,7 @@ fn bind_rows(
     binder: &mut Binder<'_>,
     rows: &RowsDecl,
     lets: &[(String, Compiled)],
+    event: Option<&Arc<Shape>>,
 ) -> (Option<Rows>, Option<Element>) {
     let mut element = None;
     let mut each = None;
@@ -53,7 +58,7 @@ fn bind_rows(
             binder.fault("P006", name.span, format!("`{}` cannot name the element", name.text), help);
             return (None, None);
         }
-        let Some(list) = binder.compile(list, &Names::of_key(None, None), &Expected::List) else {
+        let Some(list) = binder.compile(list, &Names::of_key(event.cloned(), None), &Expected::List) else {
             return (None, None);
         };
         if !matches!(list.ty.element(), Some(Type::Dyn)) {
@@ -65,7 +70,7 @@ fn bind_rows(
         element = Some(Element { name: name.text.clone(), shape: list.elements.clone() });
         each = Some(list);
     }
-    let names = Names::of_key(None, element.as_ref());
+    let names = Names::of_key(event.cloned(), element.as_ref());
     let keys = rows.keys.iter().map(|key| binder.key(key, rows.span, &names)).collect();
     (Some(Rows { each, keys }), element)
 }
@@ -74,7 +79,7 @@ fn bind_lets(
     binder: &mut Binder<'_>,
     pairs: &[(Text, Text)],
     lets: &mut Vec<(String, Compiled)>,
-    element: Option<&Element>,
+    seen: &Seen,
 ) {
     for (name, text) in pairs {
         if !is_name(&name.text) || RESERVED.contains(&name.text.as_str()) {
@@ -83,7 +88,7 @@ fn bind_lets(
             continue;
         }
         if lets.iter().any(|(known, _)| *known == name.text)
-            || element.is_some_and(|element| element.name == name.text)
+            || seen.element.as_ref().is_some_and(|element| element.name == name.text)
         {
             binder.fault(
                 "P003",
@@ -93,11 +98,17 @@ fn bind_lets(
             );
             continue;
         }
-        let seen = names(binder, lets, false, element);
-        if let Some(compiled) = binder.compile(text, &seen, &Expected::Any) {
+        let names = names(binder, lets, false, seen);
+        if let Some(compiled) = binder.compile(text, &names, &Expected::Any) {
             lets.push((name.text.clone(), compiled));
         }
     }
+}
+
+/// What is known of the event and of the element that a row is made for.
+struct Seen {
+    event: Option<Arc<Shape>>,
+    element: Option<Element>,
 }
 
 /// Names that stand for something already.
@@ -110,15 +121,10 @@ pub fn is_name(text: &str) -> bool {
 }
 
 /// The names in scope. Where the row is surely there its columns have their own types.
-fn names(
-    binder: &Binder<'_>,
-    lets: &[(String, Compiled)],
-    row_there: bool,
-    element: Option<&Element>,
-) -> Names {
+fn names(binder: &Binder<'_>, lets: &[(String, Compiled)], row_there: bool, seen: &Seen) -> Names {
     let row = Type::Record(binder.entity);
     let row = if row_there { row } else { Type::Nullable(Box::new(row)) };
-    let mut names = Names::of_case(None, row, element);
+    let mut names = Names::of_case(seen.event.clone(), row, seen.element.as_ref());
     for (name, compiled) in lets {
         names.push_let(name, compiled);
     }
@@ -161,16 +167,16 @@ fn bind_case(
     event: &EventDecl,
     case: &CaseDecl,
     lets: &[(String, Compiled)],
-    element: Option<&Element>,
+    seen: &Seen,
 ) -> Option<Case> {
     let (verb, verb_span) = case.verb?;
     let when = match &case.when {
-        Some(text) => condition(binder, text, &names(binder, lets, false, element), lets),
+        Some(text) => condition(binder, text, &names(binder, lets, false, seen), lets),
         None => None,
     };
     let row_there = matches!(verb, Verb::Update | Verb::Remove);
-    let seen = names(binder, lets, row_there, element);
-    let mut scope = Scope { binder, names: seen, steps: Vec::new(), named: Vec::new() };
+    let names = names(binder, lets, row_there, seen);
+    let mut scope = Scope { binder, names, steps: Vec::new(), named: Vec::new() };
     for (path, value) in &case.sets {
         scope.set(path, value);
     }

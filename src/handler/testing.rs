@@ -62,14 +62,16 @@ pub fn load_text(schema: &str, projections: &[(&str, &str)], custom: &CustomHand
     let plan = plan.unwrap_or_else(|| panic!("{}", render(&faults, &sources, false)));
     let mut files = Vec::new();
     let mut defaults = None;
+    let mut schemas = Vec::new();
     for (path, text) in projections {
         let file = sources.add(*path, *text);
-        match path.ends_with("defaults.yaml") {
-            true => defaults = Some(file),
-            false => files.push(file),
+        match path {
+            path if path.ends_with("defaults.yaml") => defaults = Some(file),
+            path if path.ends_with(".schema.json") => schemas.push(file),
+            _ => files.push(file),
         }
     }
-    let (projections, faults) = load(&files, defaults, &sources, &model, &plan, custom);
+    let (projections, faults) = load(&files, defaults, &schemas, &sources, &model, &plan, custom);
     let findings = render(&faults, &sources, false);
     Loaded { model, plan, projections, findings }
 }

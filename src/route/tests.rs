@@ -227,7 +227,7 @@ fn a_record_concerns_at_most_so_many_rows() {
             numbers(ROWS_OF_A_RECORD_MAX + 1),
             "route: the record concerns more than 1000 rows, which is the most it may",
         ),
-        ("[null]".to_owned(), "route: l is null"),
+        ("[null]".to_owned(), "route: l is null, expected a string or an integer"),
         ("7".to_owned(), "route: event.list is 7, expected a list"),
     ] {
         let Routed::Rejected { reject, shown, .. } = routed(&list) else { panic!("it is rejected") };

@@ -7,7 +7,7 @@
 mod upcast;
 
 use super::declaration::{
-    CaseDecl, Declaration, Defaults, EventDecl, FromDecl, RowsDecl, SetDecl, UpcastDecl,
+    CaseDecl, Declaration, Defaults, EventDecl, FromDecl, RowsDecl, SchemasDecl, SetDecl, UpcastDecl,
 };
 use super::nearest::advice;
 use super::yaml::{Entry, Node, NodeKind, Text};
@@ -38,6 +38,7 @@ const FROM: &[&str] = &[
     "id",
     "tombstone",
     "unknown",
+    "schemas",
     "start",
     "upcast",
 ];
@@ -337,7 +338,14 @@ impl Reader<'_> {
             record_key: text("recordKey", "an expression", defaults.map(|d| &d.record_key)),
             tombstone: defaults.and_then(|d| d.tombstone),
             unknown: defaults.and_then(|d| d.unknown),
+            schemas: defaults.and_then(|d| d.schemas.clone()),
         };
+        if let Some(node) = fields.get("schemas") {
+            from.schemas = match &node.kind {
+                NodeKind::Map(_) => Some(SchemasDecl::ByType(self.pairs(node, "`schemas`", "an event type"))),
+                _ => self.text(node, "the name of a schema file").map(SchemasDecl::File),
+            };
+        }
         if let Some(node) = fields.get("unknown") {
             from.unknown = self.unknown(node);
         }

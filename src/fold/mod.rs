@@ -2,8 +2,10 @@
 //!
 //! Comes in: a bound projection, the row before the event, the event. Goes out: a [`Change`], or a [`Reject`]. Pure:
 //! the same row and event always give the same change. `run` carries out the declared cases, `steps` what they
-//! assign and `make` the values, `patch` has what they change in a row that is there, `settle` checks what every row must hold. Positions, keys and stores are not known here.
+//! assign and `make` the values, `patch` has what they change in a row that is there, `settle` checks what every row
+//! must hold. Positions, keys and stores are not known here.
 
+mod columns;
 mod make;
 mod patch;
 mod run;
@@ -15,6 +17,7 @@ mod tests;
 use std::sync::Arc;
 
 pub use crate::handler::{Change, Fold};
+pub use columns::ColumnSet;
 
 use crate::event::{Event, Json, Reject, Stage, Taken};
 use crate::handler::{Handling, Projection};
@@ -43,6 +46,15 @@ enum Before {
 }
 
 impl Undo {
+    /// Adds the columns that the event may have changed; `width` is how many the row has.
+    pub fn add_changed(&self, width: usize, changed: &mut ColumnSet) {
+        match &self.0 {
+            Before::Row(_) => changed.extend(&ColumnSet::first(width)),
+            Before::Patch(patch) => patch.columns().for_each(|column| changed.insert(column)),
+            Before::Several(changes) => changes.iter().for_each(|change| change.add_changed(width, changed)),
+        }
+    }
+
     /// Makes the row what it was before the event.
     pub fn take_back(self, row: &mut State) {
         match (self.0, row) {

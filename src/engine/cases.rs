@@ -11,6 +11,7 @@ use serde_json::{Map, Value as Json};
 use crate::diagnostic::{Sources, Span};
 use crate::engine::{Definitions, dump, now_ms};
 use crate::event::{Event, Record, TopicPartition};
+use crate::handler::UpdateKind;
 use crate::handler::cases::{Case, ExpectedParked, ExpectedRow, ExpectedRows, Given};
 use crate::project::{Halt, ProjectSettings, Projector};
 use crate::resolve::{Graph, GraphSettings, Limits, Request};
@@ -129,7 +130,7 @@ struct Runner<'a> {
 impl Runner<'_> {
     /// How many writes the case makes when nothing goes wrong.
     async fn writes(&self) -> Result<u64, RunError> {
-        let counted = Arc::new(Interrupted::after(self.tables().await?, u64::MAX));
+        let counted = Arc::new(self.whole(Interrupted::after(self.tables().await?, u64::MAX)));
         self.fold(&self.log()?, counted.clone(), usize::MAX).await?;
         Ok(counted.written())
     }
@@ -142,12 +143,13 @@ impl Runner<'_> {
             Way::RecordByRecord => self.fold(&log, Arc::clone(&tables), 1).await?,
             Way::Twice => {
                 self.fold(&log, Arc::clone(&tables), usize::MAX).await?;
-                self.fold(&log, Arc::new(Interrupted::forgetful(Arc::clone(&tables))), 1).await?;
+                self.fold(&log, Arc::new(self.whole(Interrupted::forgetful(Arc::clone(&tables)))), 1).await?;
             }
             Way::DiesAfter(writes) => {
-                let dying = Arc::new(Interrupted::after(Arc::clone(&tables), writes));
+                let dying = Arc::new(self.whole(Interrupted::after(Arc::clone(&tables), writes)));
                 // It dies: that is the point. What it left is taken up record by record.
-                let _ = self.fold(&log, dying, usize::MAX).await;
+                let batch_bytes_max = if writes % 2 == 0 { usize::MAX } else { 1 };
+                let _ = self.fold(&log, dying, batch_bytes_max).await;
                 self.fold(&log, Arc::clone(&tables), 1).await?;
             }
         }
@@ -155,17 +157,25 @@ impl Runner<'_> {
     }
 
     async fn tables(&self) -> Result<Arc<dyn Tables>, StoreError> {
-        MemoryStore::new().open(1, &self.definitions.plan).await
+        MemoryStore::atomic().open(1, &self.definitions.plan).await
+    }
+
+    /// Leaves whole what only an atomic store may hold; everything else is cut as no store may be needed to prevent.
+    fn whole(&self, tables: Interrupted) -> Interrupted {
+        let merged = self.definitions.projections.iter().filter(|found| found.kind == UpdateKind::MergedFold);
+        tables.keeping_whole(merged.map(|projection| Arc::clone(&projection.name)).collect())
     }
 
     fn log(&self) -> Result<Lines, SourceError> {
         let log = Lines::new();
         for projection in &self.definitions.projections {
-            log.create_topic(&projection.from.topic, PARTITIONS);
+            projection.topics().for_each(|topic| log.create_topic(topic, PARTITIONS));
         }
-        for given in &self.case.given {
+        for (index, given) in (0..).zip(&self.case.given) {
             log.create_topic(&given.topic, PARTITIONS);
-            log.push(&given.topic, record(given))?;
+            // Where nothing is said the records follow each other, so that those of several partitions do too.
+            let timestamp_ms = given.timestamp_ms.or(Some(index));
+            log.push(&given.topic, NewRecord { timestamp_ms, ..record(given) })?;
         }
         Ok(log)
     }
@@ -178,9 +188,11 @@ impl Runner<'_> {
     ) -> Result<(), RunError> {
         let settings = ProjectSettings { batch_bytes_max, ..ProjectSettings::default() };
         for projection in &self.definitions.projections {
-            let topic = log.topic(&projection.from.topic).await?;
-            let ends: Vec<u64> =
-                topic.iter().flat_map(|topic| &topic.partitions).map(|partition| partition.end).collect();
+            let mut ends: Vec<u64> = Vec::new();
+            for name in projection.topics() {
+                let topic = log.topic(name).await?;
+                ends.extend(topic.iter().flat_map(|topic| &topic.partitions).map(|partition| partition.end));
+            }
             let mut projector = Projector::open(
                 Arc::clone(projection),
                 Arc::clone(&self.definitions.plan),
@@ -243,10 +255,8 @@ impl Runner<'_> {
         let base = self.definitions.plan.entity(projection.entity).base;
         let mut found = Vec::new();
         for (offset, given) in (0..).zip(&self.case.given) {
-            if *given.topic != *projection.from.topic {
-                continue;
-            }
-            let at = TopicPartition { topic: Arc::clone(&projection.from.topic), partition: 0 };
+            let Some(topic) = projection.topics().find(|topic| ***topic == *given.topic) else { continue };
+            let at = TopicPartition { topic: Arc::clone(topic), partition: 0 };
             let new = record(given);
             let record = Record {
                 offset,

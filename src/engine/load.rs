@@ -80,7 +80,7 @@ pub fn bind(
             Some(Definitions {
                 model: Arc::new(model),
                 plan: Arc::new(plan),
-                feeds: bound.iter().map(handler::Projection::feed).collect(),
+                feeds: bound.iter().flat_map(handler::Projection::feeds).collect(),
                 projections: bound.into_iter().map(Arc::new).collect(),
                 cases,
                 hash: hash(&sources, schema_files, &projections, defaults),

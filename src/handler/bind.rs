@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use rustc_hash::FxHashMap;
 
-use super::declaration::{Declaration, FromDecl};
+use super::declaration::{Declaration, EventDecl, FromDecl};
 use super::json_schema::{self, EventShapes, SchemaFiles};
 use super::names::{Names, RECORD, ROUTE_RECORD, reads};
 use super::nearest::advice;
@@ -45,12 +45,11 @@ impl Binder<'_> {
         file: FileId,
         custom: &CustomHandlers,
     ) -> Option<Projection> {
-        let from = self.one_source(declaration);
         self.event_shapes(declaration);
         let names = Names::of_key(self.event.clone(), None);
         let keys: Vec<Key> =
             declaration.keys.iter().map(|key| self.key(key, declaration.span, &names)).collect();
-        let origin = from.and_then(|from| self.origin(from, declaration.unknown));
+        let sources = self.sources(declaration);
         let upcasts = self.upcasts(declaration);
         let handling = match &declaration.handler {
             Some(name) => self.custom(name, declaration, custom),
@@ -58,22 +57,25 @@ impl Binder<'_> {
         };
         let compute = self.compute(&declaration.compute);
         let asserts = self.asserts(&declaration.asserts);
-        let mut origin = origin?;
-        origin.record_key_column = keys.first().and_then(|key| record_key_column(&origin, key));
-        self.tombstone(from?, &origin, &keys);
+        let mut sources = sources?;
+        for (origin, from) in sources.iter_mut().zip(&declaration.from) {
+            origin.record_key_column = keys.first().and_then(|key| record_key_column(origin, key));
+            self.tombstone(from, origin, &keys, declaration.is_merged);
+        }
         let handling = handling?;
         if declaration.faulty {
             return None; // What kind it would be rests on what could not be read.
         }
-        let reads_record = reads_record(&origin, &keys, &handling);
-        let (kind, kind_reason) = kind::choose(&mut self, &origin, &keys, &handling, (&compute, &asserts))?;
+        let reads_record = reads_record(&sources, &keys, &handling);
+        let (kind, kind_reason) =
+            kind::choose(&mut self, declaration, (&sources, &keys), &handling, (&compute, &asserts))?;
         Some(Projection {
             name: Arc::from(declaration.name.as_ref()?.text.as_str()),
             file,
             span: declaration.span,
             entity: self.entity,
             entity_name: Arc::from(self.ty.name.as_str()),
-            from: origin,
+            sources,
             keys,
             kind,
             kind_reason,
@@ -144,16 +146,55 @@ impl Binder<'_> {
         ))
     }
 
-    fn one_source<'d>(&mut self, declaration: &'d Declaration) -> Option<&'d FromDecl> {
-        for other in declaration.from.iter().skip(1) {
-            self.fault(
-                "P015",
-                other.span,
-                format!("the events of `{}` would come from several topics", self.ty.name),
-                "their order would have to be made first (kind C, merged fold), which is not supported yet: feed a read model from one topic",
-            );
+    /// The sources, each once, with the names that `events` has for their types.
+    fn sources(&mut self, declaration: &Declaration) -> Option<Vec<Origin>> {
+        let bound: Vec<Option<Origin>> =
+            declaration.from.iter().map(|from| self.origin(from, declaration.unknown)).collect();
+        let mut sources: Vec<Origin> = bound.into_iter().collect::<Option<_>>()?;
+        for (index, from) in declaration.from.iter().enumerate() {
+            if sources[..index].iter().any(|other| other.topic == sources[index].topic) {
+                let message = format!("`{}` is named twice", sources[index].topic);
+                self.fault("P003", from.span, message, "name each topic once");
+                return None;
+            }
         }
-        declaration.from.first()
+        for event in &declaration.events {
+            let Some(on) = &event.on else { continue };
+            self.named_on(event, on, &mut sources);
+        }
+        Some(sources)
+    }
+
+    /// `on: topic/Type`: an event of one topic under a name of its own.
+    fn named_on(&mut self, event: &EventDecl, on: &Text, sources: &mut [Origin]) {
+        let topics: Vec<Arc<str>> = sources.iter().map(|from| Arc::clone(&from.topic)).collect();
+        let Some((topic, type_name)) = on.text.rsplit_once('/') else {
+            let help = "write topic and type: `on: shop.orders/OrderPlaced`";
+            return self.fault("P006", on.span, format!("`{}` is no topic and type", on.text), help);
+        };
+        for source in
+            sources.iter_mut().filter(|source| *source.topic != *topic || *type_name != event.name.text)
+        {
+            source.aliases.push(event.name.text.as_str().into());
+        }
+        match sources.iter_mut().find(|source| *source.topic == *topic) {
+            Some(source) => {
+                let before = source.names.insert(type_name.into(), event.name.text.as_str().into());
+                if let Some(before) = before {
+                    let message = format!("`{}` is `{before}` already", on.text);
+                    self.fault(
+                        "P003",
+                        on.span,
+                        message,
+                        "an event has one entry: put its cases into one list",
+                    );
+                }
+            }
+            None => {
+                let help = advice(topic, topics.iter().map(|topic| &**topic));
+                self.fault("P006", on.span, format!("`from` has no topic `{topic}`"), help);
+            }
+        }
     }
 
     fn origin(&mut self, from: &FromDecl, unknown: Option<Unknown>) -> Option<Origin> {
@@ -180,6 +221,8 @@ impl Binder<'_> {
         }
         Some(Origin {
             topic: Arc::from(from.topic.as_ref()?.text.as_str()),
+            names: FxHashMap::default(),
+            aliases: Vec::new(),
             type_name: type_name??,
             version: version.flatten(),
             time: time.flatten(),
@@ -266,9 +309,9 @@ impl Binder<'_> {
         found
     }
 
-    fn tombstone(&mut self, from: &FromDecl, origin: &Origin, keys: &[Key]) {
+    fn tombstone(&mut self, from: &FromDecl, origin: &Origin, keys: &[Key], is_merged: bool) {
         let Some((Tombstone::Delete, span)) = from.tombstone else { return };
-        if origin.record_key_column.is_none() {
+        if origin.record_key_column.is_none() && !is_merged {
             return; // Said once, where the update kind is chosen.
         }
         let readable = |id: ColumnId| {
@@ -358,10 +401,12 @@ impl Binder<'_> {
 }
 
 /// Whether anything looks at `record`. A handler written in Rust may.
-fn reads_record(origin: &Origin, keys: &[Key], handling: &Handling) -> bool {
-    let origin =
-        [Some(&origin.type_name), origin.version.as_ref(), origin.time.as_ref(), origin.record_key.as_ref()];
-    let mut route: Vec<&Compiled> = origin.into_iter().flatten().collect();
+fn reads_record(sources: &[Origin], keys: &[Key], handling: &Handling) -> bool {
+    let mut route: Vec<&Compiled> = Vec::new();
+    for Origin { type_name, version, time, record_key, .. } in sources {
+        let found = [Some(type_name), version.as_ref(), time.as_ref(), record_key.as_ref()];
+        route.extend(found.into_iter().flatten());
+    }
     route.extend(keys.iter().flatten().map(|(_, compiled)| compiled));
     let in_cases = match handling {
         Handling::Custom(_) => true,

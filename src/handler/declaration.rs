@@ -16,6 +16,8 @@ pub struct Declaration {
     /// Each makes a row.
     pub keys: Vec<Vec<(Text, Text)>>,
     pub unknown: Option<Unknown>,
+    /// Whether `order: time` is said.
+    pub is_merged: bool,
     pub when: Option<Text>,
     pub lets: Vec<(Text, Text)>,
     pub events: Vec<EventDecl>,
@@ -57,6 +59,8 @@ pub enum SchemasDecl {
 #[derive(Debug)]
 pub struct EventDecl {
     pub name: Text,
+    /// Topic and type that it stands for, where not a type of its own name.
+    pub on: Option<Text>,
     pub rows: Option<RowsDecl>,
     pub lets: Vec<(Text, Text)>,
     pub cases: Vec<CaseDecl>,

@@ -1,13 +1,15 @@
-//! Chooses how rows of a projection are written: blind set (A) or owned fold (B), with the reason as text.
+//! Chooses how rows of a projection are written: blind set (A), owned fold (B) or merged fold (C), with the reason as text.
 //!
 //! Comes in: a bound projection's parts. Goes out: the kind, or a fault where only an unsupported kind would do.
 
 use super::bind::{Binder, quoted, same_text};
+use super::declaration::Declaration;
 use super::names::{ROW, reads};
 use super::{
     Assert, Case, Compute, Condition, Declared, Handling, Key, Make, Origin, Step, Tombstone, UpdateKind,
     Verb,
 };
+use crate::diagnostic::Span;
 use crate::expr::Compiled;
 use crate::plan::TableRole;
 use crate::schema::{ColumnId, ColumnType, Scalar};
@@ -15,13 +17,34 @@ use crate::schema::{ColumnId, ColumnType, Scalar};
 /// The kind and why; `None` after reporting that none of the supported kinds fits.
 pub fn choose(
     binder: &mut Binder<'_>,
-    origin: &Origin,
-    keys: &[Key],
+    declaration: &Declaration,
+    (sources, keys): (&[Origin], &[Key]),
     handling: &Handling,
     (compute, asserts): (&[Compute], &[Assert]),
 ) -> Option<(UpdateKind, String)> {
-    let partition = one_partition(binder, origin, keys, handling)?;
-    Some(match why_not_blind(binder, origin, handling, (compute, asserts)) {
+    let mut all: Vec<&Key> = keys.iter().collect();
+    if let Handling::Declared(declared) = handling {
+        all.extend(
+            declared.events.values().filter_map(|event| event.rows.as_ref()).flat_map(|rows| &rows.keys),
+        );
+    }
+    if all.is_empty() || all.iter().any(|key| key.is_empty()) {
+        return None; // The key's own faults are reported already.
+    }
+    let partition = match one_partition(binder, declaration, sources, &all) {
+        Ok(partition) => partition,
+        Err(Several { why, .. }) if declaration.is_merged => {
+            return Some((UpdateKind::MergedFold, format!("{why}; `order: time` merges them")));
+        }
+        Err(Several { span, why, help }) => {
+            let help = format!(
+                "{help}, or say `order: time`: then partitions are merged by the times of their records, which is safe on the embedded store alone (kind C)"
+            );
+            binder.fault("P015", span, why, help);
+            return None;
+        }
+    };
+    Some(match why_not_blind(binder, &sources[0], handling, (compute, asserts)) {
         Some(reason) => (UpdateKind::OwnedFold, format!("{reason}; {partition}")),
         None => (
             UpdateKind::BlindSet,
@@ -30,58 +53,61 @@ pub fn choose(
     })
 }
 
-/// Kinds A and B need all events of a row to come from one partition.
+/// Why the events of a row may come from several partitions.
+struct Several {
+    span: Span,
+    why: String,
+    /// What to do so that they come from one.
+    help: String,
+}
+
+/// Kinds A and B need all events of a row to come from one partition. Answers why they do.
 fn one_partition(
-    binder: &mut Binder<'_>,
-    origin: &Origin,
-    keys: &[Key],
-    handling: &Handling,
-) -> Option<String> {
+    binder: &Binder<'_>,
+    declaration: &Declaration,
+    sources: &[Origin],
+    keys: &[&Key],
+) -> Result<String, Several> {
+    if let Some(other) = declaration.from.get(1) {
+        return Err(Several {
+            span: other.span,
+            why: format!("the events of `{}` come from several topics", binder.ty.name),
+            help: "feed a read model from one topic".to_owned(),
+        });
+    }
+    let origin = &sources[0];
     let Some(record_key) = &origin.record_key else {
-        binder.fault(
-            "P015",
-            origin.type_name.span,
-            "without `recordKey` the events of a row may come from several partitions",
-            "say what producers put into the record's key: `recordKey: event.orderId`; merging partitions (kinds C and D) is not supported yet",
-        );
-        return None;
+        return Err(Several {
+            span: origin.type_name.span,
+            why: "without `recordKey` the events of a row may come from several partitions".to_owned(),
+            help: "say what producers put into the record's key: `recordKey: event.orderId`".to_owned(),
+        });
     };
-    let mut all: Vec<&Key> = keys.iter().collect();
-    if let Handling::Declared(declared) = handling {
-        all.extend(
-            declared.events.values().filter_map(|event| event.rows.as_ref()).flat_map(|rows| &rows.keys),
-        );
-    }
-    if all.iter().any(|key| key.is_empty()) {
-        return None; // The key's own faults are reported already.
-    }
-    let made_from = |key: &&&Key| !key.iter().any(|made| is_record_key(origin, made));
-    let stray = all.iter().find(made_from);
+    let stray = keys.iter().find(|key| !key.iter().any(|made| is_record_key(origin, made)));
     let (Some(column), None) = (origin.record_key_column, stray) else {
-        let key = stray.or(all.first())?;
-        let keys: Vec<&str> = key.iter().map(|(_, compiled)| &*compiled.text).collect();
-        binder.fault(
-            "P015",
-            record_key.span,
-            format!("the record's key is `{}`, but the row's key is made from {}", record_key.text, quoted(&keys)),
-            "make one column of `key` from the same expression as `recordKey`; merging the partitions that events of one row come from (kinds C and D) is not supported yet",
-        );
-        return None;
+        let key = stray.unwrap_or(&keys[0]);
+        let made: Vec<&str> = key.iter().map(|(_, compiled)| &*compiled.text).collect();
+        return Err(Several {
+            span: record_key.span,
+            why: format!(
+                "the record's key is `{}`, but the row's key is made from {}",
+                record_key.text,
+                quoted(&made)
+            ),
+            help: "make one column of `key` from the same expression as `recordKey`".to_owned(),
+        });
     };
+    let name = &binder.ty.column(column).name;
     if !has_one_spelling(&binder.ty.column(column).ty) {
-        let name = &binder.ty.column(column).name;
-        binder.fault(
-            "P015",
-            record_key.span,
-            format!("values of `{name}` can be written in several ways, so events of one row could come from several partitions"),
-            "key the rows by an ID, a String, an Int, a Long, a UUID or an enum; merging partitions (kinds C and D) is not supported yet",
-        );
-        return None;
+        return Err(Several {
+            span: record_key.span,
+            why: format!(
+                "values of `{name}` can be written in several ways, so events of one row could come from several partitions"
+            ),
+            help: "key the rows by an ID, a String, an Int, a Long, a UUID or an enum".to_owned(),
+        });
     }
-    Some(format!(
-        "one partition determines a row, because its key column `{}` is the record's key",
-        binder.ty.column(column).name
-    ))
+    Ok(format!("one partition determines a row, because its key column `{name}` is the record's key"))
 }
 
 /// Whether a column of a key is made as the record's key is, and is the column that it is made into everywhere.

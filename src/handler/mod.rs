@@ -59,7 +59,8 @@ pub struct Projection {
     pub entity: TypeId,
     /// Name of the read model.
     pub entity_name: Arc<str>,
-    pub from: Origin,
+    /// Where its events come from: one, unless the kind is C. Never empty.
+    pub sources: Vec<Origin>,
     /// Of each row that an event concerns, what its key columns are made from. Never empty.
     pub keys: Vec<Key>,
     pub kind: UpdateKind,
@@ -92,6 +93,10 @@ pub struct RowShape {
 #[derive(Clone, Debug)]
 pub struct Origin {
     pub topic: Arc<str>,
+    /// Event types of this topic that have another name in `events`, with that name.
+    pub names: FxHashMap<Box<str>, Box<str>>,
+    /// Names in `events` that stand for a type of this topic or another only by `on`.
+    pub aliases: Vec<Box<str>>,
     /// Name of the event's type, from the event as it came. Slot 0: the event.
     pub type_name: Compiled,
     /// Version, from the event as it came. Without it every event has version 1.
@@ -134,6 +139,8 @@ pub enum UpdateKind {
     BlindSet,
     /// B: the row is read once, folded, and written whole.
     OwnedFold,
+    /// C: as B, with the events of several partitions in one order. Safe only where the store applies a batch whole.
+    MergedFold,
 }
 
 /// How an event changes a row.
@@ -226,14 +233,24 @@ pub struct Compute {
 }
 
 impl Projection {
-    /// Which entity it feeds, and from where.
-    pub fn feed(&self) -> Feed {
-        Feed {
+    /// Which entity it feeds, and from where: one feed for each topic.
+    pub fn feeds(&self) -> impl Iterator<Item = Feed> {
+        self.sources.iter().map(|from| Feed {
             projection: Arc::clone(&self.name),
             entity: self.entity,
-            topic: Arc::clone(&self.from.topic),
-            record_key: self.from.record_key_column,
-        }
+            topic: Arc::clone(&from.topic),
+            record_key: from.record_key_column,
+        })
+    }
+
+    /// The names of its topics, in the order of its sources.
+    pub fn topics(&self) -> impl Iterator<Item = &Arc<str>> {
+        self.sources.iter().map(|from| &from.topic)
+    }
+
+    /// The source that a topic is; the first where it is none.
+    pub fn source(&self, topic: &str) -> &Origin {
+        self.sources.iter().find(|from| *from.topic == *topic).unwrap_or(&self.sources[0])
     }
 
     /// A row's key for a person, as JSON: `{"id":"o1"}`.
@@ -268,6 +285,20 @@ impl Projection {
     }
 }
 
+impl Origin {
+    /// The name that `events` has for an event type of this topic.
+    ///
+    /// # Errors
+    /// The type, where `events` has its name for something else.
+    pub fn name_of(&self, type_name: Box<str>) -> Result<Box<str>, Box<str>> {
+        match self.names.get(&type_name) {
+            Some(name) => Ok(name.clone()),
+            None if self.aliases.contains(&type_name) => Err(type_name),
+            None => Ok(type_name),
+        }
+    }
+}
+
 impl RowShape {
     /// The column with that number.
     pub fn column(&self, id: ColumnId) -> &Column {
@@ -290,6 +321,7 @@ impl UpdateKind {
         match self {
             UpdateKind::BlindSet => "A blind set",
             UpdateKind::OwnedFold => "B owned fold",
+            UpdateKind::MergedFold => "C merged fold",
         }
     }
 
@@ -298,6 +330,9 @@ impl UpdateKind {
         match self {
             UpdateKind::BlindSet => "the assigned columns are written, nothing is read",
             UpdateKind::OwnedFold => "the row is read once, folded, and written with its position",
+            UpdateKind::MergedFold => {
+                "partitions are merged by time in memory, the row is read once, folded, and written in one commit with all progress; on the embedded store alone"
+            }
         }
     }
 }

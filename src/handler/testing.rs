@@ -100,7 +100,7 @@ pub struct Rows<'l> {
 impl Rows<'_> {
     /// Where a record goes.
     pub fn route(&mut self, key: Option<&str>, value: Option<&str>) -> Routed {
-        let at = TopicPartition { topic: Arc::clone(&self.projection.from.topic), partition: 0 };
+        let at = TopicPartition { topic: Arc::clone(&self.projection.sources[0].topic), partition: 0 };
         let base = self.loaded.plan.entity(self.projection.entity).base;
         let record = Record {
             offset: self.offset,

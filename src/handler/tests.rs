@@ -83,7 +83,9 @@ fn the_shop_is_folded_by_owners_and_says_why() {
         reason("customers"),
         format!("`delete` of `CustomerErased` depends on whether the row is there; {tail}")
     );
-    assert!(shop.projections.iter().all(|projection| projection.feed().record_key.is_some()));
+    assert!(
+        shop.projections.iter().all(|projection| projection.feeds().all(|feed| feed.record_key.is_some()))
+    );
 }
 
 const TINY: &str = "type Query { a(id: ID!): A @read }\ntype A @key(fields: \"id\") @table(name: \"a\", partition: \"id\") COPY { id: ID!  x: Int!  y: String }\n";
@@ -146,8 +148,8 @@ fn defaults_set_what_files_leave_out() {
     let loaded = load_text(&TINY.replace("COPY", ""), &files, &CustomHandlers::new());
     assert_eq!(loaded.findings, "");
     let projection = loaded.projection("a");
-    assert_eq!(projection.from.unknown, super::Unknown::Ignore);
-    assert_eq!(projection.from.tombstone, Some(super::Tombstone::Park));
+    assert_eq!(projection.sources[0].unknown, super::Unknown::Ignore);
+    assert_eq!(projection.sources[0].tombstone, Some(super::Tombstone::Park));
 }
 
 #[test]
@@ -218,7 +220,7 @@ fn upcasts_of_the_defaults_count_for_the_types_that_a_projection_handles() {
     let event = ("1", r#"{"type":"E","id":"1","y":3}"#.to_owned());
     assert_eq!(loaded.rows("a").all(std::slice::from_ref(&event)).show(&["x"]), "x=3");
     assert_eq!(loaded.rows("b").all(&[event]).show(&["x"]), "x=7", "its own chain takes the place");
-    assert_eq!(loaded.projection("a").from.unknown, super::Unknown::Ignore);
+    assert_eq!(loaded.projection("a").sources[0].unknown, super::Unknown::Ignore);
 }
 
 #[test]

@@ -15,7 +15,7 @@ use rustc_hash::FxHashMap;
 use crate::decode;
 use crate::event::{Event, Json, Position, Record, Reject, Stage, Taken, TopicPartition};
 use crate::expr::{Compiled, Fault, Frame, Slot};
-use crate::handler::{Key, Projection, Tombstone, Unknown};
+use crate::handler::{Key, Origin, Projection, Tombstone, Unknown};
 use crate::plan::TablePlan;
 use crate::plan::key::row_key_of;
 use crate::schema::{ColumnId, ColumnType, Scalar};
@@ -65,7 +65,8 @@ pub struct RowEvents {
 /// Finds the rows of a record. `base` is the base table of the projection's read model.
 pub fn route(projection: &Projection, base: &TablePlan, at: &TopicPartition, record: &Record) -> Routed {
     let metadata = projection.reads_record.then(|| decode::metadata(at, record));
-    let router = Router { projection, base, at, record, metadata };
+    let from = projection.source(&at.topic);
+    let router = Router { projection, from, base, at, record, metadata };
     match &record.value {
         None => router.tombstone(),
         Some(value) => match decode::json(value) {
@@ -77,6 +78,7 @@ pub fn route(projection: &Projection, base: &TablePlan, at: &TopicPartition, rec
 
 struct Router<'a> {
     projection: &'a Projection,
+    from: &'a Origin,
     base: &'a TablePlan,
     at: &'a TopicPartition,
     record: &'a Record,
@@ -131,6 +133,10 @@ impl Router<'_> {
         let (kind, version) = match self.kind(&body) {
             Ok(found) => found,
             Err(reject) => return self.rejected(None, reject),
+        };
+        let kind = match self.from.name_of(kind) {
+            Ok(name) => name,
+            Err(kind) => return self.unknown_type(&body, kind),
         };
         let upcasts = &self.projection.upcasts;
         let newest = upcasts.newest(&kind);
@@ -249,7 +255,7 @@ impl Router<'_> {
 
     /// Type and version of an event as it came.
     fn kind(&self, body: &Json) -> Result<(Box<str>, i64), Reject> {
-        let from = &self.projection.from;
+        let from = self.from;
         let frame = frame(body, self.metadata.as_ref(), None);
         let kind = Box::from(&*text(&from.type_name, &frame)?);
         let version = match &from.version {
@@ -264,7 +270,7 @@ impl Router<'_> {
     }
 
     fn unknown(&self, body: &Json, kind: Box<str>, reason: String) -> Routed {
-        match self.projection.from.unknown {
+        match self.from.unknown {
             Unknown::Ignore => Routed::Ignore,
             Unknown::Stop => Routed::Stop(format!("{reason} (record {})", self.position())),
             Unknown::Park => {
@@ -278,7 +284,7 @@ impl Router<'_> {
     }
 
     fn time(&self, body: &Json) -> Result<i64, Reject> {
-        let Some(time) = &self.projection.from.time else { return Ok(self.record.timestamp_ms) };
+        let Some(time) = &self.from.time else { return Ok(self.record.timestamp_ms) };
         match time.cell(&frame(body, self.metadata.as_ref(), None)).map_err(|Fault(reason)| reject(reason))? {
             Some(Value::Timestamp(ms)) => Ok(ms),
             _ => Ok(self.record.timestamp_ms),
@@ -287,13 +293,13 @@ impl Router<'_> {
 
     /// The row of an event of today's version, once the record's key is what it must be.
     fn row(&self, key: &Key, frame: &Frame<'_>) -> Result<Row, Reject> {
-        if let Some(expression) = &self.projection.from.record_key {
+        if let Some(expression) = &self.from.record_key {
             self.same_key(expression, &text(expression, frame)?)?;
         }
         let mut cells = Vec::with_capacity(key.len());
         for (column, expression) in key {
             let value = present(expression, expression.cell(frame))?;
-            if self.projection.from.record_key_column == Some(*column) {
+            if self.from.record_key_column == Some(*column) {
                 self.one_spelling(&value)?;
             }
             cells.push((*column, value));
@@ -338,7 +344,7 @@ impl Router<'_> {
     }
 
     fn tombstone(&self) -> Routed {
-        let why = match self.projection.from.tombstone {
+        let why = match self.from.tombstone {
             Some(Tombstone::Ignore) => return Routed::Ignore,
             Some(Tombstone::Delete) => {
                 return match self.row_of_record_key() {
@@ -362,7 +368,7 @@ impl Router<'_> {
 
     /// The row whose only key column is the record's key as text.
     fn row_of_record_key(&self) -> Result<Row, Reject> {
-        let column = match (self.projection.from.record_key_column, self.projection.keys.as_slice()) {
+        let column = match (self.from.record_key_column, self.projection.keys.as_slice()) {
             (Some(column), [key]) if key.len() == 1 => column,
             _ => return Err(reject("the record has no value, and its key is not the row's")),
         };

@@ -20,6 +20,7 @@ const TOP: &[&str] = &[
     "from",
     "key",
     "unknown",
+    "order",
     "when",
     "let",
     "events",
@@ -75,6 +76,10 @@ pub fn declaration(root: &Node, defaults: &Defaults, faults: &mut Vec<Diagnostic
         from,
         keys: top.get("key").map(|node| reader.keys(node)).unwrap_or_default(),
         unknown: top.get("unknown").and_then(|node| reader.unknown(node)).or(defaults.unknown),
+        is_merged: top
+            .get("order")
+            .and_then(|node| reader.word(node, "what `order` can say", &[("time", ())]))
+            .is_some(),
         when: top.get("when").and_then(|node| reader.text(node, "a condition")),
         lets: top.get("let").map(|node| reader.pairs(node, "`let`", "a name")).unwrap_or_default(),
         events: top.get("events").map(|node| reader.events(node)).unwrap_or_default(),
@@ -391,7 +396,7 @@ impl Reader<'_> {
 
     fn event(&mut self, entry: &Entry) -> EventDecl {
         let name = entry.key.clone();
-        let mut event = EventDecl { name, rows: None, lets: Vec::new(), cases: Vec::new() };
+        let mut event = EventDecl { name, on: None, rows: None, lets: Vec::new(), cases: Vec::new() };
         let cases: &[Node] = match &entry.value.kind {
             NodeKind::List(items) => items,
             _ => std::slice::from_ref(&entry.value),
@@ -406,10 +411,12 @@ impl Reader<'_> {
             }
             let before = self.faults.len();
             let fields = self.map(node, "a case", CASE);
-            if let Some(on) = fields.key("on") {
-                self.fault("P010", on.span, "`on: topic/Type` is not supported yet").help(
-                    "leave it out: a projection reads one topic, so the type's name alone says which event is meant",
-                );
+            if let (Some(node), Some(key)) = (fields.get("on"), fields.key("on")) {
+                if index > 0 {
+                    self.fault("P006", key.span, "`on` stands in the first case of an event")
+                        .help("it says of which topic and type the event is, for all of its cases");
+                }
+                event.on = self.text(node, "a topic and a type, like `shop.orders/OrderPlaced`");
             }
             if let Some(lets) = fields.get("let") {
                 if index > 0 {

@@ -75,6 +75,10 @@ pub struct Event {
     pub part: u32,
     /// The body: always a JSON object.
     pub body: Json,
+    /// What makes it known again, as `from.id` says.
+    pub id: Option<Box<str>>,
+    /// Its number among the events of its row, as `from.sequence` says.
+    pub number: Option<i64>,
     /// What its record says of itself, headers included: an object, as expressions see it under the name `record`. There
     /// where the projection looks at it; a handler written in Rust may always.
     pub record: Option<Json>,

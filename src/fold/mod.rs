@@ -3,9 +3,10 @@
 //! Comes in: a bound projection, the row before the event, the event. Goes out: a [`Change`], or a [`Reject`]. Pure:
 //! the same row and event always give the same change. `run` carries out the declared cases, `steps` what they
 //! assign and `make` the values, `patch` has what they change in a row that is there, `settle` checks what every row
-//! must hold. Positions, keys and stores are not known here.
+//! must hold, `guard` knows events that come again. Positions, keys and stores are not known here.
 
 mod columns;
+mod guard;
 mod make;
 mod patch;
 mod run;
@@ -23,6 +24,7 @@ use crate::event::{Event, Json, Reject, Stage, Taken};
 use crate::handler::{Handling, Projection};
 use crate::schema::ColumnId;
 use crate::value::{Cells, Value};
+use guard::Marks;
 pub(crate) use patch::Patch;
 use run::Outcome;
 
@@ -81,7 +83,11 @@ pub fn apply(
     row: &mut State,
     event: &Event,
 ) -> Result<Option<Undo>, Reject> {
-    apply_one(projection, key_cells, row, (event, None))
+    let marks = match guard::admit(projection, row.as_ref().map(|cells| cells.as_slice()), event)? {
+        Some(marks) => marks,
+        None => return Ok(None),
+    };
+    apply_one(projection, key_cells, row, (event, None), &marks)
 }
 
 fn apply_one(
@@ -89,21 +95,36 @@ fn apply_one(
     key_cells: &[(ColumnId, Value)],
     row: &mut State,
     (event, element): (&Event, Option<&Json>),
+    marks: &Marks,
 ) -> Result<Option<Undo>, Reject> {
     let cells = row.as_ref().map(|cells| cells.as_slice());
     let change = match &projection.handling {
         Handling::Declared(declared) => {
-            match run::fold(projection, declared, key_cells, cells, (event, element))? {
+            match run::fold(projection, declared, key_cells, cells, (event, element), marks)? {
                 Outcome::Patch(patch) => return amend(projection, row, patch).map(Some),
                 Outcome::Change(change) => change,
             }
         }
         Handling::Custom(handler) => match handler.fold(cells, event)? {
-            Change::Write(cells) => Change::Write(settle::custom(projection, key_cells, cells)?),
+            Change::Write(mut cells) => {
+                for (index, value) in marks {
+                    // A row that is too short is refused just below.
+                    if let Some(cell) = cells.get_mut(*index) {
+                        *cell = value.clone();
+                    }
+                }
+                Change::Write(settle::custom(projection, key_cells, cells)?)
+            }
             other => other,
         },
     };
     let new = match change {
+        // A row that an event leaves as it is remembers it all the same.
+        Change::Nothing if row.is_some() && !marks.is_empty() => {
+            let mut patch = Patch::default();
+            patch.mark(marks);
+            return amend(projection, row, patch).map(Some);
+        }
         Change::Nothing => return Ok(None),
         Change::Write(cells) => Some(Arc::new(cells)),
         Change::Delete => None,
@@ -121,9 +142,14 @@ pub fn apply_all(
     row: &mut State,
     events: &[Taken],
 ) -> Result<Option<Undo>, Reject> {
+    let Some(first) = events.first() else { return Ok(None) };
+    let Some(marks) = guard::admit(projection, row.as_ref().map(|cells| cells.as_slice()), &first.event)?
+    else {
+        return Ok(None);
+    };
     let mut changes = Vec::new();
     for Taken { event, element } in events {
-        match apply_one(projection, key_cells, row, (event, element.as_ref())) {
+        match apply_one(projection, key_cells, row, (event, element.as_ref()), &marks) {
             Ok(change) => changes.extend(change),
             Err(reject) => {
                 Undo(Before::Several(changes)).take_back(row);

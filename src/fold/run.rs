@@ -3,6 +3,7 @@
 //! Comes in: the bound cases, the row, the event. Goes out: a [`Change`], a [`Patch`] of the row that is there, or the
 //! cells assigned. Only the columns that a case assigns are evaluated; the rest stays.
 
+use super::guard::Marks;
 use super::steps::{Slots, Steps, reborrow};
 use super::{Change, Patch, reject, settle};
 use crate::event::{Event, Json, Reject};
@@ -27,6 +28,7 @@ pub fn fold(
     key_cells: &[(ColumnId, Value)],
     row: Option<&[Value]>,
     (event, element): (&Event, Option<&Json>),
+    marks: &Marks,
 ) -> Result<Outcome, Reject> {
     let nothing = Outcome::Change(Change::Nothing);
     let Some(cases) = declared.events.get(&event.kind) else { return Ok(nothing) };
@@ -37,11 +39,16 @@ pub fn fold(
         (Verb::Create, Some(_)) | (Verb::Update | Verb::Delete | Verb::Remove, None) => Ok(nothing),
         (Verb::Delete, Some(_)) => Ok(Outcome::Change(Change::Delete)),
         (Verb::Replace, _) | (_, None) => {
-            let patch = evaluate(projection, cases, case, slots, None)?;
+            let mut patch = evaluate(projection, cases, case, slots, None)?;
+            patch.mark(marks);
             let cells = fresh(projection, key_cells, patch)?;
             Ok(Outcome::Change(Change::Write(cells)))
         }
-        (_, Some(row)) => evaluate(projection, cases, case, slots, Some(row)).map(Outcome::Patch),
+        (_, Some(row)) => {
+            let mut patch = evaluate(projection, cases, case, slots, Some(row))?;
+            patch.mark(marks);
+            Ok(Outcome::Patch(patch))
+        }
     }
 }
 

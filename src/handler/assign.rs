@@ -407,6 +407,16 @@ impl Scope<'_, '_> {
             self.binder.fault("P012", name.span, message, "leave it out here, or out of `compute:`");
             return None;
         }
+        if self.binder.kept.contains(&id) {
+            let message = format!("`{}` remembers events", name.text);
+            self.binder.fault(
+                "P012",
+                name.span,
+                message,
+                "leave it out: `from` names it, and it is kept by itself",
+            );
+            return None;
+        }
         Some(id)
     }
 

@@ -30,6 +30,8 @@ pub struct Binder<'a> {
     pub entity: TypeId,
     /// Columns that `compute` makes.
     pub computed: Vec<ColumnId>,
+    /// Columns that remember events.
+    pub kept: Vec<ColumnId>,
     pub schemas: &'a SchemaFiles,
     /// What is known of events, by type, and of an event of any type.
     pub events: EventShapes,
@@ -216,6 +218,8 @@ impl Binder<'_> {
         // Made before the rest of `record` is known, but of today's event.
         let time = compile(&from.time, &as_it_came, &time);
         let record_key = compile(&from.record_key, &names, &Expected::Text);
+        let remember = self.remember(from, &names);
+        let sequence = from.sequence.as_ref().and_then(|sequence| self.sequence(sequence, &names));
         if matches!(record_key, Some(None)) {
             return None; // Its own fault is reported already.
         }
@@ -230,6 +234,8 @@ impl Binder<'_> {
             record_key_column: None,
             tombstone: from.tombstone.map(|(tombstone, _)| tombstone),
             unknown: from.unknown.or(unknown).unwrap_or(Unknown::Park),
+            remember,
+            sequence,
         })
     }
 
@@ -377,6 +383,11 @@ impl Binder<'_> {
                 );
                 continue;
             }
+            if self.kept.contains(&id) {
+                let help = "compute another column, or let `from` name another";
+                self.fault("P016", name.span, format!("`{}` remembers events", name.text), help);
+                continue;
+            }
             let column = self.ty.column(id).clone();
             let expected = Expected::Cell { ty: column.ty, nullable: !column.non_null };
             let Some(value) = self.compile(text, &names, &expected) else { continue };
@@ -403,8 +414,10 @@ impl Binder<'_> {
 /// Whether anything looks at `record`. A handler written in Rust may.
 fn reads_record(sources: &[Origin], keys: &[Key], handling: &Handling) -> bool {
     let mut route: Vec<&Compiled> = Vec::new();
-    for Origin { type_name, version, time, record_key, .. } in sources {
-        let found = [Some(type_name), version.as_ref(), time.as_ref(), record_key.as_ref()];
+    for Origin { type_name, version, time, record_key, remember, sequence, .. } in sources {
+        let id = remember.as_ref().map(|remember| &remember.id);
+        let number = sequence.as_ref().map(|sequence| &sequence.number);
+        let found = [Some(type_name), version.as_ref(), time.as_ref(), record_key.as_ref(), id, number];
         route.extend(found.into_iter().flatten());
     }
     route.extend(keys.iter().flatten().map(|(_, compiled)| compiled));

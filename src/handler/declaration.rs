@@ -3,7 +3,7 @@
 //! Comes in: what `parse` finds. Goes out: what `bind` and `steps` type. Texts carry their places; nothing is checked.
 
 use super::yaml::Text;
-use super::{Tombstone, Unknown, Verb};
+use super::{Repeat, Tombstone, Unknown, Verb};
 use crate::diagnostic::Span;
 
 /// A projection as written.
@@ -44,6 +44,20 @@ pub struct FromDecl {
     pub unknown: Option<Unknown>,
     /// Where the schemas of its events are.
     pub schemas: Option<SchemasDecl>,
+    pub id: Option<Text>,
+    /// The column that remembers ids.
+    pub remember: Option<Text>,
+    pub sequence: Option<SequenceDecl>,
+}
+
+/// `sequence: { number, in, first, gap, repeat }`.
+#[derive(Clone, Debug)]
+pub struct SequenceDecl {
+    pub number: Text,
+    pub column: Text,
+    pub first: Option<i64>,
+    pub accepts_gaps: bool,
+    pub repeat: Option<Repeat>,
 }
 
 /// Files that hold the schemas of events.

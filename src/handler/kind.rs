@@ -143,6 +143,9 @@ fn why_not_blind(
     if !compute.is_empty() {
         return Some("`compute` reads the new row".to_owned());
     }
+    if origin.remember.is_some() || origin.sequence.is_some() {
+        return Some("the row remembers the events that it has taken".to_owned());
+    }
     if !asserts.is_empty() {
         return Some("`assert` reads the new row".to_owned());
     }

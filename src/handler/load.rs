@@ -136,6 +136,14 @@ impl Loader<'_> {
                 .iter()
                 .filter_map(|(name, _)| self.model.ty(entity).column_named(&name.text))
                 .collect(),
+            kept: declaration
+                .from
+                .iter()
+                .flat_map(|from| {
+                    from.remember.iter().chain(from.sequence.as_ref().map(|sequence| &sequence.column))
+                })
+                .filter_map(|name| self.model.ty(entity).column_named(&name.text))
+                .collect(),
             schemas: &self.schemas,
             events: EventShapes::default(),
             event: None,

@@ -2,14 +2,14 @@
 //!
 //! Comes in: `projections/<name>.yaml` and a read model. Goes out: a [`Projection`], or every fault at once.
 //! `load` goes through the files, `yaml` reads text with places, `parse` makes the `declaration`, `bind`, `steps`,
-//! `assign` and `upcasts` type it against the read model, `kind` chooses how rows are written, `json_schema`
-//! knows what events hold, `cases` reads `<name>.cases.yaml`. Applying events is `fold`'s.
+//! `assign` and `upcasts` type it against the read model, `kind` chooses how rows are written, `memory` binds what rows
+//! remember of events, `json_schema` knows what events hold, `cases` reads `<name>.cases.yaml`. Applying events is `fold`'s.
 //!
 //! Codes: P001 not YAML; P002 YAML that is not read here; P003 a key twice; P004 an unknown key; P005 a missing
 //! key; P006 a wrong shape; P007 an unknown type; P008 a second projection; P009 (warning) no projection;
 //! P010 not supported yet; P011 verbs; P012 a column that cannot be assigned; P013 a column that may stay unset;
 //! P014 the row's key; P015 an update kind that is not supported yet; P016 computed columns; P017 upcasts;
-//! P018 a path; P019 a handler; P020 tombstones; P021 schemas of events.
+//! P018 a path; P019 a handler; P020 tombstones; P021 schemas of events; P022 columns that remember events.
 
 mod assign;
 mod bind;
@@ -19,6 +19,7 @@ mod declaration;
 mod json_schema;
 mod kind;
 mod load;
+mod memory;
 pub mod names;
 mod nearest;
 mod parse;
@@ -110,6 +111,38 @@ pub struct Origin {
     /// What a record without a value does; `None`: it was not said.
     pub tombstone: Option<Tombstone>,
     pub unknown: Unknown,
+    /// How a row knows an event again.
+    pub remember: Option<Remember>,
+    /// The order in which a row takes events.
+    pub sequence: Option<Sequence>,
+}
+
+/// How a row knows an event again that its producer has appended twice.
+#[derive(Clone, Debug)]
+pub struct Remember {
+    pub id: Compiled,
+    /// A list of the last ids; its bound is how many are remembered.
+    pub column: ColumnId,
+}
+
+/// The numbers of a row's events: each is one above the one before.
+#[derive(Clone, Debug)]
+pub struct Sequence {
+    pub number: Compiled,
+    /// Holds the last number.
+    pub column: ColumnId,
+    /// The first number; without it a new row takes any.
+    pub first: Option<i64>,
+    /// Whether a number may be left out; else the key is parked.
+    pub accepts_gaps: bool,
+    pub repeat: Repeat,
+}
+
+/// What an event does whose number the row has passed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Repeat {
+    Ignore,
+    Park,
 }
 
 /// What an event of an unknown type or version does.
@@ -250,7 +283,10 @@ impl Projection {
 
     /// The source that a topic is; the first where it is none.
     pub fn source(&self, topic: &str) -> &Origin {
-        self.sources.iter().find(|from| *from.topic == *topic).unwrap_or(&self.sources[0])
+        match self.sources.as_slice() {
+            [one] => one,
+            several => several.iter().find(|from| *from.topic == *topic).unwrap_or(&several[0]),
+        }
     }
 
     /// A row's key for a person, as JSON: `{"id":"o1"}`.

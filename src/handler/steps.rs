@@ -215,6 +215,7 @@ fn assigned_surely(
                 && !key.contains(id)
                 && !named.contains(id)
                 && !binder.computed.contains(id)
+                && !binder.kept.contains(id)
         })
         .map(|(_, column)| column.name.as_str())
         .collect();

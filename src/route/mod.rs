@@ -242,11 +242,26 @@ impl Router<'_> {
             version,
             part,
             body,
+            id: None,
+            number: None,
             record: None,
             key: key.map(Box::from),
         };
         event.record = self.metadata.as_ref().map(|metadata| decode::of_event(metadata, &event));
+        let frame = frame(&event.body, event.record.as_ref(), None);
+        let id = self.from.remember.as_ref().map(|remember| text(&remember.id, &frame)).transpose()?;
+        let id = id.map(|id| Box::from(&*id));
+        let sequence = self.from.sequence.as_ref();
+        let number = sequence.map(|sequence| self.number(&sequence.number, &frame)).transpose()?;
+        (event.id, event.number) = (id, number);
         Ok(event)
+    }
+
+    fn number(&self, expression: &Compiled, frame: &Frame<'_>) -> Result<i64, Reject> {
+        match present(expression, expression.cell(frame))? {
+            Value::Int(number) => Ok(number),
+            _ => Err(reject(format!("{} is no whole number", expression.text))),
+        }
     }
 
     fn position(&self) -> Position {

@@ -17,7 +17,13 @@ type Inner @udt { deep: String! }
 "#;
 
 fn loaded(events: &str) -> Loaded {
-    let head = "projection: a\ninto: A\nfrom: { topic: t, format: json, type: event.type, recordKey: event.id }\nkey: { id: event.id }\nunknown: park\n";
+    loaded_from("", events)
+}
+
+fn loaded_from(more: &str, events: &str) -> Loaded {
+    let head = format!(
+        "projection: a\ninto: A\nfrom: {{ topic: t, format: json, type: event.type, recordKey: event.id{more} }}\nkey: {{ id: event.id }}\nunknown: park\n"
+    );
     let loaded =
         load_text(SCHEMA, &[("projections/a.yaml", &format!("{head}{events}"))], &CustomHandlers::new());
     assert_eq!(loaded.findings, "", "{events}");
@@ -26,7 +32,10 @@ fn loaded(events: &str) -> Loaded {
 
 /// Folds events, each with the columns after it, or why it was rejected.
 fn check(events: &str, given: &[(&str, &str)]) {
-    let loaded = loaded(events);
+    check_in(&loaded(events), given);
+}
+
+fn check_in(loaded: &Loaded, given: &[(&str, &str)]) {
     let mut rows = loaded.rows("a");
     for (event, expected) in given {
         let event = format!("{{\"id\":\"1\",{event}}}");
@@ -90,6 +99,52 @@ fn once_sets_what_is_null_and_assert_refuses_what_must_not_be() {
             (r#""type":"S","n":9"#, "n=9 tags=null list=[] part=null"),
             (r#""type":"S","n":null"#, "n=null tags=null list=[] part=null"),
             (r#""type":"O","n":11"#, "fold: assert \"n is small\" does not hold: row.n.orValue(0) < 10"),
+        ],
+    );
+}
+
+#[test]
+fn a_row_takes_events_once_and_in_their_turn() {
+    let events = "events:\n  S: { upsert: { part: { name: event.name } } }\n  D: { delete: row }\n  N: { when: false, update: {} }\n";
+    let remembering = loaded_from(", id: event.e, remember: list", events);
+    check_in(
+        &remembering,
+        &[
+            (r#""type":"S","name":"a""#, "route: event.e is missing"),
+            (r#""type":"S","e":1,"name":"a""#, "n=null tags=null list=[1] part=(a,null)"),
+            (r#""type":"S","e":"1","name":"b""#, "n=null tags=null list=[1] part=(a,null)"),
+            (r#""type":"N","e":2"#, "n=null tags=null list=[1,2] part=(a,null)"),
+            (r#""type":"S","e":2,"name":"c""#, "n=null tags=null list=[1,2] part=(a,null)"),
+            (r#""type":"S","e":3,"name":null"#, "fold: part.name: event.name is null, expected a string"),
+            (r#""type":"S","e":3,"name":"d""#, "n=null tags=null list=[2,3] part=(d,null)"),
+            (r#""type":"S","e":1,"name":"e""#, "n=null tags=null list=[3,1] part=(e,null)"),
+            (r#""type":"D","e":4"#, ""),
+            (r#""type":"S","e":4,"name":"f""#, "n=null tags=null list=[4] part=(f,null)"),
+        ],
+    );
+    let events = "events:\n  S: { upsert: { part: { name: event.name } } }\n";
+    let strict = loaded_from(", sequence: { number: event.v, in: n, repeat: park }", events);
+    check_in(
+        &strict,
+        &[
+            (r#""type":"S","v":5,"name":"a""#, "n=5 tags=null list=[] part=(a,null)"),
+            (r#""type":"S","v":5,"name":"b""#, "fold: event.v is 5, but the row's n is 5 already"),
+            (
+                r#""type":"S","v":7,"name":"b""#,
+                "fold: event.v is 7, expected 6: an event of the row is missing or comes later",
+            ),
+            (r#""type":"S","v":"6","name":"b""#, "route: event.v is \"6\", expected an integer of 64 bits"),
+            (r#""type":"S","v":null,"name":"b""#, "route: event.v is null"),
+            (r#""type":"S","v":6,"name":"b""#, "n=6 tags=null list=[] part=(b,null)"),
+        ],
+    );
+    let loose = loaded_from(", sequence: { number: event.v, in: n, gap: accept }", events);
+    check_in(
+        &loose,
+        &[
+            (r#""type":"S","v":5,"name":"a""#, "n=5 tags=null list=[] part=(a,null)"),
+            (r#""type":"S","v":4,"name":"b""#, "n=5 tags=null list=[] part=(a,null)"),
+            (r#""type":"S","v":9,"name":"c""#, "n=9 tags=null list=[] part=(c,null)"),
         ],
     );
 }

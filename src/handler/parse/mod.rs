@@ -7,11 +7,12 @@
 mod upcast;
 
 use super::declaration::{
-    CaseDecl, Declaration, Defaults, EventDecl, FromDecl, RowsDecl, SchemasDecl, SetDecl, UpcastDecl,
+    CaseDecl, Declaration, Defaults, EventDecl, FromDecl, RowsDecl, SchemasDecl, SequenceDecl, SetDecl,
+    UpcastDecl,
 };
 use super::nearest::advice;
 use super::yaml::{Entry, Node, NodeKind, Text};
-use super::{Tombstone, Unknown, Verb};
+use super::{Repeat, Tombstone, Unknown, Verb};
 use crate::diagnostic::{Diagnostic, Span};
 
 const TOP: &[&str] = &[
@@ -37,6 +38,8 @@ const FROM: &[&str] = &[
     "time",
     "recordKey",
     "id",
+    "remember",
+    "sequence",
     "tombstone",
     "unknown",
     "schemas",
@@ -344,7 +347,13 @@ impl Reader<'_> {
             tombstone: defaults.and_then(|d| d.tombstone),
             unknown: defaults.and_then(|d| d.unknown),
             schemas: defaults.and_then(|d| d.schemas.clone()),
+            id: text("id", "an expression", defaults.map(|d| &d.id)),
+            remember: text("remember", "the name of a column", defaults.map(|d| &d.remember)),
+            sequence: defaults.and_then(|d| d.sequence.clone()),
         };
+        if let Some(node) = fields.get("sequence") {
+            from.sequence = self.sequence(node);
+        }
         if let Some(node) = fields.get("schemas") {
             from.schemas = match &node.kind {
                 NodeKind::Map(_) => Some(SchemasDecl::ByType(self.pairs(node, "`schemas`", "an event type"))),
@@ -366,12 +375,32 @@ impl Reader<'_> {
         from
     }
 
-    fn not_yet(&mut self, fields: &Fields<'_>) {
-        if let Some(key) = fields.key("id") {
-            self.fault("P010", key.span, "`from.id` is not supported yet").help(
-                "leave it out: an event is a record at a position, and one appended twice is two events",
-            );
+    fn sequence(&mut self, node: &Node) -> Option<SequenceDecl> {
+        let fields = self.map(node, "`sequence`", &["number", "in", "first", "gap", "repeat"]);
+        for key in ["number", "in"] {
+            self.required(&fields, key, node.span);
         }
+        let first = fields.get("first").and_then(|node| self.text(node, "a number"));
+        let number = first.as_ref().and_then(|text| text.text.parse().ok());
+        if let (Some(text), None) = (&first, number) {
+            self.fault("P006", text.span, format!("`{}` is not a whole number", text.text))
+                .help("write the number of a row's first event, such as `first: 1`");
+        }
+        let gaps = [("park", false), ("accept", true)];
+        let repeats = [("ignore", Repeat::Ignore), ("park", Repeat::Park)];
+        Some(SequenceDecl {
+            number: self.text(fields.get("number")?, "an expression")?,
+            column: self.text(fields.get("in")?, "the name of a column")?,
+            first: number,
+            accepts_gaps: fields
+                .get("gap")
+                .and_then(|node| self.word(node, "what `gap` can say", &gaps))
+                .unwrap_or(false),
+            repeat: fields.get("repeat").and_then(|node| self.word(node, "what `repeat` can say", &repeats)),
+        })
+    }
+
+    fn not_yet(&mut self, fields: &Fields<'_>) {
         if let Some(node) = fields.get("start")
             && let Some(start) = self.text(node, "a place to start")
             && start.text != "earliest"

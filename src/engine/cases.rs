@@ -338,6 +338,7 @@ impl Runner<'_> {
 fn events_of(routed: Routed) -> Vec<Json> {
     let mut events = match routed {
         Routed::Event { event, .. } => vec![Arc::new(event)],
+        Routed::Range { event, .. } => vec![event],
         Routed::Events(rows) => {
             rows.into_iter().flat_map(|row| row.events).map(|taken| taken.event).collect()
         }

@@ -252,6 +252,39 @@ impl Binder<'_> {
         }
     }
 
+    /// The beginning of a key: the partition of the base table, and the first of its clustering columns.
+    pub(super) fn key_prefix(&mut self, pairs: &[(Text, Text)], span: Span, names: &Names) -> Key {
+        let base = self.plan.table(self.plan.entity(self.entity).base);
+        let columns = base.partition.iter().chain(&base.clustering).map(|part| part.part.column);
+        let columns: Vec<ColumnId> = columns.collect();
+        let said: Vec<ColumnId> =
+            pairs.iter().filter_map(|(name, _)| self.ty.column_named(&name.text)).collect();
+        let count = columns.iter().take_while(|column| said.contains(column)).count();
+        let is_prefix = count >= base.partition.len() && count < columns.len();
+        if !is_prefix || columns[count..].iter().any(|column| said.contains(column)) {
+            let names: Vec<&str> =
+                columns[..base.partition.len()].iter().map(|id| self.ty.column(*id).name.as_str()).collect();
+            let message = "this is not the beginning of a key";
+            let help = format!(
+                "`delete: rows` takes the partition, {}, and may take the first of the clustering columns, but not all",
+                quoted(&names)
+            );
+            self.fault("P014", span, message, help);
+            return Key::new();
+        }
+        self.columns_of_key(pairs, names, &columns[..count])
+    }
+
+    fn columns_of_key(&mut self, pairs: &[(Text, Text)], names: &Names, wanted: &[ColumnId]) -> Key {
+        let mut key = Key::new();
+        for (name, text) in pairs {
+            let Some(column) = self.column(name).filter(|column| wanted.contains(column)) else { continue };
+            let expected = Expected::Cell { ty: self.ty.column(column).ty.clone(), nullable: false };
+            key.extend(self.compile(text, names, &expected).map(|compiled| (column, compiled)));
+        }
+        key
+    }
+
     /// `key`: every key column of the base table, once.
     pub(super) fn key(&mut self, pairs: &[(Text, Text)], span: Span, names: &Names) -> Key {
         let wanted = self.plan.entity(self.entity).base_key.clone();

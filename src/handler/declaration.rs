@@ -98,6 +98,8 @@ pub struct CaseDecl {
     pub sets: Vec<(Text, SetDecl)>,
     pub onces: Vec<(Text, SetDecl)>,
     pub removes: Vec<Text>,
+    /// `delete: rows`: all rows whose key begins as `key` says.
+    pub range: Option<Span>,
     /// Whether something of it could not be read: then what it lacks is not looked for.
     pub faulty: bool,
 }

@@ -201,6 +201,8 @@ pub struct Rows {
     /// There is one for each element.
     pub each: Option<Compiled>,
     pub keys: Vec<Key>,
+    /// Whether the keys are beginnings of keys, and each stands for all rows that begin so.
+    pub is_range: bool,
 }
 
 /// What one event type does.

@@ -31,8 +31,9 @@ pub fn declared(binder: &mut Binder<'_>, declaration: &Declaration) -> Declared 
 
 fn event_cases(binder: &mut Binder<'_>, event: &EventDecl, mut lets: Vec<(String, Compiled)>) -> EventCases {
     let known = binder.events.get(&event.name.text).cloned();
+    let is_range = is_range(binder, event);
     let (rows, element) = match &event.rows {
-        Some(rows) => bind_rows(binder, rows, &lets, known.as_ref()),
+        Some(rows) => bind_rows(binder, rows, is_range, (&lets, known.as_ref())),
         None => (None, None),
     };
     let element = &Seen { event: known, element };
@@ -42,12 +43,33 @@ fn event_cases(binder: &mut Binder<'_>, event: &EventDecl, mut lets: Vec<(String
     EventCases { rows, lets, cases }
 }
 
+/// Whether an event deletes all rows whose key begins as its `key` says. Then it does nothing else.
+fn is_range(binder: &mut Binder<'_>, event: &EventDecl) -> bool {
+    let Some(span) = event.cases.iter().find_map(|case| case.range) else { return false };
+    let help = "give the event one case: `key`, perhaps `when`, and `delete: rows`";
+    if event.cases.len() > 1 {
+        let message = format!("`{}` deletes rows and has other cases", event.name.text);
+        binder.fault("P011", span, message, help);
+    }
+    match &event.rows {
+        Some(rows) if rows.each.is_some() => {
+            binder.fault("P011", span, "`delete: rows` goes through no list", help);
+        }
+        Some(_) => {}
+        None => {
+            let help = "say how the keys of the rows begin: `key: { orderId: event.orderId }`, beside `delete: rows`";
+            binder.fault("P011", span, "`delete: rows` has no `key`", help);
+        }
+    }
+    true
+}
+
 /// Which rows an event concerns, and the element that its cases see.
 fn bind_rows(
     binder: &mut Binder<'_>,
     rows: &RowsDecl,
-    lets: &[(String, Compiled)],
-    event: Option<&Arc<Shape>>,
+    is_range: bool,
+    (lets, event): (&[(String, Compiled)], Option<&Arc<Shape>>),
 ) -> (Option<Rows>, Option<Element>) {
     let mut element = None;
     let mut each = None;
@@ -71,8 +93,11 @@ fn bind_rows(
         each = Some(list);
     }
     let names = Names::of_key(event.cloned(), element.as_ref());
-    let keys = rows.keys.iter().map(|key| binder.key(key, rows.span, &names)).collect();
-    (Some(Rows { each, keys }), element)
+    let keys = rows.keys.iter().map(|key| match is_range {
+        true => binder.key_prefix(key, rows.span, &names),
+        false => binder.key(key, rows.span, &names),
+    });
+    (Some(Rows { each, keys: keys.collect(), is_range }), element)
 }
 
 fn bind_lets(

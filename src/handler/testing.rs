@@ -9,6 +9,7 @@ use super::{CustomHandlers, Projection, load};
 use crate::diagnostic::{Sources, render};
 use crate::event::{Record, Taken, TopicPartition};
 use crate::fold::{State, apply_all};
+use crate::plan::key::split_key;
 use crate::plan::{self, Plan};
 use crate::route::{KeyCells, Routed, route};
 use crate::schema::{self, ReadModel};
@@ -131,6 +132,16 @@ impl Rows<'_> {
         match self.route(Some(key), Some(value)) {
             Routed::Ignore => Outcome::Nothing,
             Routed::Stop(reason) => Outcome::Stopped(reason),
+            Routed::Range { ranges, event } => {
+                let base = self.loaded.plan.table(self.loaded.plan.entity(self.projection.entity).base);
+                let keys: Vec<Vec<u8>> = self.rows.keys().cloned().collect();
+                let keys = keys.iter().map(|bytes| split_key(base, bytes).expect("a key of the table"));
+                let hit: Vec<RowKey> = keys.filter(|key| ranges.iter().any(|range| range.has(key))).collect();
+                let taken = Taken { event, element: None };
+                hit.iter()
+                    .map(|key| self.apply(key, &Vec::new(), std::slice::from_ref(&taken)))
+                    .fold(Outcome::Nothing, |all, one| if one == Outcome::Nothing { all } else { one })
+            }
             Routed::Rejected { reject, .. } => Outcome::Rejected(reject.to_string()),
             Routed::Delete { key, .. } => {
                 self.rows.remove(key.bytes());

@@ -176,6 +176,14 @@ impl Binder<'_> {
                     self.fault("P017", piece.type_name.span, format!("`events` has no `{name}`"), help);
                     continue;
                 }
+                let ranges = declaration.events.iter().filter(|event| event.name.text == name);
+                if ranges.flat_map(|event| &event.cases).any(|case| case.range.is_some()) {
+                    let message = format!("`{name}` deletes rows, and cannot be one of several events");
+                    let help =
+                        "let it be an event of its own: such a record concerns rows that it does not name";
+                    self.fault("P017", piece.type_name.span, message, help);
+                    continue;
+                }
                 let (oldest, newest) = upcasts.versions(name);
                 let span = piece.version.map_or(piece.type_name.span, |(_, span)| span);
                 if version < oldest || version > newest {

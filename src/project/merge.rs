@@ -9,7 +9,7 @@ use std::collections::VecDeque;
 
 use futures_util::future::select_all;
 
-use super::{CHUNK_RECORDS, FETCH_BYTES, Halt, Input, Place, Projector, Touched};
+use super::{Barrier, CHUNK_RECORDS, FETCH_BYTES, Halt, Input, Place, Projector, Touched};
 use crate::event::{Offset, Position, Record};
 use crate::source::{Fetched, Reader, Source, SourceError};
 use crate::store::Tables;
@@ -129,15 +129,15 @@ impl Projector {
         let fetch = self.settings.batch_bytes_max.min(FETCH_BYTES);
         let left = self.settings.batch_bytes_max.saturating_sub(gathered.bytes).max(1);
         let mut touches = Vec::new();
-        let mut stopped = None;
+        let mut paused = None;
         let (mut count, mut bytes) = (0, 0);
         while count < CHUNK_RECORDS && bytes < left {
             let Input::Merged(merge) = &mut self.input else { break };
             let Some((place, record)) = merge.take(fetch)? else { break };
             let at = self.places[place].at.clone();
-            let (found, stop) = self.sort(&at, std::slice::from_ref(&record), &mut gathered.touched);
-            if let Some((offset, reason)) = stop {
-                stopped = Some(Halt::UnknownType { position: Position { at, offset }.to_string(), reason });
+            let (found, pause) = self.sort(&at, std::slice::from_ref(&record), &mut gathered.touched);
+            if let Some(pause) = pause {
+                paused = Some((place, record.timestamp_ms, pause));
                 break;
             }
             let order = order(&gathered.passed, place, record.offset);
@@ -153,11 +153,22 @@ impl Projector {
             let at = self.places[place].at.clone();
             self.take(&at, order, &mut gathered.touched.rows[row], &touch);
         }
-        if let Some(halt) = stopped {
-            self.commit_merged(gathered).await?;
-            return Err(halt);
+        let Some((place, time_ms, pause)) = paused else { return Ok(count > 0) };
+        self.commit_merged(gathered).await?;
+        let offset = pause.offset();
+        match pause {
+            Barrier::Stop(offset, reason) => {
+                let at = self.places[place].at.clone();
+                return Err(Halt::UnknownType { position: Position { at, offset }.to_string(), reason });
+            }
+            Barrier::Range(offset, ranges, event) => {
+                let order = order(&gathered.passed, place, offset);
+                self.delete_ranges((order, self.places[place].base), &ranges, &event).await?;
+            }
         }
-        Ok(count > 0)
+        gathered.passed[place] = offset + 1;
+        gathered.times[place] = time_ms;
+        Ok(true)
     }
 
     /// Commits what was gathered, with the progress of every partition that it is of.

@@ -4,7 +4,7 @@
 //! row's events in order, and commits rows, copies, parked keys and progress as one [`Batch`]. Everything it
 //! writes follows from the log's positions alone, so whatever is done twice, late or by two processes ends the
 //! same. `batch` derives the writes of a row, `merge` makes one stream of several partitions, `park` holds keys that
-//! wait, `stamp` orders writes.
+//! wait, `range` deletes rows by the beginning of their key, `stamp` orders writes.
 //!
 //! A record that cannot be applied parks its key and the loop goes on. Trouble with the store or the log is tried
 //! again, with growing pauses; what cannot be right any more (a log created anew, data damaged) halts the
@@ -13,6 +13,7 @@
 pub mod batch;
 mod merge;
 pub mod park;
+mod range;
 pub mod stamp;
 
 use std::sync::Arc;
@@ -29,7 +30,7 @@ use crate::plan::{EntityPlan, Plan, TablePlan};
 use crate::project::batch::{Assigned, Copies, Trail};
 use crate::project::merge::Merge;
 use crate::project::park::ParkedKeys;
-use crate::route::{KeyCells, Routed, route};
+use crate::route::{KeyCells, Routed, RowRange, route};
 use crate::schema::ColumnId;
 use crate::source::{Fetched, Reader, Source, SourceError, TopicInfo};
 use crate::store::{
@@ -250,8 +251,21 @@ impl Folded {
     }
 }
 
-/// An event that says to stop: its offset, and why.
-type Stopped = (Offset, String);
+/// A record at which folding must pause, because what stood before it must be written first.
+enum Barrier {
+    /// It says to stop: its offset, and why.
+    Stop(Offset, String),
+    /// It deletes rows that only the store knows.
+    Range(Offset, Vec<RowRange>, Arc<Event>),
+}
+
+impl Barrier {
+    fn offset(&self) -> Offset {
+        match self {
+            Barrier::Stop(offset, _) | Barrier::Range(offset, ..) => *offset,
+        }
+    }
+}
 
 /// What a record does to its row.
 enum Touch {
@@ -480,8 +494,10 @@ impl Projector {
     async fn fold_some(&mut self, fetched: &Fetched, folded: &mut Folded) -> Result<(), Halt> {
         folded.end = fetched.end;
         let rows_max = self.settings.batch_rows_max;
-        for records in fetched.records.chunks(rows_max.clamp(1, CHUNK_RECORDS)) {
-            let (touches, stop) = self.sort(&fetched.at, records, &mut folded.touched);
+        let mut rest = fetched.records.as_slice();
+        while !rest.is_empty() {
+            let (records, after) = rest.split_at(rest.len().min(rows_max.clamp(1, CHUNK_RECORDS)));
+            let (touches, pause) = self.sort(&fetched.at, records, &mut folded.touched);
             if self.projection.kind == UpdateKind::OwnedFold {
                 self.load(&mut folded.touched.rows).await?;
             }
@@ -489,15 +505,18 @@ impl Projector {
                 let order = touch.offset();
                 self.take(&fetched.at, order, &mut folded.touched.rows[row], &touch);
             }
-            let before_stop = |record: &&Record| stop.as_ref().is_none_or(|(at, _)| record.offset < *at);
-            if let Some(last) = records.iter().rfind(before_stop) {
+            let before_pause = |record: &&Record| pause.as_ref().is_none_or(|at| record.offset < at.offset());
+            if let Some(last) = records.iter().rfind(before_pause) {
                 folded.next = last.offset + 1;
                 folded.time_ms = last.timestamp_ms;
             }
-            if let Some((offset, reason)) = stop {
+            rest = after;
+            if let Some(pause) = pause {
                 self.commit(folded).await?;
-                let position = Position { at: fetched.at.clone(), offset }.to_string();
-                return Err(Halt::UnknownType { position, reason });
+                let offset = self.pass(&fetched.at, pause).await?;
+                let passed = fetched.records.partition_point(|record| record.offset <= offset);
+                rest = &fetched.records[passed..];
+                folded.next = offset + 1;
             }
             if folded.touched.rows.len() >= rows_max {
                 self.commit(folded).await?;
@@ -505,6 +524,21 @@ impl Projector {
         }
         folded.next = fetched.next;
         Ok(())
+    }
+
+    /// Goes past a record at which folding paused, now that all before it is written. Answers its offset.
+    async fn pass(&mut self, at: &TopicPartition, barrier: Barrier) -> Result<Offset, Halt> {
+        match barrier {
+            Barrier::Stop(offset, reason) => {
+                let position = Position { at: at.clone(), offset }.to_string();
+                Err(Halt::UnknownType { position, reason })
+            }
+            Barrier::Range(offset, ranges, event) => {
+                let base = self.places[at.partition as usize].base;
+                self.delete_ranges((offset, base), &ranges, &event).await?;
+                Ok(offset)
+            }
+        }
     }
 
     /// Commits what was folded, and the partition's progress with it.
@@ -567,14 +601,14 @@ impl Projector {
         }
     }
 
-    /// Routes records to rows, in order. Parks what has no row, queues what must wait. Ends early at an event that
-    /// says to stop.
+    /// Routes records to rows, in order. Parks what has no row, queues what must wait. Ends early at an event at which
+    /// folding must pause.
     fn sort(
         &mut self,
         at: &TopicPartition,
         records: &[Record],
         touched: &mut Touched,
-    ) -> (Vec<(usize, Touch)>, Option<Stopped>) {
+    ) -> (Vec<(usize, Touch)>, Option<Barrier>) {
         let mut touches = Vec::with_capacity(records.len());
         let base_table = Arc::clone(self.plan.table(self.entity.base));
         for record in records {
@@ -586,7 +620,10 @@ impl Projector {
             }
             match route(&self.projection, &base_table, at, record) {
                 Routed::Ignore => {}
-                Routed::Stop(reason) => return (touches, Some((record.offset, reason))),
+                Routed::Stop(reason) => return (touches, Some(Barrier::Stop(record.offset, reason))),
+                Routed::Range { ranges, event } => {
+                    return (touches, Some(Barrier::Range(record.offset, ranges, event)));
+                }
                 // It parks its row only after the row's events before it have been folded.
                 Routed::Rejected { key: ParkedKey::Row(key), key_cells, type_name, reject, .. } => {
                     let touch = Touch::Rejected { waiting: queued(), type_name, reject };

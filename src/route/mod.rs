@@ -17,7 +17,7 @@ use crate::event::{Event, Json, Position, Record, Reject, Stage, Taken, TopicPar
 use crate::expr::{Compiled, Fault, Frame, Slot};
 use crate::handler::{Key, Origin, Projection, Tombstone, Unknown};
 use crate::plan::TablePlan;
-use crate::plan::key::row_key_of;
+use crate::plan::key::{range_of, row_key_of};
 use crate::schema::{ColumnId, ColumnType, Scalar};
 use crate::upcast::Upcasted;
 use crate::value::encode::RowKey;
@@ -42,6 +42,8 @@ pub enum Routed {
     Event { key: RowKey, key_cells: KeyCells, event: Event },
     /// Several events for one row, or events for several: what a record was split into. Each row stands here once.
     Events(Vec<RowEvents>),
+    /// An event that deletes all rows of these ranges for which its condition holds.
+    Range { ranges: Vec<RowRange>, event: Arc<Event> },
     /// It cannot be applied: its key is to be parked.
     Rejected {
         key: ParkedKey,
@@ -52,6 +54,20 @@ pub enum Routed {
         type_name: Option<String>,
         reject: Reject,
     },
+}
+
+/// All rows of one partition of the base table whose clustering begins so.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RowRange {
+    pub partition: Vec<u8>,
+    pub clustering: Vec<u8>,
+}
+
+impl RowRange {
+    /// Whether a row is one of them.
+    pub fn has(&self, key: &RowKey) -> bool {
+        key.partition() == self.partition && key.clustering().starts_with(&self.clustering)
+    }
 }
 
 /// The events of one record that one row takes: all of them, or none.
@@ -184,6 +200,12 @@ impl Router<'_> {
 
     /// The only event of a record.
     fn single(&self, kind: Box<str>, event: Event) -> Routed {
+        if let Some(rows) = self.projection.rows_of(&event.kind).filter(|rows| rows.is_range) {
+            return match rows.keys.iter().map(|key| self.range(key, &event)).collect() {
+                Ok(ranges) => Routed::Range { ranges, event: Arc::new(event) },
+                Err(reject) => self.rejected(Some(kind), reject),
+            };
+        }
         let found = match (self.projection.rows_of(&event.kind), self.projection.keys.as_slice()) {
             (None, [key]) => match self.row(key, &frame(&event.body, event.record.as_ref(), None)) {
                 Ok((key, key_cells)) => return Routed::Event { key, key_cells, event },
@@ -198,6 +220,13 @@ impl Router<'_> {
             Ok(rows) => rows.routed(),
             Err(reject) => self.rejected(Some(kind), reject),
         }
+    }
+
+    fn range(&self, key: &Key, event: &Event) -> Result<RowRange, Reject> {
+        let cells = self.cells(key, &frame(&event.body, event.record.as_ref(), None))?;
+        let (partition, clustering) =
+            range_of(self.base, &cells).ok_or_else(|| reject("a part of the rows' key is null"))?;
+        Ok(RowRange { partition, clustering })
     }
 
     /// Adds the rows that an event concerns, each with what it takes of it.
@@ -308,6 +337,11 @@ impl Router<'_> {
 
     /// The row of an event of today's version, once the record's key is what it must be.
     fn row(&self, key: &Key, frame: &Frame<'_>) -> Result<Row, Reject> {
+        self.keyed(self.cells(key, frame)?)
+    }
+
+    /// The key columns of a row, once the record's key is what it must be.
+    fn cells(&self, key: &Key, frame: &Frame<'_>) -> Result<KeyCells, Reject> {
         if let Some(expression) = &self.from.record_key {
             self.same_key(expression, &text(expression, frame)?)?;
         }
@@ -319,7 +353,7 @@ impl Router<'_> {
             }
             cells.push((*column, value));
         }
-        self.keyed(cells)
+        Ok(cells)
     }
 
     /// Refuses a record key that is another spelling of the row's key, as `017` is of 17: it may lie in another partition,

@@ -3,6 +3,7 @@
 
 mod merged;
 mod projector;
+mod ranges;
 mod sources;
 mod tables;
 

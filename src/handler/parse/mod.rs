@@ -512,6 +512,7 @@ impl Reader<'_> {
             sets: Vec::new(),
             onces: Vec::new(),
             removes: Vec::new(),
+            range: None,
             faulty: false,
         };
         case.when = fields.get("when").and_then(|node| self.text(node, "a condition"));
@@ -530,7 +531,7 @@ impl Reader<'_> {
             }
             case.verb = Some((verb, key.span));
             match verb {
-                Verb::Delete => self.delete(node),
+                Verb::Delete => case.range = self.delete(node),
                 _ => case.sets = self.sets(node, verb.name()),
             }
         }
@@ -572,12 +573,18 @@ impl Reader<'_> {
         }
     }
 
-    fn delete(&mut self, node: &Node) {
-        if let Some(what) = self.text(node, "`row`")
-            && what.text != "row"
-        {
-            self.fault("P011", what.span, format!("`delete: {}` is not known", what.text))
-                .help("write `delete: row`, or `remove: path` for an element");
+    /// `row` or `rows`: the place of the latter.
+    fn delete(&mut self, node: &Node) -> Option<Span> {
+        let what = self.text(node, "`row` or `rows`")?;
+        match what.text.as_str() {
+            "row" => None,
+            "rows" => Some(what.span),
+            other => {
+                self.fault("P011", what.span, format!("`delete: {other}` is not known")).help(
+                    "write `delete: row`, `delete: rows` for all whose key begins as `key` says, or `remove: path` for an element",
+                );
+                None
+            }
         }
     }
 

@@ -1,8 +1,8 @@
 //! What a projection declares: for each event type, what becomes of a row.
 //!
 //! Comes in: `projections/<name>.yaml` and a read model. Goes out: a [`Projection`], or every fault at once.
-//! `load` goes through the files, `yaml` reads text with places, `parse` makes the `declaration`, `bind`, `steps`,
-//! `assign` and `upcasts` type it against the read model, `kind` chooses how rows are written, `memory` binds what rows
+//! `load` goes through the files, `yaml` reads text with places, `parse` makes the `declaration`, `bind`, `sources`,
+//! `steps`, `assign` and `upcasts` type it against the read model, `kind` chooses how rows are written, `memory` binds what rows
 //! remember of events, `json_schema` knows what events hold, `cases` reads `<name>.cases.yaml`. Applying events is `fold`'s.
 //!
 //! Codes: P001 not YAML; P002 YAML that is not read here; P003 a key twice; P004 an unknown key; P005 a missing
@@ -24,6 +24,7 @@ pub mod names;
 mod nearest;
 mod parse;
 mod path;
+mod sources;
 mod step;
 mod steps;
 #[cfg(test)]

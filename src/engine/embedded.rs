@@ -537,7 +537,8 @@ impl Live {
                 lag_events += behind;
                 lag_ms = lag_ms.max(mark.map_or(0, |mark| now_ms.saturating_sub(mark.time_ms).max(0)));
             }
-            partitions.push(PartitionStatus { partition, position, end: info.end });
+            let topic = topic.name.to_string();
+            partitions.push(PartitionStatus { topic, partition, position, end: info.end });
         }
         let parked = tables.parked();
         let worker = self.workers.iter().find(|worker| worker.projection.name == projection.name);

@@ -33,6 +33,10 @@ pub fn load(
     for (file, declaration) in &declarations {
         let before = faults.len();
         let bound = loader.bind(declaration, *file, sources, &mut faults);
+        debug_assert!(
+            bound.is_some() || declaration.faulty || faults.len() > before,
+            "a projection that cannot be bound has a fault: {declaration:?}"
+        );
         projections.extend(bound.filter(|_| !declaration.faulty && faults.len() == before));
     }
     if is_whole && !loader.unclear {

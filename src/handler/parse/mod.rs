@@ -270,10 +270,18 @@ impl Reader<'_> {
                     self.fault("P005", node.span, "`key` names no row")
                         .help("write one map for each row that an event concerns");
                 }
+                for item in items.iter().filter(|item| item.is_empty()) {
+                    self.no_column(item.span);
+                }
                 items.iter().map(|item| self.key(item)).collect()
             }
             _ => vec![self.key(node)],
         }
+    }
+
+    fn no_column(&mut self, span: Span) {
+        self.fault("P005", span, "this key names no column")
+            .help("say what each key column of the row is made from: `{ id: event.orderId }`");
     }
 
     fn key(&mut self, node: &Node) -> Vec<(Text, Text)> {
@@ -390,6 +398,9 @@ impl Reader<'_> {
                 .help("say which row each element makes: `key: { orderId: event.orderId, sku: line.sku }`");
             return;
         };
+        if key.is_empty() && !matches!(key.kind, NodeKind::List(_)) {
+            self.no_column(fields.key("key").map_or(span, |name| name.span));
+        }
         event.rows = Some(RowsDecl { span, each, keys: self.keys(key) });
     }
 

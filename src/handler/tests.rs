@@ -172,6 +172,83 @@ fn no_text_of_a_projection_makes_it_panic() {
     });
 }
 
+/// The files of each section of the page of the language, with their paths.
+fn sections_of_the_language() -> Vec<Vec<(String, String)>> {
+    let page = include_str!("../../docs/projections.md");
+    let files = |section: &str| {
+        let blocks = section.split("```").skip(1).step_by(2);
+        let file = |block: &str| {
+            let mut lines = block.lines().skip(1);
+            let path = lines.next()?.strip_prefix("# ")?.to_owned();
+            Some((path, lines.collect::<Vec<_>>().join("\n")))
+        };
+        blocks.filter_map(file).collect::<Vec<_>>()
+    };
+    page.split("\n## ").map(files).filter(|files| !files.is_empty()).collect()
+}
+
+#[test]
+fn no_text_of_the_forms_of_the_language_makes_it_panic() {
+    for files in sections_of_the_language() {
+        let schema = &files.iter().find(|(path, _)| path.ends_with(".graphql")).expect("a schema").1;
+        let is_case = |path: &str| path.contains(".cases.");
+        for (path, text) in
+            files.iter().filter(|(path, _)| path.starts_with("projections/") && !is_case(path))
+        {
+            spoil::never_panics(&[text], |text| {
+                let all =
+                    files.iter().filter(|(other, _)| other.starts_with("projections/") && !is_case(other));
+                let all: Vec<(&str, &str)> = all
+                    .map(|(other, own)| (other.as_str(), if other == path { text } else { own.as_str() }))
+                    .collect();
+                let loaded = load_text(schema, &all, &CustomHandlers::new());
+                let sound = all
+                    .iter()
+                    .filter(|(path, _)| !path.ends_with("defaults.yaml") && !path.ends_with(".json"));
+                let refused = loaded.findings.lines().last().is_some_and(|count| count.contains("error"));
+                assert!(
+                    refused || loaded.projections.len() == sound.count(),
+                    "each is there, or says why not"
+                );
+            });
+        }
+    }
+}
+
+#[test]
+fn no_record_makes_the_forms_of_the_language_panic() {
+    for files in sections_of_the_language() {
+        let schema = &files.iter().find(|(path, _)| path.ends_with(".graphql")).expect("a schema").1;
+        let is_case = |path: &str| path.contains(".cases.");
+        let all = files.iter().filter(|(path, _)| path.starts_with("projections/") && !is_case(path));
+        let all: Vec<(&str, &str)> = all.map(|(path, text)| (path.as_str(), text.as_str())).collect();
+        let loaded = load_text(schema, &all, &CustomHandlers::new());
+        assert_eq!(loaded.findings, "");
+        let mut sources = Sources::default();
+        let mut given = Vec::new();
+        for (path, text) in files.iter().filter(|(path, _)| is_case(path)) {
+            let file = sources.add(path.clone(), text.clone());
+            given.extend(super::cases::load(file, &sources).0.into_iter().flat_map(|case| case.given));
+        }
+        let given: Vec<(String, String)> = given
+            .into_iter()
+            .filter_map(|given| Some((given.key?, String::from_utf8(given.value?).expect("JSON is text"))))
+            .collect();
+        for seed in spoil::seeds() {
+            println!("seed {seed}");
+            let mut random = fastrand::Rng::with_seed(seed);
+            for projection in &loaded.projections {
+                let mut rows = loaded.rows(&projection.name);
+                for _ in 0..40 {
+                    let (key, value) = &given[random.usize(0..given.len())];
+                    let value = if random.bool() { spoil::spoil(value, &mut random) } else { value.clone() };
+                    rows.take(key, &value);
+                }
+            }
+        }
+    }
+}
+
 #[test]
 fn no_text_of_cases_makes_it_panic() {
     let texts = [

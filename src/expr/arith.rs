@@ -10,6 +10,7 @@ use crate::value::Decimal;
 use super::Fault;
 use super::json;
 use super::parse::Binary;
+use super::time;
 use super::val::Val;
 
 /// `left operator right`.
@@ -27,6 +28,7 @@ pub(super) fn arithmetic<'v>(operator: Binary, left: Val<'v>, right: Val<'v>) ->
     }
     let found = match (operator, &left, &right) {
         (_, Val::Int(left), Val::Int(right)) => integers(operator, *left, *right).map(Val::Int),
+        (_, Val::Uint(left), Val::Uint(right)) => unsigned(operator, *left, *right).map(Val::Uint),
         (Binary::Div | Binary::Rem, Val::Decimal(_), _) | (Binary::Div | Binary::Rem, _, Val::Decimal(_)) => {
             return Err(failed("is not exact; say div(a, b, scale, rounding)", &left, &right));
         }
@@ -37,17 +39,20 @@ pub(super) fn arithmetic<'v>(operator: Binary, left: Val<'v>, right: Val<'v>) ->
         (Binary::Add, Val::Text(left), Val::Text(right)) => {
             Some(Val::Text(Cow::Owned(format!("{left}{right}"))))
         }
+        (Binary::Add, Val::Bytes(left), Val::Bytes(right)) => {
+            Some(Val::Bytes(Cow::Owned([&left[..], &right[..]].concat())))
+        }
         (_, Val::Timestamp(left), Val::Timestamp(right)) => {
-            integers(operator, *left, *right).map(Val::Duration)
+            integers(operator, *left, *right).and_then(time::in_duration).map(Val::Duration)
         }
         (_, Val::Timestamp(left), Val::Duration(right)) => {
-            integers(operator, *left, *right).map(Val::Timestamp)
+            integers(operator, *left, *right).and_then(time::in_calendar).map(Val::Timestamp)
         }
         (Binary::Add, Val::Duration(left), Val::Timestamp(right)) => {
-            left.checked_add(*right).map(Val::Timestamp)
+            left.checked_add(*right).and_then(time::in_calendar).map(Val::Timestamp)
         }
         (_, Val::Duration(left), Val::Duration(right)) => {
-            integers(operator, *left, *right).map(Val::Duration)
+            integers(operator, *left, *right).and_then(time::in_duration).map(Val::Duration)
         }
         (Binary::Add, Val::Cells(_) | Val::List(_), Val::Cells(_) | Val::List(_)) => {
             let mut list = list_of(&left);
@@ -57,7 +62,7 @@ pub(super) fn arithmetic<'v>(operator: Binary, left: Val<'v>, right: Val<'v>) ->
         _ => return Err(failed("cannot be computed: the types do not fit each other", &left, &right)),
     };
     found.ok_or_else(|| {
-        if matches!(operator, Binary::Div | Binary::Rem) && matches!(right, Val::Int(0)) {
+        if matches!(operator, Binary::Div | Binary::Rem) && matches!(right, Val::Int(0) | Val::Uint(0)) {
             failed("divides by zero", &left, &right)
         } else {
             failed("is out of range", &left, &right)
@@ -107,6 +112,17 @@ fn integers(operator: Binary, left: i64, right: i64) -> Option<i64> {
     }
 }
 
+fn unsigned(operator: Binary, left: u64, right: u64) -> Option<u64> {
+    match operator {
+        Binary::Add => left.checked_add(right),
+        Binary::Sub => left.checked_sub(right),
+        Binary::Mul => left.checked_mul(right),
+        Binary::Div => left.checked_div(right),
+        Binary::Rem => left.checked_rem(right),
+        _ => None,
+    }
+}
+
 fn decimals<'v>(operator: Binary, left: Decimal, right: Decimal) -> Result<Val<'v>, Fault> {
     let found = match operator {
         Binary::Add => left.checked_add(right),
@@ -116,15 +132,15 @@ fn decimals<'v>(operator: Binary, left: Decimal, right: Decimal) -> Result<Val<'
     found.map(Val::Decimal).map_err(|error| Fault(format!("{left} {} {right}: {error}", operator.symbol())))
 }
 
+/// As IEEE 754 says: what is too large is infinite, and `0.0 / 0.0` is no number. No column holds either.
 fn floats(operator: Binary, left: f64, right: f64) -> Option<f64> {
-    let found = match operator {
-        Binary::Add => left + right,
-        Binary::Sub => left - right,
-        Binary::Mul => left * right,
-        Binary::Div => left / right,
-        _ => return None,
-    };
-    found.is_finite().then_some(found)
+    match operator {
+        Binary::Add => Some(left + right),
+        Binary::Sub => Some(left - right),
+        Binary::Mul => Some(left * right),
+        Binary::Div => Some(left / right),
+        _ => None,
+    }
 }
 
 fn list_of<'v>(value: &Val<'v>) -> Vec<Val<'v>> {

@@ -59,8 +59,8 @@ const FORMS: &[(&str, &str)] = &[
     ("matches", "text.matches('pattern')"),
 ];
 
-/// Every call with the way that it is written.
-fn forms() -> impl Iterator<Item = (&'static str, &'static str)> {
+/// Every function and macro by name, and how it is written; a name comes once for each way.
+pub fn forms() -> impl Iterator<Item = (&'static str, &'static str)> {
     FORMS.iter().copied().chain(library::all().map(|known| (known.name, known.form)))
 }
 

@@ -51,6 +51,7 @@ use code::{By, Code};
 use convert::Target;
 use eval::Stop;
 
+pub use form::forms;
 pub use val::Val;
 
 /// The type of an expression or of a name in scope.
@@ -321,6 +322,11 @@ impl Compiled {
             Some(field) => convert::json_to_scalar(field, *scalar).map(Some),
             None => Some(None),
         }
+    }
+
+    /// The author's text, cut where it is long.
+    pub fn shown(&self) -> &str {
+        &self.name
     }
 
     /// Whether [`Compiled::cell`] may give `None` and so leave a column as it is.

@@ -186,7 +186,7 @@ impl Binder<'_> {
     /// `key`: every key column of the base table, once.
     fn key(&mut self, pairs: &[(Text, Text)], span: Span) -> Vec<(ColumnId, Compiled)> {
         let wanted = self.plan.entity(self.entity).base_key.clone();
-        let names = [("event".to_owned(), Type::Dyn)];
+        let names = [("event".to_owned(), Type::Dyn), ("position".to_owned(), Type::Position)];
         let mut key = Vec::new();
         let mut said = Vec::new();
         for (name, text) in pairs {

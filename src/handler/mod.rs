@@ -33,6 +33,7 @@ use rustc_hash::FxHashMap;
 pub use bind::blank;
 pub use custom::{Change, CustomHandlers, Fold};
 pub use load::{check_shape, load};
+pub(crate) use steps::FIRST_LET;
 
 use crate::diagnostic::{FileId, Span};
 use crate::expr::Compiled;

@@ -15,7 +15,7 @@ use crate::schema::{Column, ColumnId, ColumnType, TypeId};
 type Names = Vec<(String, Type)>;
 
 /// The first slot of a `let`.
-pub const FIRST_LET: usize = 2;
+pub const FIRST_LET: usize = 3;
 
 /// Binds `when`, `let` and `events`.
 pub fn declared(binder: &mut Binder<'_>, declaration: &Declaration) -> Declared {
@@ -37,10 +37,13 @@ fn event_cases(binder: &mut Binder<'_>, event: &EventDecl, mut lets: Vec<(String
     EventCases { lets, cases }
 }
 
+/// Names that every expression of a case may use.
+const TAKEN: [&str; 4] = ["event", "row", "position", "old"];
+
 fn bind_lets(binder: &mut Binder<'_>, pairs: &[(Text, Text)], lets: &mut Vec<(String, Compiled)>) {
     for (name, text) in pairs {
-        if !is_name(&name.text) || ["event", "row", "old"].contains(&name.text.as_str()) {
-            let help = "use letters, digits and `_`; `event`, `row` and `old` are taken";
+        if !is_name(&name.text) || TAKEN.contains(&name.text.as_str()) {
+            let help = "use letters, digits and `_`; `event`, `row`, `position` and `old` are taken";
             binder.fault("P006", name.span, format!("`{}` cannot be a name", name.text), help);
             continue;
         }
@@ -70,7 +73,11 @@ fn is_name(text: &str) -> bool {
 fn names(binder: &Binder<'_>, lets: &[(String, Compiled)], row_there: bool) -> Names {
     let row = Type::Record(binder.entity);
     let row = if row_there { row } else { Type::Nullable(Box::new(row)) };
-    let mut names = vec![("event".to_owned(), Type::Dyn), ("row".to_owned(), row)];
+    let mut names = vec![
+        ("event".to_owned(), Type::Dyn),
+        ("row".to_owned(), row),
+        ("position".to_owned(), Type::Position),
+    ];
     names.extend(lets.iter().map(|(name, compiled)| (name.clone(), compiled.ty.clone())));
     names
 }

@@ -6,5 +6,7 @@
 #![allow(clippy::print_stdout, reason = "seeds and summaries are printed")]
 
 mod conformance;
+mod facts;
+mod page;
 mod textproto;
 mod values;

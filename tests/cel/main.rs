@@ -7,6 +7,8 @@
 
 mod conformance;
 mod facts;
+mod oracle;
 mod page;
+mod random;
 mod textproto;
 mod values;

@@ -85,12 +85,22 @@ impl Binder<'_> {
         expected: &Expected,
     ) -> Option<Compiled> {
         let env = Env { model: self.model, names: names.to_vec(), columns_of: None };
-        match expr::compile(&text.text, text.span, &env, expected) {
-            Ok(compiled) => Some(compiled),
+        // What YAML has folded or unquoted is checked by itself, and the places of its faults are found afterwards.
+        let span = match (text.exact, u32::try_from(text.text.len())) {
+            (false, Ok(end)) => Span { start: 0, end, ..text.span },
+            _ => text.span,
+        };
+        match expr::compile(&text.text, span, &env, expected) {
+            Ok(mut compiled) => {
+                compiled.span = text.span;
+                Some(compiled)
+            }
             Err(found) => {
-                self.faults.extend(found.into_iter().map(|fault| match text.exact {
-                    true => fault,
-                    false => Diagnostic { span: Some(text.span), ..fault },
+                self.faults.extend(found.into_iter().map(|fault| match (text.exact, fault.span) {
+                    (false, Some(Span { start, end, .. })) => {
+                        Diagnostic { span: Some(text.part(start, end)), ..fault }
+                    }
+                    _ => fault,
                 }));
                 None
             }

@@ -453,6 +453,7 @@ fn split(path: &Text) -> Option<Path> {
             path.span
         },
         exact: path.exact,
+        places: path.places.get(start..=end).map(<[u32]>::to_vec).unwrap_or_default(),
         quoted: path.quoted,
     };
     let Some(open) = text.find('[') else {

@@ -137,7 +137,8 @@ impl Checker<'_> {
             );
             if literal && entries[..at].iter().any(|before| before.key.kind == entry.key.kind) {
                 let message = format!("the key {} stands twice in one map", self.source(&entry.key.at));
-                self.fault(Diagnostic::error("E015", self.place(&entry.key.at), message));
+                let help = "keep one of the two entries";
+                self.fault(Diagnostic::error("E015", self.place(&entry.key.at), message).help(help));
                 return None;
             }
         }

@@ -57,7 +57,8 @@ impl Checker<'_> {
         let Some(ty) = join(&of.ty, &other.ty) else {
             let (found, wanted) = (self.shown(&other.ty), self.shown(&of.ty));
             let message = format!("`or` takes {wanted}, found {found}");
-            self.fault(Diagnostic::error("E007", self.place(&other.at), message));
+            let help = "both optionals hold values of one type";
+            self.fault(Diagnostic::error("E007", self.place(&other.at), message).help(help));
             return None;
         };
         Some((Code::OrElse(Box::new(of.code), Box::new(other.code)), ty))

@@ -25,7 +25,7 @@ pub fn declared(binder: &mut Binder<'_>, declaration: &Declaration) -> Declared 
     let when = declaration.when.as_ref().and_then(|text| condition(binder, text, &names, &lets));
     let mut declared = Declared { when, events: Default::default() };
     for event in &declaration.events {
-        let cases = event_cases(binder, event, lets.clone());
+        let cases = binder.inside(&event.name.text, |binder| event_cases(binder, event, lets.clone()));
         declared.events.insert(event.name.text.as_str().into(), cases);
     }
     declared
@@ -57,7 +57,8 @@ fn bind_lets(binder: &mut Binder<'_>, pairs: &[(Text, Text)], lets: &mut Vec<(St
             continue;
         }
         let seen = names(binder, lets, false);
-        if let Some(compiled) = binder.compile(text, &seen, &Expected::Any) {
+        let path = format!("let.{}", name.text);
+        if let Some(compiled) = binder.inside(&path, |binder| binder.compile(text, &seen, &Expected::Any)) {
             lets.push((name.text.clone(), compiled));
         }
     }
@@ -88,7 +89,7 @@ fn condition(
     names: &Names,
     lets: &[(String, Compiled)],
 ) -> Option<Condition> {
-    let holds = binder.compile(text, names, &Expected::Condition)?;
+    let holds = binder.inside("when", |binder| binder.compile(text, names, &Expected::Condition))?;
     let lets = lets_needed([&holds], lets);
     Some(Condition { holds, lets })
 }
@@ -128,10 +129,10 @@ fn bind_case(
     let seen = names(binder, lets, row_there);
     let mut scope = Scope { binder, names: seen, steps: Vec::new(), named: Vec::new() };
     for (path, value) in &case.sets {
-        scope.set(path, value);
+        scope.inside(path, |scope| scope.set(path, value));
     }
     for path in &case.removes {
-        scope.remove(path);
+        scope.inside(path, |scope| scope.remove(path));
     }
     let Scope { steps, named, .. } = scope;
     if verb.makes() && !case.faulty {
@@ -221,6 +222,13 @@ struct Scope<'b, 'a> {
 }
 
 impl Scope<'_, '_> {
+    /// Binds what a path is assigned.
+    fn inside(&mut self, path: &Text, bind: impl FnOnce(&mut Self)) {
+        self.binder.within.push(path.text.clone());
+        bind(self);
+        self.binder.within.pop();
+    }
+
     fn set(&mut self, path: &Text, value: &SetDecl) {
         let Some(path) = self.path(path) else { return };
         let Some(column) = self.assignable(&path.column) else { return };
@@ -313,7 +321,9 @@ impl Scope<'_, '_> {
                 );
                 continue;
             }
-            parts.extend(self.binder.compile(text, names, &cell(ty.column(id))).map(|value| (id, value)));
+            let value =
+                self.binder.inside(&name.text, |binder| binder.compile(text, names, &cell(ty.column(id))));
+            parts.extend(value.map(|value| (id, value)));
         }
         let lacking: Vec<&str> = ty
             .columns

@@ -9,9 +9,21 @@ use crate::value::Decimal;
 
 use super::Fault;
 use super::json;
+use super::library::TEXT_MAX;
 use super::parse::Binary;
 use super::time;
 use super::val::Val;
+
+/// Most elements of a list that is put together.
+const ELEMENTS_MAX: usize = 1_000_000;
+
+/// Refuses a text that would be too long.
+fn in_bounds(bytes: usize) -> Result<(), Fault> {
+    if bytes > TEXT_MAX {
+        return Err(Fault(format!("a text would have more than {TEXT_MAX} bytes")));
+    }
+    Ok(())
+}
 
 /// `left operator right`.
 ///
@@ -37,9 +49,11 @@ pub(super) fn arithmetic<'v>(operator: Binary, left: Val<'v>, right: Val<'v>) ->
         (_, Val::Int(a), Val::Decimal(b)) => return decimals(operator, (*a).into(), *b),
         (_, Val::Float(left), Val::Float(right)) => floats(operator, *left, *right).map(Val::Float),
         (Binary::Add, Val::Text(left), Val::Text(right)) => {
+            in_bounds(left.len() + right.len())?;
             Some(Val::Text(Cow::Owned(format!("{left}{right}"))))
         }
         (Binary::Add, Val::Bytes(left), Val::Bytes(right)) => {
+            in_bounds(left.len() + right.len())?;
             Some(Val::Bytes(Cow::Owned([&left[..], &right[..]].concat())))
         }
         (_, Val::Timestamp(left), Val::Timestamp(right)) => {
@@ -57,6 +71,9 @@ pub(super) fn arithmetic<'v>(operator: Binary, left: Val<'v>, right: Val<'v>) ->
         (Binary::Add, Val::Cells(_) | Val::List(_), Val::Cells(_) | Val::List(_)) => {
             let mut list = list_of(&left);
             list.extend(list_of(&right));
+            if list.len() > ELEMENTS_MAX {
+                return Err(Fault(format!("a list would have more than {ELEMENTS_MAX} elements")));
+            }
             Some(Val::List(list))
         }
         _ => return Err(failed("cannot be computed: the types do not fit each other", &left, &right)),

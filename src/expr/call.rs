@@ -298,9 +298,14 @@ impl Checker<'_> {
         help: Option<String>,
     ) -> Option<(Code, Type)> {
         let message = format!("expected {expected}, found {}", self.shown(&typed.ty));
-        let mut diagnostic = Diagnostic::error("E007", self.place(&typed.at), message);
-        diagnostic.help = help;
-        self.fault(diagnostic);
+        let source = self.source(&typed.at);
+        let help = help.unwrap_or_else(|| match expected {
+            "a String" | "a String as currency" => format!("write `string({source})`"),
+            "a Decimal" => format!("write `decimal({source})`"),
+            "a list of strings" => format!("write `{source}.map(x, string(x))`"),
+            _ => "docs/expressions.md says what each function takes".to_owned(),
+        });
+        self.fault(Diagnostic::error("E007", self.place(&typed.at), message).help(help));
         None
     }
 

@@ -185,7 +185,7 @@ impl<'c> Checker<'c> {
         self.fault(Diagnostic::error("E003", self.place(at), message).label("not a value of it").help(help))
     }
 
-    fn unknown_name(&mut self, name: &str, at: &Range<usize>) -> Option<Typed> {
+    pub(super) fn unknown_name(&mut self, name: &str, at: &Range<usize>) -> Option<Typed> {
         let known = self.names();
         let in_event = if known.iter().any(|known| known == "event") {
             format!("`event.{name}`")

@@ -52,13 +52,13 @@ pub(super) fn eval<'f>(code: &'f Code, frame: &'f [Slot<'f>]) -> Result<Val<'f>,
     Machine { frame, locals: SmallVec::new(), steps: 0 }.eval(code)
 }
 
-/// Most elements that an expression goes through, all its walks together.
+/// Most steps of an expression: elements gone through, and parts of long texts, lists and maps worked on.
 pub(super) const STEPS_MAX: u32 = 10_000_000;
 
 struct Machine<'f> {
     frame: &'f [Slot<'f>],
     locals: SmallVec<[Val<'f>; 1]>,
-    /// Elements gone through so far.
+    /// Steps taken so far.
     steps: u32,
 }
 
@@ -68,7 +68,11 @@ impl<'f> Machine<'f> {
             Code::Const(value) => Ok(value.into()),
             Code::Literal(value) => Ok(value.clone()),
             Code::Slot(slot, name) => self.slot(*slot, name),
-            Code::Local(local) => Ok(self.locals.get(*local).cloned().unwrap_or(Val::Null)),
+            Code::Local(local) => {
+                let value = self.locals.get(*local).cloned().unwrap_or(Val::Null);
+                self.spend(value.weight())?;
+                Ok(value)
+            }
             Code::Select { of, by, optional, text } => match self.field(of, by) {
                 Some(Some(field)) => Ok(Val::Json(field)),
                 Some(None) if *optional => Ok(Val::Nothing),
@@ -77,6 +81,9 @@ impl<'f> Machine<'f> {
             },
             Code::Index { of, index, optional, text } => {
                 let (of, index) = (self.eval(of)?, self.eval(index)?);
+                if let Val::Map(entries) = &of {
+                    self.spend(entries.len())?;
+                }
                 element(&of, &index, *optional, text)
             }
             Code::Coerce { of, to, text } => Ok(coerce(self.eval(of)?, *to, text)?),
@@ -86,12 +93,15 @@ impl<'f> Machine<'f> {
             Code::Or(left, right) => self.logic(left, right, true),
             Code::Arithmetic(operator, left, right) => {
                 let (left, right) = (self.eval(left)?, self.eval(right)?);
-                Ok(arith::arithmetic(*operator, left, right)?)
+                let made = arith::arithmetic(*operator, left, right)?;
+                self.spend(made.weight())?;
+                Ok(made)
             }
             Code::Compare(operator, left, right) => self.compare(*operator, left, right),
             Code::Equal { left, right, negated } => {
-                let same = val::equal(&self.eval(left)?, &self.eval(right)?);
-                Ok(Val::Bool(same != *negated))
+                let (left, right) = (self.eval(left)?, self.eval(right)?);
+                self.spend(left.weight().min(right.weight()))?;
+                Ok(Val::Bool(val::equal(&left, &right) != *negated))
             }
             Code::In(element, list) => self.is_in(element, list),
             Code::If(condition, yes, no) => {
@@ -125,6 +135,7 @@ impl<'f> Machine<'f> {
             Code::Call(called, args, text) => self.call(*called, args, text),
             Code::Matches { of, regex, text } => {
                 let of = self.eval(of)?;
+                self.spend(of.weight())?;
                 match text_of(&of) {
                     Some(found) => Ok(Val::Bool(regex.is_match(&found))),
                     None => fault(format!("{text} is {}, expected a string", of.shown())),
@@ -199,11 +210,11 @@ impl<'f> Machine<'f> {
         result
     }
 
-    /// Counts an element that is gone through.
-    fn step_on(&mut self) -> Result<(), Stop> {
-        self.steps += 1;
+    /// Counts steps, such as an element that is gone through.
+    fn spend(&mut self, steps: usize) -> Result<(), Stop> {
+        self.steps = self.steps.saturating_add(u32::try_from(steps).unwrap_or(u32::MAX));
         if self.steps > STEPS_MAX {
-            return fault(format!("more than {STEPS_MAX} elements would be gone through"));
+            return fault(format!("this takes more than {STEPS_MAX} steps"));
         }
         Ok(())
     }
@@ -228,9 +239,13 @@ impl<'f> Machine<'f> {
         }
         let mut values = function::Args::new();
         for arg in args {
-            values.push(self.eval(arg)?);
+            let value = self.eval(arg)?;
+            self.spend(value.weight())?;
+            values.push(value);
         }
-        Ok(function::run(called, values, text)?)
+        let made = function::run(called, values, text)?;
+        self.spend(made.weight())?;
+        Ok(made)
     }
 
     /// `list.map(x, …).sum()` without a list in between.
@@ -244,7 +259,7 @@ impl<'f> Machine<'f> {
     ) -> Result<Val<'f>, Stop> {
         let mut sum = function::zero(called);
         for item in self.items(over, list)? {
-            self.step_on()?;
+            self.spend(1)?;
             self.locals.push(item);
             let made = self.step(walk);
             self.locals.pop();
@@ -271,7 +286,7 @@ impl<'f> Machine<'f> {
         }
     }
 
-    fn slot(&self, slot: usize, name: &Arc<str>) -> Result<Val<'f>, Stop> {
+    fn slot(&mut self, slot: usize, name: &Arc<str>) -> Result<Val<'f>, Stop> {
         match self.frame.get(slot) {
             Some(Slot::Json(json)) => Ok(Val::Json(json)),
             Some(Slot::Fields(json, _)) => Ok(Val::Json(json)),
@@ -280,7 +295,10 @@ impl<'f> Machine<'f> {
             Some(Slot::Value(value)) => Ok(Val::from(*value)),
             Some(Slot::Owned(value)) => Ok(value.into()),
             Some(Slot::Position(position)) => Ok(Val::Position(position)),
-            Some(Slot::Made(value)) => Ok(value.clone()),
+            Some(Slot::Made(value)) => {
+                self.spend(value.weight())?;
+                Ok(value.clone())
+            }
             None => Err(Stop::Missing(name.clone())),
         }
     }
@@ -307,6 +325,7 @@ impl<'f> Machine<'f> {
 
     fn compare(&mut self, operator: Binary, left: &'f Code, right: &'f Code) -> Result<Val<'f>, Stop> {
         let (left, right) = (self.eval(left)?, self.eval(right)?);
+        self.spend(left.weight().min(right.weight()))?;
         let (left, right) = match (&left, &right) {
             (Val::Json(_), _) | (_, Val::Json(_)) => (arith::plain(left)?, arith::plain(right)?),
             _ => (left, right),
@@ -342,6 +361,7 @@ impl<'f> Machine<'f> {
             return Ok(Val::Bool(found && !element.is_nothing()));
         }
         let list = self.eval(list)?;
+        self.spend(list.weight())?;
         if element.is_nothing() || list.is_nothing() {
             return Ok(Val::Bool(false));
         }
@@ -379,7 +399,7 @@ impl<'f> Machine<'f> {
         let (mut count, mut stopped) = (0_usize, None);
         let outer = self.locals.len();
         for (place, item) in items {
-            self.step_on()?;
+            self.spend(1)?;
             self.locals.extend(place);
             self.locals.push(item);
             let result = self.step(walk);
@@ -390,6 +410,7 @@ impl<'f> Machine<'f> {
                 (Each::Map, Ok(Some(value))) => made.push(value),
                 (Each::MapValues, Ok(Some(value))) => entries.push((place.unwrap_or(Val::Null), value)),
                 (Each::Entries, Ok(Some(Val::Map(more)))) => {
+                    self.spend(entries.len())?;
                     for (key, value) in more {
                         insert(&mut entries, key, value)?;
                     }

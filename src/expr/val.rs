@@ -84,6 +84,21 @@ impl Val<'_> {
         }
     }
 
+    /// How many steps it takes to go through the value: none for what is short.
+    pub(super) fn weight(&self) -> usize {
+        /// Bytes of a text that are worked on in one step.
+        const BYTES: usize = 64;
+        match self {
+            Val::Text(text) => text.len() / BYTES,
+            Val::Bytes(bytes) => bytes.len() / BYTES,
+            Val::List(list) => list.len(),
+            Val::Map(entries) => entries.len(),
+            Val::Cells(cells) => cells.len(),
+            Val::Json(json) => json::size(json, BYTES),
+            _ => 0,
+        }
+    }
+
     /// The value as messages show it, cut where it is long.
     pub(super) fn shown(&self) -> String {
         let shown = match self {

@@ -235,6 +235,38 @@ fn ids_come_from_the_position_and_types_are_values() {
 }
 
 #[test]
+fn what_costs_too_much_while_it_runs_is_rejected() {
+    let list = |count: usize| format!("[{}]", vec!["1"; count].join(","));
+    let event = format!(r#"{{"l":{},"t":"{}"}}"#, list(4_000), "x".repeat(3 << 20));
+    let event = sonic_rs::from_str(&event).expect("the event is JSON");
+    let names = [("event".to_owned(), Type::Dyn)];
+    let told = |text: &str| match evaluate(text, &names, &[Slot::Json(&event)], |value| {
+        matches!(value, Val::Bool(true))
+    }) {
+        Ok(truth) => truth.to_string(),
+        Err(failed) => format!("{failed:?}"),
+    };
+    assert_eq!(told("event.l.map(x, event.l[0]).size() == 4000"), "true");
+    for text in [
+        "event.l.map(x, event.l.map(y, x)).size() > 0",
+        "event.l.map(x, event.t.contains('y')).size() > 0",
+        "event.l.map(x, event.t.matches('y')).size() > 0",
+        "cel.bind(v, event.l.map(x, x), event.l.all(x, x in v))",
+        "cel.bind(m, event.l.transformMap(i, x, x), event.l.transformList(i, x, m[i]).size() > 0)",
+    ] {
+        assert_eq!(told(text), "Run(\"this takes more than 10000000 steps\")", "{text}");
+    }
+    assert_eq!(
+        told("cel.bind(a, event.t + event.t, cel.bind(b, a + a, (b + b).size())) > 0"),
+        "Run(\"a text would have more than 16777216 bytes\")"
+    );
+    assert_eq!(
+        told("event.t.replace('x', 'yyyyyyyy').size() > 0"),
+        "Run(\"event.t would become a text of more than 16777216 bytes\")"
+    );
+}
+
+#[test]
 fn what_may_cost_too_much_is_refused() {
     let nested = |list: &str, depth: usize| {
         let open: String = (0..depth).map(|level| format!("{list}.map(x{level}, ")).collect();

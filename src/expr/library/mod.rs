@@ -15,6 +15,7 @@ use super::coerce::Kind;
 use super::val::Val;
 use super::{Fault, Type};
 
+pub(super) use strings::TEXT_MAX;
 pub(super) use times::{zone, zone_expected};
 
 /// What an argument must be.

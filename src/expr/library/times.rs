@@ -102,7 +102,10 @@ const OTHERS: [Signature; 9] = [
         gives: Gives::Timestamp,
         form: "hour(time)",
         run: |args, text| match &args[0] {
-            Val::Timestamp(ms) => Ok(Val::Timestamp(ms - ms.rem_euclid(3_600_000))),
+            Val::Timestamp(ms) => match ms.checked_sub(ms.rem_euclid(3_600_000)) {
+                Some(ms) => Ok(Val::Timestamp(ms)),
+                None => Err(Fault(format!("{text} lies outside the calendar"))),
+            },
             other => unfit(text, other, "a time"),
         },
     },

@@ -131,7 +131,7 @@ fn operands_that_do_not_fit_are_refused() {
             ("new.itemCount.map(x, x)", "E007 `new.itemCount` expected a list, found Int | -"),
             (
                 "new.lines.values().sum()",
-                "E007 `new.lines.values()` expected a list of numbers, found [CartLine] | -",
+                "E007 `new.lines.values()` expected a list of numbers, found [CartLine] | docs/expressions.md says what each function takes",
             ),
             (
                 "money('1', 'EUR')",

@@ -9,6 +9,7 @@ use std::sync::Arc;
 use smallvec::SmallVec;
 
 use crate::event::Json;
+use crate::value::Value;
 
 use super::arith;
 use super::code::{By, Code, Each};
@@ -16,7 +17,7 @@ use super::coerce::coerce;
 use super::function::{self, Function};
 use super::json;
 use super::parse::Binary;
-use super::reach::{Items, element, insert, is_zero, items, select, text_of};
+use super::reach::{Items, column_of, element, insert, is_zero, items, select, text_of};
 use super::val::{self, Val};
 use super::{Fault, Slot};
 
@@ -73,6 +74,10 @@ impl<'f> Machine<'f> {
                 self.spend(value.weight())?;
                 Ok(value)
             }
+            Code::Select { of, by: By::Column(column), optional, text } => match self.record(of) {
+                Some(cells) => Ok(column_of(cells, *column, *optional)),
+                None => select(self.eval(of)?, &By::Column(*column), *optional, text),
+            },
             Code::Select { of, by, optional, text } => match self.field(of, by) {
                 Some(Some(field)) => Ok(Val::Json(field)),
                 Some(None) if *optional => Ok(Val::Nothing),
@@ -224,6 +229,25 @@ impl<'f> Machine<'f> {
         let (Code::Slot(slot, _), By::Name(name)) = (of, by) else { return None };
         match self.frame.get(*slot)? {
             Slot::Fields(_, fields) => Some(super::field_of(fields, name)),
+            _ => None,
+        }
+    }
+
+    /// The cells of a record that stands in the frame: reached without making values on the way.
+    fn record(&self, code: &Code) -> Option<&'f [Value]> {
+        match code {
+            Code::Slot(slot, _) => match self.frame.get(*slot)? {
+                Slot::Record(cells) => *cells,
+                _ => None,
+            },
+            Code::Local(local) => match self.locals.get(*local)? {
+                Val::Record(cells) => Some(cells),
+                _ => None,
+            },
+            Code::Select { of, by: By::Column(column), .. } => match self.record(of)?.get(*column)? {
+                Value::Record(cells) => Some(cells),
+                _ => None,
+            },
             _ => None,
         }
     }

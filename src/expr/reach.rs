@@ -61,16 +61,21 @@ pub(super) fn items<'f>(list: &Val<'f>) -> Option<Items<'f>> {
     })
 }
 
+/// A column of a record; nothing where it is null and read optionally.
+pub(super) fn column_of(cells: &[Value], column: usize, optional: bool) -> Val<'_> {
+    match cells.get(column) {
+        None | Some(Value::Null) if optional => Val::Nothing,
+        Some(cell) => cell.into(),
+        None => Val::Null,
+    }
+}
+
 /// A field.
 pub(super) fn select<'f>(of: Val<'f>, by: &By, optional: bool, text: &Arc<str>) -> Result<Val<'f>, Stop> {
     match (of, by) {
         (Val::Nothing, _) => Ok(Val::Nothing),
         (Val::Null, _) => Ok(if optional { Val::Nothing } else { Val::Null }),
-        (Val::Record(cells), By::Column(column)) => Ok(match cells.get(*column) {
-            None | Some(Value::Null) if optional => Val::Nothing,
-            Some(cell) => cell.into(),
-            None => Val::Null,
-        }),
+        (Val::Record(cells), By::Column(column)) => Ok(column_of(cells, *column, optional)),
         (Val::Map(entries), By::Name(name)) => match val::entry(&entries, &Val::Text(Cow::Borrowed(name))) {
             Some(value) => Ok(value.clone()),
             None if optional => Ok(Val::Nothing),

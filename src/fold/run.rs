@@ -13,7 +13,7 @@ use crate::schema::{Column, ColumnId, TypeId};
 use crate::value::Value;
 
 /// The slots of an expression: event, row, position, `let`s, and `old` or the name of `each`.
-type Slots<'a> = SmallVec<[Slot<'a>; 6]>;
+type Slots<'a> = SmallVec<[Slot<'a>; 7]>;
 
 /// What an event makes of a row.
 #[expect(clippy::large_enum_variant, reason = "lives for one event: a box would cost more than its move")]

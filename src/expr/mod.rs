@@ -188,7 +188,6 @@ pub fn compile(
                 Code::Const(value) => {
                     convert::to_cell(&value.into(), &target, nullable, &name).ok().map(Box::new)
                 }
-                Code::Literal(value) => convert::to_cell(value, &target, nullable, &name).ok().map(Box::new),
                 _ => None,
             };
             Ok(Compiled {

@@ -164,6 +164,10 @@ fn what_is_missing_leaves_a_path_and_faults_an_expression() {
     assert_eq!(run("event.a.b", &string, r#"{"a":{}}"#), Ok(None));
     assert_eq!(run("event.l[2]", &string, r#"{"l":["x"]}"#), Ok(None));
     assert_eq!(run("event.?a", &string, "{}"), Ok(None));
+    let nullable = Expected::Cell { ty: ColumnType::Scalar(Scalar::String), nullable: true };
+    assert_eq!(run("optional.none()", &nullable, "{}"), Ok(None));
+    assert_eq!(run("has(event.a) ? optional.of('x') : optional.none()", &nullable, "{}"), Ok(None));
+    assert_eq!(run("event.?a.or(optional.of('x'))", &nullable, "{}"), Ok(Some(text("x"))));
     assert_eq!(run("event.?a.b.c", &string, r#"{"a":{}}"#), Ok(None));
     let event = r#"{"a":null,"s":"x","n":1.5}"#;
     for (expression, words) in [

@@ -90,7 +90,7 @@ impl Checker<'_> {
             (Type::Text, ColumnType::Scalar(Scalar::DateTime)) => Some("write `timestamp(…)`"),
             (Type::Text | Type::Timestamp, ColumnType::Scalar(Scalar::LocalDate)) => Some("write `date(…)`"),
             (
-                Type::Text | Type::Decimal | Type::Float,
+                Type::Text | Type::Decimal | Type::Float | Type::Uint,
                 ColumnType::Scalar(Scalar::Int | Scalar::Long | Scalar::BigInt),
             ) => Some("write `int(…)`"),
             (Type::Text, ColumnType::Scalar(Scalar::Float)) => Some("write `double(…)`"),

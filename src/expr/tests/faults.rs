@@ -234,6 +234,11 @@ fn what_does_not_fit_its_place_says_both_types() {
                 "E009 `null` expected Int, found null | the column is declared `!`: it must hold a value",
             ),
             ("new.total", "E009 `new.total` expected Int, found Money | -"),
+            ("5u", "E009 `5u` expected Int, found Uint | write `int(…)`"),
+            (
+                "int",
+                "E003 `int` there is no name `int` here | a field of the event is `event.int`; the names here are event, row, old, new",
+            ),
         ],
     );
     check(

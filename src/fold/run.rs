@@ -5,18 +5,15 @@
 
 use smallvec::SmallVec;
 
-use super::{Change, Patch, reject, settle};
+use super::{Change, Patch, reject, settle, unevaluated};
 use crate::event::{Event, Reject};
 use crate::expr::{Compiled, Fault, Fields, Slot};
-use crate::handler::{Case, Condition, Declared, EventCases, Projection, Step, Verb, blank};
+use crate::handler::{Case, Condition, Declared, EventCases, FIRST_LET, Projection, Step, Verb, blank};
 use crate::schema::{Column, ColumnId, TypeId};
 use crate::value::Value;
 
-/// Slot of the first `let`; before it come the event and the row.
-const FIRST_LET: usize = 2;
-
-/// The slots of an expression: event, row, `let`s, and `old` or the name of `each`.
-type Slots<'a> = SmallVec<[Slot<'a>; 6]>;
+/// The slots of an expression: event, row, position, `let`s, and `old` or the name of `each`.
+type Slots<'a> = SmallVec<[Slot<'a>; 7]>;
 
 /// What an event makes of a row.
 #[expect(clippy::large_enum_variant, reason = "lives for one event: a box would cost more than its move")]
@@ -76,7 +73,7 @@ fn id(index: usize) -> ColumnId {
     ColumnId(u32::try_from(index).expect("columns are counted in u32"))
 }
 
-/// Event and row, and a place for each `let`.
+/// Event, row and position, and a place for each `let`.
 fn slots<'a>(
     cases: &EventCases,
     row: Option<&'a [Value]>,
@@ -86,6 +83,7 @@ fn slots<'a>(
     let mut slots = Slots::new();
     slots.push(fields.map_or(Slot::Json(&event.body), Fields::slot));
     slots.push(Slot::Record(row));
+    slots.push(Slot::Position(&event.position));
     slots.extend(cases.lets.iter().map(|_| Slot::Owned(Value::Null)));
     slots
 }
@@ -126,7 +124,8 @@ fn make(
         return Ok(());
     };
     let (name, compiled) = &lets[first];
-    let value = compiled.slot(&slots).map_err(|Fault(reason)| reject(format!("let {name}: {reason}")))?;
+    let value =
+        compiled.slot(&slots).map_err(|fault| unevaluated(&format!("let.{name}"), compiled, &fault))?;
     let mut filled: Slots<'_> = slots.iter().map(reborrow).collect();
     filled[FIRST_LET + first] = value;
     make(lets, rest, filled, then)
@@ -154,7 +153,7 @@ fn pick<'c>(
 
 fn holds(cases: &EventCases, condition: &Condition, slots: &Slots<'_>) -> Result<bool, Reject> {
     let test = |slots: &Slots<'_>| {
-        condition.holds.holds(slots).map_err(|Fault(reason)| reject(format!("when: {reason}")))
+        condition.holds.holds(slots).map_err(|fault| unevaluated("when", &condition.holds, &fault))
     };
     if condition.lets.is_empty() {
         return test(slots);
@@ -202,7 +201,8 @@ impl<'a> Steps<'a> {
     fn take(&mut self, step: &Step) -> Result<(), Reject> {
         match step {
             Step::Set { column, value } => {
-                let value = value.cell(&self.slots).map_err(|fault| self.in_column(*column, &fault))?;
+                let value =
+                    value.cell(&self.slots).map_err(|fault| self.in_column(*column, value, &fault))?;
                 if let Some(value) = value {
                     self.patch.set(column.0 as usize, value);
                 }
@@ -229,7 +229,7 @@ impl<'a> Steps<'a> {
         record: TypeId,
         keyed_by: Option<ColumnId>,
     ) -> Result<(), Reject> {
-        let elements = list.list(&self.slots).map_err(|fault| self.in_column(column, &fault))?;
+        let elements = list.list(&self.slots).map_err(|fault| self.in_column(column, list, &fault))?;
         let Some(elements) = elements else {
             // Missing leaves the column, null clears it: as with `column: event.field`.
             if list.is_null(&self.slots) {
@@ -285,10 +285,10 @@ impl<'a> Steps<'a> {
         for (part, value) in parts {
             let index = part.0 as usize;
             let column = &columns[index];
-            let value = value.cell(slots);
-            let value =
-                value.map_err(|Fault(reason)| reject(format!("{}.{}: {reason}", place(), column.name)))?;
-            if let Some(value) = value {
+            let found = value
+                .cell(slots)
+                .map_err(|fault| unevaluated(&format!("{}.{}", place(), column.name), value, &fault))?;
+            if let Some(value) = found {
                 cells[index] = value;
             }
             settle::check(column, &cells[index])
@@ -336,9 +336,9 @@ impl<'a> Steps<'a> {
         let place =
             || format!("{}[{}].{}", projection.shape.column(column).name, settle::shown(&key), declared.name);
         self.slots.push(Slot::Record(old));
-        let value = value.cell(&self.slots).map_err(|Fault(reason)| reject(format!("{}: {reason}", place())));
+        let found = value.cell(&self.slots).map_err(|fault| unevaluated(&place(), value, &fault));
         self.slots.pop();
-        let Some(value) = value? else { return Ok(()) };
+        let Some(value) = found? else { return Ok(()) };
         settle::check(declared, &value).map_err(|_| reject(format!("{} cannot be null", place())))?;
         if let Some(there) = self.element(column, &key) {
             let mut cells = there.to_vec();
@@ -358,7 +358,7 @@ impl<'a> Steps<'a> {
     }
 
     fn key(&self, column: ColumnId, key: &Compiled) -> Result<Value, Reject> {
-        let value = key.cell(&self.slots).map_err(|fault| self.in_column(column, &fault))?;
+        let value = key.cell(&self.slots).map_err(|fault| self.in_column(column, key, &fault))?;
         match value {
             None => Err(reject(format!("{}: {} is missing", self.column(column).name, key.text))),
             Some(Value::Null) => Err(reject(format!("{}: {} is null", self.column(column).name, key.text))),
@@ -406,8 +406,8 @@ impl<'a> Steps<'a> {
         self.projection.shape.column(column)
     }
 
-    fn in_column(&self, column: ColumnId, Fault(reason): &Fault) -> Reject {
-        reject(format!("{}: {reason}", self.column(column).name))
+    fn in_column(&self, column: ColumnId, expression: &Compiled, fault: &Fault) -> Reject {
+        unevaluated(&self.column(column).name, expression, fault)
     }
 }
 

@@ -3,9 +3,9 @@
 //!
 //! Comes in: the new cells. Goes out: the same cells with computed columns, or a [`Reject`] naming the column.
 
-use super::{Patch, reject};
+use super::{Patch, reject, unevaluated};
 use crate::event::Reject;
-use crate::expr::{Fault, Slot};
+use crate::expr::Slot;
 use crate::handler::{Compute, Projection, RowShape};
 use crate::schema::{Column, ColumnId, ColumnType, Scalar};
 use crate::value::Value;
@@ -59,7 +59,7 @@ fn is_computed(projection: &Projection, index: usize) -> bool {
 fn computed(projection: &Projection, compute: &Compute, cells: &[Value]) -> Result<Value, Reject> {
     let column = projection.shape.column(compute.column);
     let made = compute.value.cell(&[Slot::Record(Some(cells))]);
-    let value = made.map_err(|Fault(reason)| reject(format!("{}: {reason}", column.name)))?;
+    let value = made.map_err(|fault| unevaluated(&column.name, &compute.value, &fault))?;
     let value = value.unwrap_or_default();
     check(column, &value)?;
     Ok(value)

@@ -31,6 +31,8 @@ pub struct Binder<'a> {
     pub entity: TypeId,
     /// Columns that `compute` makes.
     pub computed: Vec<ColumnId>,
+    /// The path of keys to what is bound now, such as an event type and a column: faults of expressions begin with it.
+    pub within: Vec<String>,
     pub faults: &'a mut Vec<Diagnostic>,
 }
 
@@ -85,16 +87,40 @@ impl Binder<'_> {
         expected: &Expected,
     ) -> Option<Compiled> {
         let env = Env { model: self.model, names: names.to_vec(), columns_of: None };
-        match expr::compile(&text.text, text.span, &env, expected) {
-            Ok(compiled) => Some(compiled),
+        // What YAML has folded or unquoted is checked by itself, and the places of its faults are found afterwards.
+        let span = match (text.exact, u32::try_from(text.text.len())) {
+            (false, Ok(end)) => Span { start: 0, end, ..text.span },
+            _ => text.span,
+        };
+        match expr::compile(&text.text, span, &env, expected) {
+            Ok(mut compiled) => {
+                compiled.span = text.span;
+                Some(compiled)
+            }
             Err(found) => {
-                self.faults.extend(found.into_iter().map(|fault| match text.exact {
-                    true => fault,
-                    false => Diagnostic { span: Some(text.span), ..fault },
+                let within = self.within.join(".");
+                self.faults.extend(found.into_iter().map(|fault| {
+                    let message = match within.as_str() {
+                        "" => fault.message,
+                        within => format!("{within}: {}", fault.message),
+                    };
+                    let span = match (text.exact, fault.span) {
+                        (false, Some(Span { start, end, .. })) => Some(text.part(start, end)),
+                        (_, span) => span,
+                    };
+                    Diagnostic { message, span, ..fault }
                 }));
                 None
             }
         }
+    }
+
+    /// Binds what stands below a key.
+    pub fn inside<T>(&mut self, key: &str, bind: impl FnOnce(&mut Self) -> T) -> T {
+        self.within.push(key.to_owned());
+        let bound = bind(self);
+        self.within.pop();
+        bound
     }
 
     /// Reports a fault.
@@ -186,7 +212,7 @@ impl Binder<'_> {
     /// `key`: every key column of the base table, once.
     fn key(&mut self, pairs: &[(Text, Text)], span: Span) -> Vec<(ColumnId, Compiled)> {
         let wanted = self.plan.entity(self.entity).base_key.clone();
-        let names = [("event".to_owned(), Type::Dyn)];
+        let names = [("event".to_owned(), Type::Dyn), ("position".to_owned(), Type::Position)];
         let mut key = Vec::new();
         let mut said = Vec::new();
         for (name, text) in pairs {
@@ -204,7 +230,9 @@ impl Binder<'_> {
                 continue;
             }
             let expected = Expected::Cell { ty: self.ty.column(column).ty.clone(), nullable: false };
-            key.extend(self.compile(text, &names, &expected).map(|compiled| (column, compiled)));
+            let path = format!("key.{}", name.text);
+            let compiled = self.inside(&path, |binder| binder.compile(text, &names, &expected));
+            key.extend(compiled.map(|compiled| (column, compiled)));
         }
         let missing: Vec<&str> = wanted
             .iter()
@@ -352,7 +380,9 @@ impl Binder<'_> {
             }
             let column = self.ty.column(id).clone();
             let expected = Expected::Cell { ty: column.ty, nullable: !column.non_null };
-            let Some(value) = self.compile(text, &names, &expected) else { continue };
+            let path = format!("compute.{}", name.text);
+            let value = self.inside(&path, |binder| binder.compile(text, &names, &expected));
+            let Some(value) = value else { continue };
             let reads = columns_read(&value, 0);
             open.push((name, Compute { column: id, value, reads }));
         }

@@ -131,6 +131,7 @@ impl Loader<'_> {
                 .iter()
                 .filter_map(|(name, _)| self.model.ty(entity).column_named(&name.text))
                 .collect(),
+            within: Vec::new(),
             faults,
         };
         binder.projection(declaration, file, self.custom)

@@ -10,6 +10,7 @@
 //! P014 the row's key; P015 an update kind that is not supported yet; P016 computed columns; P017 upcasts;
 //! P018 a path; P019 a handler; P020 tombstones.
 
+mod align;
 mod bind;
 pub mod cases;
 mod custom;
@@ -33,6 +34,7 @@ use rustc_hash::FxHashMap;
 pub use bind::blank;
 pub use custom::{Change, CustomHandlers, Fold};
 pub use load::{check_shape, load};
+pub(crate) use steps::FIRST_LET;
 
 use crate::diagnostic::{FileId, Span};
 use crate::expr::Compiled;

@@ -15,7 +15,7 @@ use crate::schema::{Column, ColumnId, ColumnType, TypeId};
 type Names = Vec<(String, Type)>;
 
 /// The first slot of a `let`.
-pub const FIRST_LET: usize = 2;
+pub const FIRST_LET: usize = 3;
 
 /// Binds `when`, `let` and `events`.
 pub fn declared(binder: &mut Binder<'_>, declaration: &Declaration) -> Declared {
@@ -25,7 +25,7 @@ pub fn declared(binder: &mut Binder<'_>, declaration: &Declaration) -> Declared 
     let when = declaration.when.as_ref().and_then(|text| condition(binder, text, &names, &lets));
     let mut declared = Declared { when, events: Default::default() };
     for event in &declaration.events {
-        let cases = event_cases(binder, event, lets.clone());
+        let cases = binder.inside(&event.name.text, |binder| event_cases(binder, event, lets.clone()));
         declared.events.insert(event.name.text.as_str().into(), cases);
     }
     declared
@@ -37,10 +37,13 @@ fn event_cases(binder: &mut Binder<'_>, event: &EventDecl, mut lets: Vec<(String
     EventCases { lets, cases }
 }
 
+/// Names that every expression of a case may use.
+const TAKEN: [&str; 4] = ["event", "row", "position", "old"];
+
 fn bind_lets(binder: &mut Binder<'_>, pairs: &[(Text, Text)], lets: &mut Vec<(String, Compiled)>) {
     for (name, text) in pairs {
-        if !is_name(&name.text) || ["event", "row", "old"].contains(&name.text.as_str()) {
-            let help = "use letters, digits and `_`; `event`, `row` and `old` are taken";
+        if !is_name(&name.text) || TAKEN.contains(&name.text.as_str()) {
+            let help = "use letters, digits and `_`; `event`, `row`, `position` and `old` are taken";
             binder.fault("P006", name.span, format!("`{}` cannot be a name", name.text), help);
             continue;
         }
@@ -54,7 +57,8 @@ fn bind_lets(binder: &mut Binder<'_>, pairs: &[(Text, Text)], lets: &mut Vec<(St
             continue;
         }
         let seen = names(binder, lets, false);
-        if let Some(compiled) = binder.compile(text, &seen, &Expected::Any) {
+        let path = format!("let.{}", name.text);
+        if let Some(compiled) = binder.inside(&path, |binder| binder.compile(text, &seen, &Expected::Any)) {
             lets.push((name.text.clone(), compiled));
         }
     }
@@ -70,7 +74,11 @@ fn is_name(text: &str) -> bool {
 fn names(binder: &Binder<'_>, lets: &[(String, Compiled)], row_there: bool) -> Names {
     let row = Type::Record(binder.entity);
     let row = if row_there { row } else { Type::Nullable(Box::new(row)) };
-    let mut names = vec![("event".to_owned(), Type::Dyn), ("row".to_owned(), row)];
+    let mut names = vec![
+        ("event".to_owned(), Type::Dyn),
+        ("row".to_owned(), row),
+        ("position".to_owned(), Type::Position),
+    ];
     names.extend(lets.iter().map(|(name, compiled)| (name.clone(), compiled.ty.clone())));
     names
 }
@@ -81,7 +89,7 @@ fn condition(
     names: &Names,
     lets: &[(String, Compiled)],
 ) -> Option<Condition> {
-    let holds = binder.compile(text, names, &Expected::Condition)?;
+    let holds = binder.inside("when", |binder| binder.compile(text, names, &Expected::Condition))?;
     let lets = lets_needed([&holds], lets);
     Some(Condition { holds, lets })
 }
@@ -121,10 +129,10 @@ fn bind_case(
     let seen = names(binder, lets, row_there);
     let mut scope = Scope { binder, names: seen, steps: Vec::new(), named: Vec::new() };
     for (path, value) in &case.sets {
-        scope.set(path, value);
+        scope.inside(path, |scope| scope.set(path, value));
     }
     for path in &case.removes {
-        scope.remove(path);
+        scope.inside(path, |scope| scope.remove(path));
     }
     let Scope { steps, named, .. } = scope;
     if verb.makes() && !case.faulty {
@@ -214,6 +222,13 @@ struct Scope<'b, 'a> {
 }
 
 impl Scope<'_, '_> {
+    /// Binds what a path is assigned.
+    fn inside(&mut self, path: &Text, bind: impl FnOnce(&mut Self)) {
+        self.binder.within.push(path.text.clone());
+        bind(self);
+        self.binder.within.pop();
+    }
+
     fn set(&mut self, path: &Text, value: &SetDecl) {
         let Some(path) = self.path(path) else { return };
         let Some(column) = self.assignable(&path.column) else { return };
@@ -306,7 +321,9 @@ impl Scope<'_, '_> {
                 );
                 continue;
             }
-            parts.extend(self.binder.compile(text, names, &cell(ty.column(id))).map(|value| (id, value)));
+            let value =
+                self.binder.inside(&name.text, |binder| binder.compile(text, names, &cell(ty.column(id))));
+            parts.extend(value.map(|value| (id, value)));
         }
         let lacking: Vec<&str> = ty
             .columns
@@ -446,6 +463,7 @@ fn split(path: &Text) -> Option<Path> {
             path.span
         },
         exact: path.exact,
+        places: path.places.get(start..=end).map(<[u32]>::to_vec).unwrap_or_default(),
         quoted: path.quoted,
     };
     let Some(open) = text.find('[') else {

@@ -166,6 +166,8 @@ impl Router<'_> {
         if let Some(expression) = &self.projection.from.record_key {
             self.same_key(expression, &text(expression, &frame)?)?;
         }
+        let position = self.position();
+        let frame = [Slot::Json(body), Slot::Position(&position)];
         let mut cells = Vec::with_capacity(self.projection.key.len());
         for (column, expression) in &self.projection.key {
             let value = present(expression, expression.cell(&frame))?;

@@ -9,8 +9,21 @@ use crate::value::Decimal;
 
 use super::Fault;
 use super::json;
+use super::library::TEXT_MAX;
 use super::parse::Binary;
+use super::time;
 use super::val::Val;
+
+/// Most elements of a list that is put together.
+const ELEMENTS_MAX: usize = 1_000_000;
+
+/// Refuses a text that would be too long.
+fn in_bounds(bytes: usize) -> Result<(), Fault> {
+    if bytes > TEXT_MAX {
+        return Err(Fault(format!("a text would have more than {TEXT_MAX} bytes")));
+    }
+    Ok(())
+}
 
 /// `left operator right`.
 ///
@@ -27,6 +40,7 @@ pub(super) fn arithmetic<'v>(operator: Binary, left: Val<'v>, right: Val<'v>) ->
     }
     let found = match (operator, &left, &right) {
         (_, Val::Int(left), Val::Int(right)) => integers(operator, *left, *right).map(Val::Int),
+        (_, Val::Uint(left), Val::Uint(right)) => unsigned(operator, *left, *right).map(Val::Uint),
         (Binary::Div | Binary::Rem, Val::Decimal(_), _) | (Binary::Div | Binary::Rem, _, Val::Decimal(_)) => {
             return Err(failed("is not exact; say div(a, b, scale, rounding)", &left, &right));
         }
@@ -35,29 +49,37 @@ pub(super) fn arithmetic<'v>(operator: Binary, left: Val<'v>, right: Val<'v>) ->
         (_, Val::Int(a), Val::Decimal(b)) => return decimals(operator, (*a).into(), *b),
         (_, Val::Float(left), Val::Float(right)) => floats(operator, *left, *right).map(Val::Float),
         (Binary::Add, Val::Text(left), Val::Text(right)) => {
+            in_bounds(left.len() + right.len())?;
             Some(Val::Text(Cow::Owned(format!("{left}{right}"))))
         }
+        (Binary::Add, Val::Bytes(left), Val::Bytes(right)) => {
+            in_bounds(left.len() + right.len())?;
+            Some(Val::Bytes(Cow::Owned([&left[..], &right[..]].concat())))
+        }
         (_, Val::Timestamp(left), Val::Timestamp(right)) => {
-            integers(operator, *left, *right).map(Val::Duration)
+            integers(operator, *left, *right).and_then(time::in_duration).map(Val::Duration)
         }
         (_, Val::Timestamp(left), Val::Duration(right)) => {
-            integers(operator, *left, *right).map(Val::Timestamp)
+            integers(operator, *left, *right).and_then(time::in_calendar).map(Val::Timestamp)
         }
         (Binary::Add, Val::Duration(left), Val::Timestamp(right)) => {
-            left.checked_add(*right).map(Val::Timestamp)
+            left.checked_add(*right).and_then(time::in_calendar).map(Val::Timestamp)
         }
         (_, Val::Duration(left), Val::Duration(right)) => {
-            integers(operator, *left, *right).map(Val::Duration)
+            integers(operator, *left, *right).and_then(time::in_duration).map(Val::Duration)
         }
         (Binary::Add, Val::Cells(_) | Val::List(_), Val::Cells(_) | Val::List(_)) => {
             let mut list = list_of(&left);
             list.extend(list_of(&right));
+            if list.len() > ELEMENTS_MAX {
+                return Err(Fault(format!("a list would have more than {ELEMENTS_MAX} elements")));
+            }
             Some(Val::List(list))
         }
         _ => return Err(failed("cannot be computed: the types do not fit each other", &left, &right)),
     };
     found.ok_or_else(|| {
-        if matches!(operator, Binary::Div | Binary::Rem) && matches!(right, Val::Int(0)) {
+        if matches!(operator, Binary::Div | Binary::Rem) && matches!(right, Val::Int(0) | Val::Uint(0)) {
             failed("divides by zero", &left, &right)
         } else {
             failed("is out of range", &left, &right)
@@ -107,6 +129,17 @@ fn integers(operator: Binary, left: i64, right: i64) -> Option<i64> {
     }
 }
 
+fn unsigned(operator: Binary, left: u64, right: u64) -> Option<u64> {
+    match operator {
+        Binary::Add => left.checked_add(right),
+        Binary::Sub => left.checked_sub(right),
+        Binary::Mul => left.checked_mul(right),
+        Binary::Div => left.checked_div(right),
+        Binary::Rem => left.checked_rem(right),
+        _ => None,
+    }
+}
+
 fn decimals<'v>(operator: Binary, left: Decimal, right: Decimal) -> Result<Val<'v>, Fault> {
     let found = match operator {
         Binary::Add => left.checked_add(right),
@@ -116,15 +149,15 @@ fn decimals<'v>(operator: Binary, left: Decimal, right: Decimal) -> Result<Val<'
     found.map(Val::Decimal).map_err(|error| Fault(format!("{left} {} {right}: {error}", operator.symbol())))
 }
 
+/// As IEEE 754 says: what is too large is infinite, and `0.0 / 0.0` is no number. No column holds either.
 fn floats(operator: Binary, left: f64, right: f64) -> Option<f64> {
-    let found = match operator {
-        Binary::Add => left + right,
-        Binary::Sub => left - right,
-        Binary::Mul => left * right,
-        Binary::Div => left / right,
-        _ => return None,
-    };
-    found.is_finite().then_some(found)
+    match operator {
+        Binary::Add => Some(left + right),
+        Binary::Sub => Some(left - right),
+        Binary::Mul => Some(left * right),
+        Binary::Div => Some(left / right),
+        _ => None,
+    }
 }
 
 fn list_of<'v>(value: &Val<'v>) -> Vec<Val<'v>> {

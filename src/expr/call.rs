@@ -4,63 +4,25 @@
 //! `function`'s.
 
 use std::ops::Range;
-use std::sync::Arc;
 
-use crate::diagnostic::{Diagnostic, nearest};
+use crate::diagnostic::Diagnostic;
 use crate::value::Value;
-use crate::value::decimal::Rounding;
 
+use super::Type;
 use super::check::{Checker, Typed};
-use super::eval::{Code, Each, eval};
+use super::code::{Code, Each};
+use super::exact::conversion;
 use super::function::Function;
+use super::library::{self, Takes};
 use super::parse::{self, Node};
 use super::types::join;
-use super::val::Val;
-use super::{Fault, Type};
+use super::walk::Walk;
 
-/// Every function and method, as it is called.
-const FORMS: &[(&str, &str)] = &[
-    ("decimal", "decimal(x)"),
-    ("int", "int(x)"),
-    ("double", "double(x)"),
-    ("string", "string(x)"),
-    ("timestamp", "timestamp(x)"),
-    ("date", "date(x)"),
-    ("time", "time(x)"),
-    ("duration", "duration(x)"),
-    ("uuid", "uuid(x)"),
-    ("base64", "base64(x)"),
-    ("money", "money(amount, currency)"),
-    ("div", "div(a, b, scale, rounding)"),
-    ("round", "round(x, scale, rounding)"),
-    ("size", "x.size()"),
-    ("has", "has(x.field)"),
-    ("orValue", "x.orValue(default)"),
-    ("hasValue", "x.hasValue()"),
-    ("map", "list.map(x, value)"),
-    ("filter", "list.filter(x, condition)"),
-    ("all", "list.all(x, condition)"),
-    ("exists", "list.exists(x, condition)"),
-    ("exists_one", "list.exists_one(x, condition)"),
-    ("sum", "list.sum()"),
-    ("min", "list.min()"),
-    ("max", "list.max()"),
-    ("values", "map.values()"),
-    ("keys", "map.keys()"),
-    ("startsWith", "text.startsWith(prefix)"),
-    ("endsWith", "text.endsWith(suffix)"),
-    ("contains", "text.contains(part)"),
-    ("lowerAscii", "text.lowerAscii()"),
-    ("upperAscii", "text.upperAscii()"),
-    ("trim", "text.trim()"),
-    ("replace", "text.replace(part, by)"),
-    ("split", "text.split(separator)"),
-    ("join", "list.join(separator)"),
-];
+/// Names before a dot that belong to a function's name.
+const NAMESPACES: [&str; 5] = ["base64", "cel", "math", "optional", "strings"];
 
-/// What authors ask for that would give another answer at each replay.
-const CHANGING: &[&str] =
-    &["now", "today", "random", "rand", "currentTime", "currentTimestamp", "generateId"];
+/// Most bytes of a regular expression once it is ready to run.
+const PATTERN_MAX: usize = 1 << 18;
 
 impl Checker<'_> {
     pub(super) fn call(
@@ -72,63 +34,204 @@ impl Checker<'_> {
         args: &[Node],
         hint: Option<&Type>,
     ) -> Option<Typed> {
+        let qualified = self.qualified(of, name);
+        let (name, name_at, of) = match &qualified {
+            Some((name, at)) => (&**name, at, None),
+            None => (name, name_at, of),
+        };
         let (code, ty) = match (name, of, args) {
             ("has", None, [arg]) => self.has(arg)?,
+            ("cel.bind", None, [var, value, body]) => self.bind(var, value, body, hint)?,
+            ("optional.none", None, []) => Checker::none(),
+            ("optional.of" | "optional.ofNonZeroValue", None, [arg]) => {
+                self.optional_of(arg, name == "optional.ofNonZeroValue")?
+            }
             ("orValue", Some(of), [default]) => self.or_value(of, default, hint)?,
-            ("hasValue", Some(of), []) => (Code::Has(Box::new(self.check(of, None)?.code)), Type::Bool),
-            ("map", Some(of), [var, filter, body]) => self.each(Each::Map, of, var, Some(filter), body)?,
-            ("map" | "filter" | "all" | "exists" | "exists_one" | "existsOne", Some(of), [var, body]) => {
-                self.each(verb(name), of, var, None, body)?
+            ("or", Some(of), [other]) => self.or(of, other)?,
+            ("hasValue", Some(of), []) => self.has_value(of)?,
+            ("value", Some(of), []) => self.value_of(of)?,
+            ("optMap" | "optFlatMap", Some(of), [var, body]) => {
+                self.opt_map(of, var, body, name == "optFlatMap")?
             }
             ("div", None, [left, right, scale, rounding]) => self.div(left, Some(right), scale, rounding)?,
             ("round", None, [of, scale, rounding]) => self.div(of, None, scale, rounding)?,
             ("money", None, [amount, currency]) => self.money(amount, currency)?,
+            ("math.greatest" | "math.least", None, [_, ..]) => self.extreme_of(name, args)?,
             ("size", None, [of]) | ("size", Some(of), []) => self.size(of)?,
             ("sum" | "min" | "max", Some(of), []) => self.aggregate(name, of)?,
             ("values" | "keys", Some(of), []) => self.parts(name, of)?,
-            (_, None, [arg]) if conversion(name).is_some() => self.conversion(name, arg)?,
-            (_, Some(of), args) if method(name).is_some_and(|(_, count)| count == args.len()) => {
-                self.method(name, of, args)?
+            ("matches", Some(of), [pattern]) | ("matches", None, [of, pattern]) => {
+                self.matches(of, pattern)?
             }
-            _ => return self.unknown_call(name, name_at, of.is_some(), args.len()),
+            ("dyn", None, [arg]) => {
+                let typed = self.mixed(arg)?;
+                (typed.code, Type::Dyn)
+            }
+            // `uuid(position)` is the library's.
+            ("uuid", None, [arg]) if self.is_position(arg) => self.library(name, None, args)??,
+            (_, None, [arg]) if conversion(name).is_some() => self.conversion(name, arg)?,
+            (_, Some(of), args) if let Some(walk) = walk(name, of, args) => self.each(&walk)?,
+            _ => match self.library(name, of, args) {
+                Some(found) => found?,
+                None => return self.unknown_call(name, name_at, of.is_some(), args.len()),
+            },
         };
         Some(Typed { code, ty, at: node.at.clone() })
     }
 
-    fn unknown_call(&mut self, name: &str, at: &Range<usize>, method: bool, args: usize) -> Option<Typed> {
-        let place = self.place(at);
-        if CHANGING.contains(&name) || (name == "uuid" && args == 0) {
-            let message =
-                format!("`{name}()` gives another value at each call, and a replay must give the same row");
-            return self.fault(
-                Diagnostic::error("E012", place, message).help("take it from the event, such as `event.at`"),
-            );
+    /// The whole name of a function with a namespace, as in `math.ceil(x)`, and where it stands.
+    fn qualified(&self, of: Option<&Node>, name: &str) -> Option<(String, Range<usize>)> {
+        let Some(Node { kind: parse::Kind::Name(space), at }) = of else { return None };
+        if !NAMESPACES.contains(&space.as_str()) || self.resolve(space).is_some() {
+            return None;
         }
-        if let Some((_, form)) = FORMS.iter().find(|(known, _)| *known == name) {
-            let found = match (method, args) {
-                (_, 1) => "one argument".to_owned(),
-                (_, args) => format!("{args} arguments"),
+        let end = self.text[at.end..].find(name).map_or(at.end, |found| at.end + found + name.len());
+        Some((format!("{space}.{name}"), at.start..end))
+    }
+
+    fn is_position(&self, node: &Node) -> bool {
+        match &node.kind {
+            parse::Kind::Name(name) => matches!(self.resolve(name), Some((_, Type::Position))),
+            _ => false,
+        }
+    }
+
+    /// A function of the library's table; `None` where none is called so.
+    #[expect(clippy::option_option, reason = "no such function, or one with a fault")]
+    fn library(&mut self, name: &str, of: Option<&Node>, args: &[Node]) -> Option<Option<(Code, Type)>> {
+        let count = args.len() + usize::from(of.is_some());
+        let ways: Vec<_> = library::named(name, of.is_some(), count).collect();
+        let first_way = *ways.first()?;
+        let mut typed = Vec::with_capacity(count);
+        for (node, takes) in of.into_iter().chain(args).zip(first_way.takes) {
+            let arg = match takes {
+                Takes::Any => self.mixed(node),
+                _ => self.present_one(node, name),
             };
-            let on = if method { " on a value" } else { "" };
-            let message = format!("`{name}` is called{on} with {found}");
-            return self.fault(Diagnostic::error("E006", place, message).help(format!("write `{form}`")));
+            let Some(arg) = arg else { return Some(None) };
+            typed.push(arg);
         }
-        let help = if name == "matches" {
-            "regular expressions are left out, because their cost has no bound; see `startsWith`, `endsWith`, `contains`".to_owned()
-        } else {
-            match nearest(name, FORMS.iter().map(|(known, _)| *known)) {
-                Some(near) => {
-                    let form = FORMS.iter().find(|(known, _)| *known == near).map_or(near, |(_, form)| form);
-                    format!("did you mean `{form}`?")
+        let fits = |way: &&&'static library::Signature| {
+            way.takes.iter().zip(&typed).all(|(takes, arg)| takes.fits(&arg.ty))
+        };
+        let Some(way) = ways.iter().find(fits) else {
+            let (takes, arg) =
+                first_way.takes.iter().zip(&typed).find(|(takes, arg)| !takes.fits(&arg.ty)).unzip();
+            let (Some(takes), Some(arg)) = (takes, arg) else { return Some(None) };
+            let wanted: Vec<_> = ways
+                .iter()
+                .map(|way| way.takes.iter().zip(&typed).find(|(takes, arg)| !takes.fits(&arg.ty)))
+                .map(|found| found.map_or(takes.shown(), |(takes, _)| takes.shown()))
+                .fold(Vec::new(), |mut all, one| {
+                    if !all.contains(&one) {
+                        all.push(one);
+                    }
+                    all
+                });
+            return Some(self.wrong(arg, &wanted.join(" or "), Some(format!("write `{}`", first_way.form))));
+        };
+        Some(self.called(way, typed))
+    }
+
+    fn called(&mut self, way: &'static library::Signature, typed: Vec<Typed>) -> Option<(Code, Type)> {
+        let first = typed.first().map_or(Type::Dyn, |first| first.ty.clone());
+        let text = typed.first().map_or_else(|| "".into(), |first| self.source(&first.at));
+        let mut codes = Vec::with_capacity(typed.len());
+        for (takes, arg) in way.takes.iter().zip(typed) {
+            if *takes == Takes::Zone
+                && let Code::Const(Value::Text(zone)) = &arg.code
+                && library::zone(zone).is_none()
+            {
+                let message = format!("there is no time zone {zone:?}");
+                let help = format!("write {}", library::zone_expected());
+                self.fault(Diagnostic::error("E015", self.place(&arg.at), message).help(help));
+                return None;
+            }
+            codes.push(match (&arg.ty, takes.kind()) {
+                (Type::Dyn, Some(to)) => {
+                    Code::Coerce { text: self.source(&arg.at), of: Box::new(arg.code), to }
                 }
-                None => {
-                    let names: Vec<_> = FORMS.iter().map(|(known, _)| *known).collect();
-                    format!("the functions are {}", names.join(", "))
-                }
+                _ => arg.code,
+            });
+        }
+        Some((Code::Call(Function::Library(way), codes, text), way.gives.of(&first)))
+    }
+
+    /// `text.matches('pattern')`: the pattern is made here, so that it must be written out.
+    fn matches(&mut self, of: &Node, pattern: &Node) -> Option<(Code, Type)> {
+        let of = self.present_one(of, "matches")?;
+        if !matches!(of.ty, Type::Text | Type::Dyn | Type::Enum(_)) {
+            return self.wrong(&of, "a String", None);
+        }
+        let parse::Kind::Text(text) = &pattern.kind else {
+            let message =
+                "the pattern of `matches` is written out, because it is read when definitions are checked";
+            let help = "write `text.matches('^[a-z]+$')`";
+            self.fault(Diagnostic::error("E015", self.place(&pattern.at), message).help(help));
+            return None;
+        };
+        let built =
+            regex::RegexBuilder::new(text).size_limit(PATTERN_MAX).dfa_size_limit(PATTERN_MAX).build();
+        let regex = match built {
+            Ok(regex) => regex,
+            Err(regex::Error::CompiledTooBig(_)) => {
+                let message = format!("this regular expression takes more than {PATTERN_MAX} bytes to run");
+                let help = "count fewer repetitions, as in `x{1,1000}`";
+                self.fault(Diagnostic::error("E013", self.place(&pattern.at), message).help(help));
+                return None;
+            }
+            Err(error) => {
+                let error = error.to_string();
+                let why = error.lines().last().unwrap_or_default().trim_start_matches("error: ");
+                let message = format!("this is no regular expression: {why}");
+                let help = "groups, classes, repetitions and anchors may be used; references back and looking around may not";
+                self.fault(Diagnostic::error("E015", self.place(&pattern.at), message).help(help));
+                return None;
             }
         };
-        let message = format!("there is no function `{name}`");
-        self.fault(Diagnostic::error("E005", place, message).label("unknown function").help(help))
+        let text = self.source(&of.at);
+        let of = self.coerced(of, &Type::Text);
+        Some((Code::Matches { of: Box::new(of.code), regex: Box::new(regex), text }, Type::Bool))
+    }
+
+    /// `math.greatest(a, b, …)`, or of a list.
+    fn extreme_of(&mut self, name: &str, args: &[Node]) -> Option<(Code, Type)> {
+        let function = if name == "math.greatest" { Function::Greatest } else { Function::Least };
+        let nodes: Vec<&Node> = match args {
+            [Node { kind: parse::Kind::List(elements), .. }]
+                if !elements.is_empty() && elements.iter().all(|element| !element.optional) =>
+            {
+                elements.iter().map(|element| &element.node).collect()
+            }
+            [list] => {
+                let typed = self.present_one(list, name)?;
+                return match &typed.ty {
+                    Type::List(of) if Takes::Number.fits(of) => {
+                        let (ty, text) = ((**of).clone(), self.source(&typed.at));
+                        Some((Code::Call(function, vec![typed.code], text), ty))
+                    }
+                    ty if Takes::Number.fits(ty) => Some((typed.code, typed.ty)),
+                    _ => self.wrong(&typed, "a number or a list of numbers", None),
+                };
+            }
+            several => several.iter().collect(),
+        };
+        let mut codes = Vec::with_capacity(nodes.len());
+        let mut ty: Option<Type> = None;
+        for node in nodes {
+            let typed = self.present_one(node, name)?;
+            if !Takes::Number.fits(&typed.ty) {
+                return self.wrong(&typed, "a number", None);
+            }
+            // Of numbers of different types only the event can tell which is given.
+            ty = Some(match ty {
+                Some(before) => join(&before, &typed.ty).unwrap_or(Type::Dyn),
+                None => typed.ty.clone(),
+            });
+            codes.push(typed.code);
+        }
+        let text = self.source(&args[0].at);
+        Some((Code::Call(function, vec![Code::List(codes)], text), ty.unwrap_or(Type::Dyn)))
     }
 
     fn has(&mut self, arg: &Node) -> Option<(Code, Type)> {
@@ -195,117 +298,15 @@ impl Checker<'_> {
         help: Option<String>,
     ) -> Option<(Code, Type)> {
         let message = format!("expected {expected}, found {}", self.shown(&typed.ty));
-        let mut diagnostic = Diagnostic::error("E007", self.place(&typed.at), message);
-        diagnostic.help = help;
-        self.fault(diagnostic);
+        let source = self.source(&typed.at);
+        let help = help.unwrap_or_else(|| match expected {
+            "a String" | "a String as currency" => format!("write `string({source})`"),
+            "a Decimal" => format!("write `decimal({source})`"),
+            "a list of strings" => format!("write `{source}.map(x, string(x))`"),
+            _ => "docs/expressions.md says what each function takes".to_owned(),
+        });
+        self.fault(Diagnostic::error("E007", self.place(&typed.at), message).help(help));
         None
-    }
-
-    fn conversion(&mut self, name: &str, arg: &Node) -> Option<(Code, Type)> {
-        let typed = self.present_one(arg, name)?;
-        let (function, ty) = conversion(name)?;
-        if name == "decimal" && typed.ty == Type::Float {
-            self.floating(&typed);
-            return None;
-        }
-        let fits = match (&typed.ty, function) {
-            (Type::Dyn | Type::Text, _) => true,
-            (found, _) if *found == ty => true,
-            (Type::Int | Type::Decimal | Type::Float, Function::Int | Function::Double) => true,
-            (Type::Int, Function::Decimal) | (Type::Timestamp, Function::Int | Function::Date) => true,
-            (other, Function::String) => {
-                !matches!(other, Type::Record(_) | Type::Money | Type::List(_) | Type::Map(..) | Type::Bytes)
-            }
-            _ => false,
-        };
-        if !fits {
-            let expected = format!("what {name} can read");
-            return self.wrong(&typed, &expected, None);
-        }
-        let (at, text) = (typed.at.clone(), self.source(&typed.at));
-        let constant = matches!(typed.code, Code::Const(_));
-        let code = Code::Call(function, vec![typed.code], text);
-        if !constant {
-            return Some((code, ty));
-        }
-        // What is written out is read now: a slip in it is the author's to see, and no event's.
-        let folded = match eval(&code, &[]) {
-            Ok(value) => constant_of(&value),
-            Err(stop) => {
-                self.fault(Diagnostic::error("E015", self.place(&at), Fault::from(stop).0));
-                return None;
-            }
-        };
-        Some((folded.map_or(code, Code::Const), ty))
-    }
-
-    fn money(&mut self, amount: &Node, currency: &Node) -> Option<(Code, Type)> {
-        let amount = self.present_one(amount, "money");
-        let currency = self.present_one(currency, "money");
-        let (amount, currency) = (amount?, currency?);
-        if amount.ty == Type::Float {
-            self.floating(&amount);
-            return None;
-        }
-        if !matches!(amount.ty, Type::Decimal | Type::Int | Type::Dyn) {
-            let help = format!("write `decimal({})`", self.source(&amount.at));
-            return self.wrong(&amount, "a Decimal as amount", (amount.ty == Type::Text).then_some(help));
-        }
-        if !matches!(currency.ty, Type::Text | Type::Dyn | Type::Enum(_)) {
-            return self.wrong(&currency, "a String as currency", None);
-        }
-        let text = self.source(&amount.at);
-        let amount = match amount.ty {
-            Type::Int => Code::Call(Function::Decimal, vec![amount.code], text.clone()),
-            _ => self.coerced(amount, &Type::Decimal).code,
-        };
-        let currency = self.coerced(currency, &Type::Text).code;
-        Some((Code::Call(Function::Money, vec![amount, currency], text), Type::Money))
-    }
-
-    fn div(
-        &mut self,
-        left: &Node,
-        right: Option<&Node>,
-        scale: &Node,
-        rounding: &Node,
-    ) -> Option<(Code, Type)> {
-        let mut args = Vec::new();
-        for node in [Some(left), right].into_iter().flatten() {
-            let typed = self.present_one(node, if right.is_some() { "div" } else { "round" })?;
-            if typed.ty == Type::Float {
-                self.floating(&typed);
-                return None;
-            }
-            if !matches!(typed.ty, Type::Decimal | Type::Int | Type::Dyn) {
-                return self.wrong(&typed, "a Decimal", None);
-            }
-            args.push(self.coerced(typed, &Type::Decimal).code);
-        }
-        let text = self.source(&left.at);
-        let digits = match scale.kind {
-            parse::Kind::Int(digits) => u32::try_from(digits).ok().filter(|digits| *digits <= 38),
-            _ => None,
-        };
-        let Some(digits) = digits else {
-            let message =
-                "the scale is how many digits stand after the point: a number from 0 to 38, written out";
-            self.fault(Diagnostic::error("E015", self.place(&scale.at), message));
-            return None;
-        };
-        let known = match &rounding.kind {
-            parse::Kind::Text(name) => Rounding::named(name),
-            _ => None,
-        };
-        let Some(known) = known else {
-            let names: Vec<_> = Rounding::NAMES.iter().map(|(name, _)| format!("'{name}'")).collect();
-            let message = format!("the rounding is one of {}, written out", names.join(", "));
-            self.fault(Diagnostic::error("E015", self.place(&rounding.at), message));
-            return None;
-        };
-        let function =
-            if right.is_some() { Function::Div(digits, known) } else { Function::Round(digits, known) };
-        Some((Code::Call(function, args, text), Type::Decimal))
     }
 
     fn size(&mut self, of: &Node) -> Option<(Code, Type)> {
@@ -316,91 +317,29 @@ impl Checker<'_> {
         let text = self.source(&typed.at);
         Some((Code::Call(Function::Size, vec![typed.code], text), Type::Int))
     }
-
-    fn method(&mut self, name: &str, of: &Node, args: &[Node]) -> Option<(Code, Type)> {
-        let (function, _) = method(name)?;
-        let of = self.present_one(of, name)?;
-        let text: Arc<str> = self.source(&of.at);
-        let fits = match (function, &of.ty) {
-            (_, Type::Dyn) => true,
-            (Function::Join, Type::List(of)) => matches!(**of, Type::Text | Type::Dyn | Type::Enum(_)),
-            (Function::Join, _) => false,
-            (_, found) => *found == Type::Text,
-        };
-        if !fits {
-            let expected = if function == Function::Join { "a list of strings" } else { "a String" };
-            return self.wrong(&of, expected, None);
-        }
-        let mut codes = vec![of.code];
-        for arg in args {
-            let typed = self.present_one(arg, name)?;
-            if !matches!(typed.ty, Type::Text | Type::Dyn) {
-                return self.wrong(&typed, "a String", None);
-            }
-            codes.push(self.coerced(typed, &Type::Text).code);
-        }
-        let ty = match function {
-            Function::StartsWith | Function::EndsWith | Function::Contains => Type::Bool,
-            Function::Split => Type::List(Box::new(Type::Text)),
-            _ => Type::Text,
-        };
-        Some((Code::Call(function, codes, text), ty))
-    }
 }
 
-fn verb(name: &str) -> Each {
-    match name {
-        "map" => Each::Map,
-        "filter" => Each::Filter,
-        "all" => Each::All,
-        "exists" => Each::Exists,
-        _ => Each::ExistsOne,
-    }
-}
-
-fn conversion(name: &str) -> Option<(Function, Type)> {
-    Some(match name {
-        "decimal" => (Function::Decimal, Type::Decimal),
-        "int" => (Function::Int, Type::Int),
-        "double" => (Function::Double, Type::Float),
-        "string" => (Function::String, Type::Text),
-        "timestamp" => (Function::Timestamp, Type::Timestamp),
-        "date" => (Function::Date, Type::Date),
-        "time" => (Function::Time, Type::Time),
-        "duration" => (Function::Duration, Type::Duration),
-        "uuid" => (Function::Uuid, Type::Uuid),
-        "base64" => (Function::Bytes, Type::Bytes),
+/// A walk through a list or map, by its name and arguments.
+fn walk<'n>(name: &str, of: &'n Node, args: &'n [Node]) -> Option<Walk<'n>> {
+    let (verb, vars, filter) = match (name, args.len()) {
+        ("map", 2) => (Each::Map, 1, false),
+        ("map", 3) => (Each::Map, 1, true),
+        ("filter", 2) => (Each::Filter, 1, false),
+        ("all", 2) => (Each::All, 1, false),
+        ("all", 3) => (Each::All, 2, false),
+        ("exists", 2) => (Each::Exists, 1, false),
+        ("exists", 3) => (Each::Exists, 2, false),
+        ("exists_one" | "existsOne", 2) => (Each::ExistsOne, 1, false),
+        ("exists_one" | "existsOne", 3) => (Each::ExistsOne, 2, false),
+        ("transformList", 3) => (Each::Map, 2, false),
+        ("transformList", 4) => (Each::Map, 2, true),
+        ("transformMap", 3) => (Each::MapValues, 2, false),
+        ("transformMap", 4) => (Each::MapValues, 2, true),
+        ("transformMapEntry", 3) => (Each::Entries, 2, false),
+        ("transformMapEntry", 4) => (Each::Entries, 2, true),
         _ => return None,
-    })
-}
-
-/// Methods on text, and how many arguments they take.
-fn method(name: &str) -> Option<(Function, usize)> {
-    Some(match name {
-        "startsWith" => (Function::StartsWith, 1),
-        "endsWith" => (Function::EndsWith, 1),
-        "contains" => (Function::Contains, 1),
-        "lowerAscii" => (Function::LowerAscii, 0),
-        "upperAscii" => (Function::UpperAscii, 0),
-        "trim" => (Function::Trim, 0),
-        "replace" => (Function::Replace, 2),
-        "split" => (Function::Split, 1),
-        "join" => (Function::Join, 1),
-        _ => return None,
-    })
-}
-
-fn constant_of(value: &Val<'_>) -> Option<Value> {
-    Some(match value {
-        Val::Decimal(number) => Value::Decimal(*number),
-        Val::Int(number) => Value::Int(*number),
-        Val::Float(number) => Value::Float(*number),
-        Val::Text(text) => Value::text(&**text),
-        Val::Timestamp(ms) => Value::Timestamp(*ms),
-        Val::Date(days) => Value::Date(*days),
-        Val::Time(nanos) => Value::Time(*nanos),
-        Val::Uuid(uuid) => Value::Uuid(*uuid),
-        // A duration is no column's value: it is made when the expression runs.
-        _ => return None,
-    })
+    };
+    let (vars, rest) = args.split_at(vars);
+    let (body, before) = rest.split_last()?;
+    Some(Walk { verb, of, vars, filter: before.first().filter(|_| filter), body })
 }

@@ -10,10 +10,11 @@ use crate::diagnostic::{Diagnostic, Span, nearest};
 use crate::schema::{ColumnId, FieldSource, ReadModel, TypeId};
 use crate::value::Value;
 
+use super::code::{By, Code};
 use super::coerce::Kind;
-use super::eval::{By, Code};
 use super::parse::{self, Node};
-use super::types::{comparable, join, of_column};
+use super::types::{comparable, of_column};
+use super::val::Val;
 use super::{Env, Read, Shape, Type};
 
 /// A part of an expression, typed.
@@ -35,6 +36,8 @@ pub(super) struct Checker<'c> {
     pub locals: Vec<(String, Type)>,
     /// What is known of each variable's JSON value.
     pub local_shapes: Vec<Option<Arc<Shape>>>,
+    /// Whether lists and maps that are written out here may hold values of different types.
+    pub mixed: bool,
 }
 
 impl<'c> Checker<'c> {
@@ -67,10 +70,11 @@ impl<'c> Checker<'c> {
             parse::Kind::Null => (Code::Const(Value::Null), Type::Null),
             parse::Kind::Bool(truth) => (Code::Const(Value::Bool(*truth)), Type::Bool),
             parse::Kind::Int(number) => (Code::Const(Value::Int(*number)), Type::Int),
+            parse::Kind::Uint(number) => (Code::Literal(Val::Uint(*number)), Type::Uint),
             parse::Kind::Float(number) => (Code::Const(Value::Float(*number)), Type::Float),
             parse::Kind::Text(text) => return self.literal_text(text, node, hint),
             parse::Kind::Bytes(bytes) => (Code::Const(Value::Bytes(bytes.clone().into())), Type::Bytes),
-            parse::Kind::Name(name) => return self.name(name, &node.at, hint),
+            parse::Kind::Name(name) => return self.name(node, name, hint),
             parse::Kind::Select { of, field, field_at, optional } => {
                 return self.select(node, of, field, field_at, *optional);
             }
@@ -88,6 +92,7 @@ impl<'c> Checker<'c> {
                 return self.call(node, function, function_at, of.as_deref(), args, hint);
             }
             parse::Kind::List(elements) => return self.list(elements, node, hint),
+            parse::Kind::Map(entries) => return self.map(entries, node, hint),
         };
         Some(Typed { code, ty, at: node.at.clone() })
     }
@@ -162,7 +167,8 @@ impl<'c> Checker<'c> {
         Some(Typed { code: Code::Const(Value::text(text)), ty: Type::Text, at: node.at.clone() })
     }
 
-    fn name(&mut self, name: &str, at: &Range<usize>, hint: Option<&Type>) -> Option<Typed> {
+    fn name(&mut self, node: &Node, name: &str, hint: Option<&Type>) -> Option<Typed> {
+        let at = &node.at;
         if let Some((code, ty)) = self.resolve(name) {
             match &code {
                 Code::Slot(slot, _) => self.read(Read::Slot(*slot)),
@@ -171,7 +177,12 @@ impl<'c> Checker<'c> {
             }
             return Some(Typed { code, ty, at: at.clone() });
         }
-        let Some(Type::Enum(id)) = hint.map(Type::unwrapped) else { return self.unknown_name(name, at) };
+        let Some(Type::Enum(id)) = hint.map(Type::unwrapped) else {
+            return match self.type_named(node) {
+                Some(found) => Some(found),
+                None => self.unknown_name(name, at),
+            };
+        };
         let found = self.model().enumeration(*id);
         if found.values.iter().any(|value| value == name) {
             return Some(Typed { code: Code::Const(Value::text(name)), ty: Type::Enum(*id), at: at.clone() });
@@ -184,7 +195,7 @@ impl<'c> Checker<'c> {
         self.fault(Diagnostic::error("E003", self.place(at), message).label("not a value of it").help(help))
     }
 
-    fn unknown_name(&mut self, name: &str, at: &Range<usize>) -> Option<Typed> {
+    pub(super) fn unknown_name(&mut self, name: &str, at: &Range<usize>) -> Option<Typed> {
         let known = self.names();
         let in_event = if known.iter().any(|known| known == "event") {
             format!("`event.{name}`")
@@ -252,6 +263,11 @@ impl<'c> Checker<'c> {
         field_at: &Range<usize>,
         optional: bool,
     ) -> Option<Typed> {
+        if self.is_unknown_path(of)
+            && let Some(found) = self.type_named(node)
+        {
+            return Some(found);
+        }
         let of = match &of.kind {
             // A name that is selected from is not read as a whole.
             parse::Kind::Name(name) => match self.resolve(name) {
@@ -271,6 +287,14 @@ impl<'c> Checker<'c> {
             },
             Type::Money if field == "amount" => (By::Amount, Type::Decimal),
             Type::Money if field == "currency" => (By::Currency, Type::Text),
+            Type::Position if field == "topic" => (By::Name(field.into()), Type::Text),
+            Type::Position if field == "partition" || field == "offset" => {
+                (By::Name(field.into()), Type::Int)
+            }
+            // The keys of a stored map are no names of fields; its elements are records.
+            Type::Map(key, value) if is_named(key) && !matches!(**value, Type::Record(_)) => {
+                (By::Name(field.into()), (**value).clone())
+            }
             other => {
                 let found = self.shown(other);
                 let message = format!("{found} has no field `{field}`");
@@ -278,6 +302,7 @@ impl<'c> Checker<'c> {
                     Type::Map(..) | Type::List(_) => {
                         "take an element with `[…]`, or go through it with `.map(x, …)`"
                     }
+                    Type::Position => "it has `topic`, `partition` and `offset`",
                     _ => "only the event, rows and value types have fields",
                 };
                 return self.fault(Diagnostic::error("E004", self.place(field_at), message).help(help));
@@ -300,6 +325,15 @@ impl<'c> Checker<'c> {
         let text = self.source(&node.at);
         let code = Code::Select { of: Box::new(of.code), by, optional, text };
         Some(Typed { code, ty, at: node.at.clone() })
+    }
+
+    /// Whether this is a path of names that stand for nothing here.
+    fn is_unknown_path(&self, node: &Node) -> bool {
+        match &node.kind {
+            parse::Kind::Name(name) => self.resolve(name).is_none(),
+            parse::Kind::Select { of, .. } => self.is_unknown_path(of),
+            _ => false,
+        }
     }
 
     fn unknown_field(&mut self, id: TypeId, field: &str, at: &Range<usize>) -> Option<Typed> {
@@ -355,44 +389,15 @@ impl<'c> Checker<'c> {
             return self.fault(Diagnostic::error("E007", self.place(&index.at), message));
         }
         let index = match &wanted {
-            Some(wanted) => self.coerced(index, wanted),
-            None => index,
+            // Any whole number is the number of an element, whatever its type.
+            Some(wanted) if *wanted != Type::Int => self.coerced(index, wanted),
+            _ => index,
         };
         let optional = optional || matches!(of.ty, Type::Optional(_));
         let ty = if optional { found.optional() } else { found };
         let text = self.source(&node.at);
         let code = Code::Index { of: Box::new(of.code), index: Box::new(index.code), optional, text };
         Some(Typed { code, ty, at: node.at.clone() })
-    }
-
-    fn list(&mut self, elements: &[Node], node: &Node, hint: Option<&Type>) -> Option<Typed> {
-        let mut of = hint.and_then(inner);
-        if of.is_none() && elements.iter().any(|element| self.wants_hint(element)) {
-            let known = elements.iter().find(|element| !self.wants_hint(element));
-            of = known.and_then(|known| {
-                let (faults, reads) = (self.faults.len(), self.reads.len());
-                let ty = self.check(known, None).map(|typed| typed.ty);
-                self.faults.truncate(faults);
-                self.reads.truncate(reads);
-                ty
-            });
-        }
-        let typed: Vec<_> = elements.iter().map(|element| self.check(element, of.as_ref())).collect();
-        let typed = typed.into_iter().collect::<Option<Vec<_>>>()?;
-        let mut ty = typed.first().map_or(Type::Dyn, |first| first.ty.clone());
-        for element in typed.iter().skip(1) {
-            match join(&ty, &element.ty) {
-                Some(joined) => ty = joined,
-                None => {
-                    let (found, other) = (self.shown(&ty), self.shown(&element.ty));
-                    let message = format!("a list holds {found} and {other}");
-                    let diagnostic = Diagnostic::error("E007", self.place(&element.at), message);
-                    return self.fault(diagnostic.help("its elements must be of one type"));
-                }
-            }
-        }
-        let code = Code::List(typed.into_iter().map(|element| element.code).collect());
-        Some(Typed { code, ty: Type::List(Box::new(ty)), at: node.at.clone() })
     }
 }
 
@@ -415,11 +420,17 @@ pub(super) fn inner(ty: &Type) -> Option<Type> {
     }
 }
 
+/// Whether a map has keys that can be written as fields.
+fn is_named(key: &Type) -> bool {
+    matches!(key, Type::Text | Type::Dyn)
+}
+
 /// What a value of the event is asked to be where this type is wanted.
 fn kind_of(ty: &Type) -> Option<Kind> {
     Some(match ty.unwrapped() {
         Type::Bool => Kind::Bool,
         Type::Int => Kind::Int,
+        Type::Uint => Kind::Uint,
         Type::Float => Kind::Float,
         Type::Decimal => Kind::Decimal,
         Type::Text | Type::Enum(_) => Kind::Text,

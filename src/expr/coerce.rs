@@ -20,6 +20,11 @@ use super::val::Val;
 pub(super) enum Kind {
     Bool,
     Int,
+    Uint,
+    /// An integer, with or without a sign.
+    Whole,
+    /// Any number.
+    Number,
     Float,
     Decimal,
     Text,
@@ -36,8 +41,9 @@ impl Kind {
     pub(super) fn shown(self) -> &'static str {
         match self {
             Kind::Bool => "a Boolean",
-            Kind::Int => "an integer",
-            Kind::Float => "a number",
+            Kind::Int | Kind::Whole => "an integer",
+            Kind::Uint => "an integer that is not negative",
+            Kind::Float | Kind::Number => "a number",
             Kind::Decimal => "a decimal number of at most 38 digits such as \"12.50\"",
             Kind::Text => "a string",
             Kind::Bytes => "base64 text",
@@ -65,7 +71,10 @@ fn coerced<'f>(value: &Val<'f>, to: Kind) -> Option<Val<'f>> {
     match (to, value) {
         (Kind::Decimal, Val::Int(number)) => Some(Val::Decimal(Decimal::from(*number))),
         (Kind::Decimal, Val::Text(text)) => Decimal::parse(text).ok().map(Val::Decimal),
-        (Kind::Int, Val::Decimal(number)) => number.to_i64().map(Val::Int),
+        (Kind::Int | Kind::Whole, Val::Decimal(number)) => number.to_i64().map(Val::Int),
+        (Kind::Number, Val::Int(_) | Val::Uint(_) | Val::Float(_) | Val::Decimal(_))
+        | (Kind::Whole, Val::Int(_) | Val::Uint(_))
+        | (Kind::Uint, Val::Uint(_)) => Some(value.clone()),
         #[expect(clippy::cast_precision_loss, reason = "a Float is asked for")]
         (Kind::Float, Val::Int(number)) => Some(Val::Float(*number as f64)),
         (Kind::Float, Val::Decimal(number)) => Some(Val::Float(number.to_f64())),
@@ -90,7 +99,12 @@ fn coerced<'f>(value: &Val<'f>, to: Kind) -> Option<Val<'f>> {
 fn from_json<'f>(json: &'f Json, to: Kind) -> Option<Val<'f>> {
     match to {
         Kind::Bool => json::bool(json).map(Val::Bool),
-        Kind::Int => json::integer(json).map(Val::Int),
+        Kind::Int | Kind::Whole => json::integer(json).map(Val::Int),
+        Kind::Uint => u64::try_from(json::integer(json)?).ok().map(Val::Uint),
+        Kind::Number => match json::integer(json) {
+            Some(number) => Some(Val::Int(number)),
+            None => json::number(json).map(Val::Decimal),
+        },
         Kind::Float => json::float(json).map(Val::Float),
         Kind::Decimal => json::decimal(json).map(Val::Decimal),
         Kind::Text => json::text(json).map(|text| Val::Text(Cow::Borrowed(text))),
@@ -112,7 +126,8 @@ pub(super) fn from_text<'f>(text: &str, to: Kind) -> Option<Val<'f>> {
         }
         Kind::Decimal => Decimal::parse(text).ok().map(Val::Decimal),
         Kind::Int => text.parse().ok().map(Val::Int),
+        Kind::Uint => text.parse().ok().map(Val::Uint),
         Kind::Float => text.parse().ok().filter(|number: &f64| number.is_finite()).map(Val::Float),
-        Kind::Bool | Kind::Text => None,
+        Kind::Bool | Kind::Text | Kind::Whole | Kind::Number => None,
     }
 }

@@ -13,7 +13,7 @@ use crate::value::{Decimal, Text, Uuid, Value};
 
 use super::json;
 use super::time;
-use super::val::Val;
+use super::val::{Val, entry};
 
 /// Records inside each other that a column may hold.
 const DEPTH_MAX: usize = 16;
@@ -244,6 +244,10 @@ fn to_record(value: &Val<'_>, record: &RecordTarget, misfit: &dyn Fn() -> Misfit
             });
             Ok(Value::Record(cells.collect::<Option<_>>().ok_or_else(misfit)?))
         }
+        Val::Map(entries) => {
+            let columns = record.columns.iter();
+            columns.map(|column| field_of(entries, column)).collect::<Result<_, _>>().map(Value::Record)
+        }
         Val::Json(object) if json::is_object(object) => {
             let mut cells = Vec::with_capacity(record.columns.len());
             for column in &record.columns {
@@ -262,6 +266,21 @@ fn to_record(value: &Val<'_>, record: &RecordTarget, misfit: &dyn Fn() -> Misfit
             Ok(Value::Record(cells))
         }
         _ => Err(misfit()),
+    }
+}
+
+/// A column's cell from a map that was made: `{'amount': …, 'currency': …}`.
+fn field_of(entries: &[(Val<'_>, Val<'_>)], column: &ColumnTarget) -> Result<Value, Misfit> {
+    match entry(entries, &Val::Text(Cow::Borrowed(&column.name))) {
+        Some(value) if !value.is_nothing() => {
+            convert(value, &column.target).map_err(|inner| below(inner, &column.name))
+        }
+        _ if column.nullable => Ok(Value::Null),
+        found => {
+            let found = if found.is_some() { "null" } else { "missing" };
+            let message = format!("is {found}, expected {}", column.target.shown());
+            Err(Misfit { path: format!(".{}", column.name), message })
+        }
     }
 }
 
@@ -320,7 +339,9 @@ fn natural(value: &Val<'_>) -> Option<Value> {
         Val::Null | Val::Nothing => Value::Null,
         Val::Bool(truth) => Value::Bool(*truth),
         Val::Int(number) => Value::Int(*number),
-        Val::Float(number) => Value::Float(*number),
+        Val::Uint(number) => Value::Int(i64::try_from(*number).ok()?),
+        Val::Float(number) if number.is_finite() => Value::Float(*number),
+        Val::Float(_) | Val::Type(_) | Val::Position(_) => return None,
         Val::Decimal(number) => Value::Decimal(*number),
         Val::Text(text) => Value::text(&**text),
         Val::Bytes(bytes) => Value::Bytes(bytes.as_ref().into()),
@@ -332,6 +353,12 @@ fn natural(value: &Val<'_>) -> Option<Value> {
         Val::Record(cells) => Value::Record(cells.to_vec()),
         Val::Cells(cells) => Value::List(cells.to_vec()),
         Val::Pairs(pairs) => Value::Map(pairs.to_vec()),
+        Val::Map(entries) => {
+            let entries = entries.iter().map(|(key, value)| Some((natural(key)?, natural(value)?)));
+            let mut entries = entries.collect::<Option<Vec<_>>>()?;
+            entries.sort_by(|left, right| left.0.cmp(&right.0));
+            Value::Map(entries)
+        }
         Val::List(list) => Value::List(list.iter().map(natural).collect::<Option<_>>()?),
         Val::Money(money) => Value::Record(vec![Value::Decimal(money.0), Value::text(&*money.1)]),
         Val::Json(found) => match (json::array(found), json::bool(found)) {

@@ -1,8 +1,7 @@
 //! Runs a compiled expression over borrowed data.
 //!
 //! Comes in: [`Code`], made once by `check`, and a frame of slots. Goes out: a value that borrows from them, or why there
-//! is none. Everything is resolved: names are slots, columns are numbers, and types of an event's values are
-//! asked for where `check` could not know them.
+//! is none. Types of an event's values are asked for where `check` could not know them.
 
 use std::borrow::Cow;
 use std::sync::Arc;
@@ -13,87 +12,14 @@ use crate::event::Json;
 use crate::value::Value;
 
 use super::arith;
-use super::coerce::{Kind, coerce};
+use super::code::{By, Code, Each};
+use super::coerce::coerce;
 use super::function::{self, Function};
 use super::json;
 use super::parse::Binary;
+use super::reach::{Items, column_of, element, insert, is_zero, items, select, text_of};
 use super::val::{self, Val};
 use super::{Fault, Slot};
-
-/// An expression with everything resolved.
-#[derive(Clone, Debug)]
-pub(super) enum Code {
-    Const(Value),
-    /// A slot of the frame, and its name.
-    Slot(usize, Arc<str>),
-    /// A variable of a comprehension, counted from the outermost.
-    Local(usize),
-    Select {
-        of: Box<Code>,
-        by: By,
-        optional: bool,
-        text: Arc<str>,
-    },
-    Index {
-        of: Box<Code>,
-        index: Box<Code>,
-        optional: bool,
-        text: Arc<str>,
-    },
-    /// A value of the event, asked to be of a kind.
-    Coerce {
-        of: Box<Code>,
-        to: Kind,
-        text: Arc<str>,
-    },
-    Not(Box<Code>),
-    Negate(Box<Code>),
-    And(Box<Code>, Box<Code>),
-    Or(Box<Code>, Box<Code>),
-    Arithmetic(Binary, Box<Code>, Box<Code>),
-    /// `<`, `<=`, `>`, `>=`.
-    Compare(Binary, Box<Code>, Box<Code>),
-    Equal {
-        left: Box<Code>,
-        right: Box<Code>,
-        negated: bool,
-    },
-    In(Box<Code>, Box<Code>),
-    If(Box<Code>, Box<Code>, Box<Code>),
-    List(Vec<Code>),
-    /// `of.orValue(default)`.
-    OrValue(Box<Code>, Box<Code>),
-    /// `has(of)`, where `of` selects optionally.
-    Has(Box<Code>),
-    Each {
-        verb: Each,
-        over: Box<Code>,
-        text: Arc<str>,
-        filter: Option<Box<Code>>,
-        body: Box<Code>,
-    },
-    Call(Function, Vec<Code>, Arc<str>),
-}
-
-/// How a field is found.
-#[derive(Clone, Debug)]
-pub(super) enum By {
-    Column(usize),
-    /// A field of a JSON object.
-    Name(Box<str>),
-    Amount,
-    Currency,
-}
-
-/// What a comprehension does with its elements.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Each {
-    Map,
-    Filter,
-    All,
-    Exists,
-    ExistsOne,
-}
 
 /// Why evaluation ended without a value.
 #[derive(Clone, Debug)]
@@ -118,26 +44,36 @@ impl From<Stop> for Fault {
     }
 }
 
-fn fault<T>(message: String) -> Result<T, Stop> {
+pub(super) fn fault<T>(message: String) -> Result<T, Stop> {
     Err(Stop::Fault(Fault(message)))
 }
 
 /// Runs an expression.
 pub(super) fn eval<'f>(code: &'f Code, frame: &'f [Slot<'f>]) -> Result<Val<'f>, Stop> {
-    Machine { frame, locals: SmallVec::new() }.eval(code)
+    Machine { frame, locals: SmallVec::new(), steps: 0 }.eval(code)
 }
+
+/// Most steps of an expression: elements gone through, and parts of long texts, lists and maps worked on.
+pub(super) const STEPS_MAX: u32 = 10_000_000;
 
 struct Machine<'f> {
     frame: &'f [Slot<'f>],
     locals: SmallVec<[Val<'f>; 1]>,
+    /// Steps taken so far.
+    steps: u32,
 }
 
 impl<'f> Machine<'f> {
     fn eval(&mut self, code: &'f Code) -> Result<Val<'f>, Stop> {
         match code {
             Code::Const(value) => Ok(value.into()),
+            Code::Literal(value) => Ok(value.clone()),
             Code::Slot(slot, name) => self.slot(*slot, name),
-            Code::Local(local) => Ok(self.locals.get(*local).cloned().unwrap_or(Val::Null)),
+            Code::Local(local) => {
+                let value = self.locals.get(*local).cloned().unwrap_or(Val::Null);
+                self.spend(value.weight())?;
+                Ok(value)
+            }
             Code::Select { of, by: By::Column(column), optional, text } => match self.record(of) {
                 Some(cells) => Ok(column_of(cells, *column, *optional)),
                 None => select(self.eval(of)?, &By::Column(*column), *optional, text),
@@ -150,6 +86,9 @@ impl<'f> Machine<'f> {
             },
             Code::Index { of, index, optional, text } => {
                 let (of, index) = (self.eval(of)?, self.eval(index)?);
+                if let Val::Map(entries) = &of {
+                    self.spend(entries.len())?;
+                }
                 element(&of, &index, *optional, text)
             }
             Code::Coerce { of, to, text } => Ok(coerce(self.eval(of)?, *to, text)?),
@@ -159,12 +98,15 @@ impl<'f> Machine<'f> {
             Code::Or(left, right) => self.logic(left, right, true),
             Code::Arithmetic(operator, left, right) => {
                 let (left, right) = (self.eval(left)?, self.eval(right)?);
-                Ok(arith::arithmetic(*operator, left, right)?)
+                let made = arith::arithmetic(*operator, left, right)?;
+                self.spend(made.weight())?;
+                Ok(made)
             }
             Code::Compare(operator, left, right) => self.compare(*operator, left, right),
             Code::Equal { left, right, negated } => {
-                let same = val::equal(&self.eval(left)?, &self.eval(right)?);
-                Ok(Val::Bool(same != *negated))
+                let (left, right) = (self.eval(left)?, self.eval(right)?);
+                self.spend(left.weight().min(right.weight()))?;
+                Ok(Val::Bool(val::equal(&left, &right) != *negated))
             }
             Code::In(element, list) => self.is_in(element, list),
             Code::If(condition, yes, no) => {
@@ -182,15 +124,104 @@ impl<'f> Machine<'f> {
                 let value = self.eval(of)?;
                 if value.is_nothing() { self.eval(default) } else { Ok(value) }
             }
-            Code::Has(of) => {
-                let value = self.eval(of)?;
-                Ok(Val::Bool(!matches!(value, Val::Null | Val::Nothing)))
-            }
-            Code::Each { verb, over, text, filter, body } => {
-                self.each(*verb, over, text, filter.as_deref(), body)
+            Code::Each { verb, over, text, paired, filter, body } => {
+                let walk = Walk { verb: *verb, filter: filter.as_deref(), body };
+                match paired {
+                    false => {
+                        let items = self.items(over, text)?;
+                        self.each(&walk, items.map(|item| (None, item)))
+                    }
+                    true => {
+                        let pairs = self.pairs(over, text)?;
+                        self.each(&walk, pairs.into_iter().map(|(key, item)| (Some(key), item)))
+                    }
+                }
             }
             Code::Call(called, args, text) => self.call(*called, args, text),
+            Code::Matches { of, regex, text } => {
+                let of = self.eval(of)?;
+                self.spend(of.weight())?;
+                match text_of(&of) {
+                    Some(found) => Ok(Val::Bool(regex.is_match(&found))),
+                    None => fault(format!("{text} is {}, expected a string", of.shown())),
+                }
+            }
+            Code::Some(_) | Code::Map(_) => self.made(code),
+            _ => self.optional(code),
         }
+    }
+
+    /// Lists and maps that are written out with optional parts.
+    fn made(&mut self, code: &'f Code) -> Result<Val<'f>, Stop> {
+        match code {
+            Code::Some(elements) => {
+                let mut list = Vec::with_capacity(elements.len());
+                for (element, optional) in elements {
+                    let value = self.eval(element)?;
+                    if !(*optional && matches!(value, Val::Nothing)) {
+                        list.push(value);
+                    }
+                }
+                Ok(Val::List(list))
+            }
+            Code::Map(entries) => {
+                let mut map = Vec::with_capacity(entries.len());
+                for (key, value, optional) in entries {
+                    let (key, value) = (self.eval(key)?, self.eval(value)?);
+                    if !(*optional && matches!(value, Val::Nothing)) {
+                        insert(&mut map, key, value)?;
+                    }
+                }
+                Ok(Val::Map(map))
+            }
+            _ => Ok(Val::Null),
+        }
+    }
+
+    /// What makes and reads optionals.
+    fn optional(&mut self, code: &'f Code) -> Result<Val<'f>, Stop> {
+        match code {
+            Code::Has(of) => Ok(Val::Bool(!matches!(self.eval(of)?, Val::Nothing))),
+            Code::IsThere(of) => Ok(Val::Bool(!matches!(self.eval(of)?, Val::Null | Val::Nothing))),
+            Code::ValueOf(of, text) => match self.eval(of)? {
+                Val::Nothing => fault(format!("{text} holds no value")),
+                value => Ok(value),
+            },
+            Code::NonZero(of) => {
+                let value = self.eval(of)?;
+                Ok(if is_zero(&value) { Val::Nothing } else { value })
+            }
+            Code::OrElse(of, other) => match self.eval(of)? {
+                Val::Nothing => self.eval(other),
+                value => Ok(value),
+            },
+            Code::OptMap { of, body } => match self.eval(of)? {
+                Val::Nothing => Ok(Val::Nothing),
+                value => self.with(value, body),
+            },
+            Code::Bind { value, body } => {
+                let value = self.eval(value)?;
+                self.with(value, body)
+            }
+            _ => Ok(Val::Null),
+        }
+    }
+
+    /// Runs a body with one more local.
+    fn with(&mut self, value: Val<'f>, body: &'f Code) -> Result<Val<'f>, Stop> {
+        self.locals.push(value);
+        let result = self.eval(body);
+        self.locals.pop();
+        result
+    }
+
+    /// Counts steps, such as an element that is gone through.
+    fn spend(&mut self, steps: usize) -> Result<(), Stop> {
+        self.steps = self.steps.saturating_add(u32::try_from(steps).unwrap_or(u32::MAX));
+        if self.steps > STEPS_MAX {
+            return fault(format!("this takes more than {STEPS_MAX} steps"));
+        }
+        Ok(())
     }
 
     /// A field of an event whose fields are at hand; `None` where something else is selected.
@@ -224,16 +255,21 @@ impl<'f> Machine<'f> {
     fn call(&mut self, called: Function, args: &'f [Code], text: &Arc<str>) -> Result<Val<'f>, Stop> {
         if let (
             Function::Sum | Function::SumDecimals | Function::SumFloats,
-            [Code::Each { verb: Each::Map, over, text: list, filter, body }],
+            [Code::Each { verb: Each::Map, over, text: list, paired: false, filter, body }],
         ) = (called, args)
         {
-            return self.sum(called, over, list, filter.as_deref(), body, text);
+            let walk = Walk { verb: Each::Map, filter: filter.as_deref(), body };
+            return self.sum(called, over, list, &walk, text);
         }
         let mut values = function::Args::new();
         for arg in args {
-            values.push(self.eval(arg)?);
+            let value = self.eval(arg)?;
+            self.spend(value.weight())?;
+            values.push(value);
         }
-        Ok(function::run(called, values, text)?)
+        let made = function::run(called, values, text)?;
+        self.spend(made.weight())?;
+        Ok(made)
     }
 
     /// `list.map(x, …).sum()` without a list in between.
@@ -242,14 +278,14 @@ impl<'f> Machine<'f> {
         called: Function,
         over: &'f Code,
         list: &Arc<str>,
-        filter: Option<&'f Code>,
-        body: &'f Code,
+        walk: &Walk<'f>,
         text: &Arc<str>,
     ) -> Result<Val<'f>, Stop> {
         let mut sum = function::zero(called);
         for item in self.items(over, list)? {
+            self.spend(1)?;
             self.locals.push(item);
-            let made = self.step(Each::Map, filter, body);
+            let made = self.step(walk);
             self.locals.pop();
             if let Some(made) = made? {
                 sum = function::add(sum, made, text)?;
@@ -274,7 +310,7 @@ impl<'f> Machine<'f> {
         }
     }
 
-    fn slot(&self, slot: usize, name: &Arc<str>) -> Result<Val<'f>, Stop> {
+    fn slot(&mut self, slot: usize, name: &Arc<str>) -> Result<Val<'f>, Stop> {
         match self.frame.get(slot) {
             Some(Slot::Json(json)) => Ok(Val::Json(json)),
             Some(Slot::Fields(json, _)) => Ok(Val::Json(json)),
@@ -282,7 +318,11 @@ impl<'f> Machine<'f> {
             Some(Slot::Record(None)) => Ok(Val::Null),
             Some(Slot::Value(value)) => Ok(Val::from(*value)),
             Some(Slot::Owned(value)) => Ok(value.into()),
-            Some(Slot::Made(value)) => Ok(value.clone()),
+            Some(Slot::Position(position)) => Ok(Val::Position(position)),
+            Some(Slot::Made(value)) => {
+                self.spend(value.weight())?;
+                Ok(value.clone())
+            }
             None => Err(Stop::Missing(name.clone())),
         }
     }
@@ -309,11 +349,16 @@ impl<'f> Machine<'f> {
 
     fn compare(&mut self, operator: Binary, left: &'f Code, right: &'f Code) -> Result<Val<'f>, Stop> {
         let (left, right) = (self.eval(left)?, self.eval(right)?);
+        self.spend(left.weight().min(right.weight()))?;
         let (left, right) = match (&left, &right) {
             (Val::Json(_), _) | (_, Val::Json(_)) => (arith::plain(left)?, arith::plain(right)?),
             _ => (left, right),
         };
         let Some(order) = val::compare(&left, &right) else {
+            // What is no number is neither less nor more than any.
+            if val::is_number(&left) && val::is_number(&right) {
+                return Ok(Val::Bool(false));
+            }
             return fault(format!(
                 "{} {} {} cannot be compared",
                 left.shown(),
@@ -340,6 +385,7 @@ impl<'f> Machine<'f> {
             return Ok(Val::Bool(found && !element.is_nothing()));
         }
         let list = self.eval(list)?;
+        self.spend(list.weight())?;
         if element.is_nothing() || list.is_nothing() {
             return Ok(Val::Bool(false));
         }
@@ -350,24 +396,49 @@ impl<'f> Machine<'f> {
         Ok(Val::Bool(found))
     }
 
+    /// Places and elements of a list, keys and values of a map.
+    fn pairs(&mut self, over: &'f Code, text: &Arc<str>) -> Result<Vec<(Val<'f>, Val<'f>)>, Stop> {
+        let list = self.eval(over)?;
+        Ok(match &list {
+            Val::Map(entries) => entries.clone(),
+            Val::Pairs(pairs) => pairs.iter().map(|(key, value)| (key.into(), value.into())).collect(),
+            Val::Json(json) if json::is_object(json) => json::fields(json)
+                .into_iter()
+                .flatten()
+                .map(|(name, value)| (Val::Text(Cow::Borrowed(name)), Val::Json(value)))
+                .collect(),
+            _ => match items(&list) {
+                Some(items) => (0..).map(Val::Int).zip(items).collect(),
+                None => return fault(format!("{text} is {}, expected a list or a map", list.shown())),
+            },
+        })
+    }
+
     fn each(
         &mut self,
-        verb: Each,
-        over: &'f Code,
-        text: &Arc<str>,
-        filter: Option<&'f Code>,
-        body: &'f Code,
+        walk: &Walk<'f>,
+        items: impl Iterator<Item = (Option<Val<'f>>, Val<'f>)>,
     ) -> Result<Val<'f>, Stop> {
-        let items = self.items(over, text)?;
-        let mut made = Vec::new();
+        let (mut made, mut entries) = (Vec::new(), Vec::new());
         let (mut count, mut stopped) = (0_usize, None);
-        for item in items {
+        let outer = self.locals.len();
+        for (place, item) in items {
+            self.spend(1)?;
+            self.locals.extend(place);
             self.locals.push(item);
-            let result = self.step(verb, filter, body);
+            let result = self.step(walk);
             let item =
                 self.locals.pop().expect("it was pushed above and every step takes off what it puts on");
-            match (verb, result) {
+            let place = if self.locals.len() > outer { self.locals.pop() } else { None };
+            match (walk.verb, result) {
                 (Each::Map, Ok(Some(value))) => made.push(value),
+                (Each::MapValues, Ok(Some(value))) => entries.push((place.unwrap_or(Val::Null), value)),
+                (Each::Entries, Ok(Some(Val::Map(more)))) => {
+                    self.spend(entries.len())?;
+                    for (key, value) in more {
+                        insert(&mut entries, key, value)?;
+                    }
+                }
                 (Each::Filter, Ok(Some(_))) => made.push(item),
                 (Each::Exists, Ok(Some(_))) => return Ok(Val::Bool(true)),
                 (Each::All, Ok(None)) => return Ok(Val::Bool(false)),
@@ -378,9 +449,10 @@ impl<'f> Machine<'f> {
                 (_, Ok(_)) => {}
             }
         }
-        match (verb, stopped) {
+        match (walk.verb, stopped) {
             (_, Some(stop)) => Err(stop),
             (Each::Map | Each::Filter, None) => Ok(Val::List(made)),
+            (Each::MapValues | Each::Entries, None) => Ok(Val::Map(entries)),
             (Each::All, None) => Ok(Val::Bool(true)),
             (Each::Exists, None) => Ok(Val::Bool(false)),
             (Each::ExistsOne, None) => Ok(Val::Bool(count == 1)),
@@ -388,138 +460,22 @@ impl<'f> Machine<'f> {
     }
 
     /// One element: the mapped value, or anything where the condition holds.
-    fn step(
-        &mut self,
-        verb: Each,
-        filter: Option<&'f Code>,
-        body: &'f Code,
-    ) -> Result<Option<Val<'f>>, Stop> {
-        if let Some(filter) = filter
+    fn step(&mut self, walk: &Walk<'f>) -> Result<Option<Val<'f>>, Stop> {
+        if let Some(filter) = walk.filter
             && !self.truth(filter)?
         {
             return Ok(None);
         }
-        if verb == Each::Map {
-            return self.eval(body).map(Some);
-        }
-        Ok(self.truth(body)?.then_some(Val::Null))
-    }
-}
-
-/// What a comprehension goes through.
-pub(super) enum Items<'f> {
-    Json(std::slice::Iter<'f, Json>),
-    Cells(std::slice::Iter<'f, Value>),
-    Keys(std::slice::Iter<'f, (Value, Value)>),
-    Values(std::slice::Iter<'f, (Value, Value)>),
-    Made(std::vec::IntoIter<Val<'f>>),
-}
-
-impl<'f> Iterator for Items<'f> {
-    type Item = Val<'f>;
-
-    fn next(&mut self) -> Option<Val<'f>> {
-        match self {
-            Items::Json(items) => items.next().map(Val::Json),
-            Items::Cells(items) => items.next().map(Val::from),
-            Items::Keys(items) => items.next().map(|(key, _)| key.into()),
-            Items::Values(items) => items.next().map(|(_, value)| value.into()),
-            Items::Made(items) => items.next(),
+        match walk.verb {
+            Each::Map | Each::MapValues | Each::Entries => self.eval(walk.body).map(Some),
+            _ => Ok(self.truth(walk.body)?.then_some(Val::Null)),
         }
     }
 }
 
-/// The elements of a list, the keys of a map; `None` for anything else.
-pub(super) fn items<'f>(list: &Val<'f>) -> Option<Items<'f>> {
-    Some(match list {
-        Val::Json(json) => match json::array(json) {
-            Some(array) => Items::Json(array.iter()),
-            None => {
-                let keys: Vec<_> =
-                    json::fields(json)?.map(|(name, _)| Val::Text(Cow::Borrowed(name))).collect();
-                Items::Made(keys.into_iter())
-            }
-        },
-        Val::Cells(cells) => Items::Cells(cells.iter()),
-        Val::Pairs(pairs) => Items::Keys(pairs.iter()),
-        Val::List(list) => Items::Made(list.clone().into_iter()),
-        // A collection that was never written is empty.
-        Val::Null => Items::Made(Vec::new().into_iter()),
-        _ => return None,
-    })
-}
-
-fn column_of(cells: &[Value], column: usize, optional: bool) -> Val<'_> {
-    match cells.get(column) {
-        None | Some(Value::Null) if optional => Val::Nothing,
-        Some(cell) => cell.into(),
-        None => Val::Null,
-    }
-}
-
-fn select<'f>(of: Val<'f>, by: &By, optional: bool, text: &Arc<str>) -> Result<Val<'f>, Stop> {
-    match (of, by) {
-        (Val::Nothing, _) => Ok(Val::Nothing),
-        (Val::Null, _) => Ok(if optional { Val::Nothing } else { Val::Null }),
-        (Val::Record(cells), By::Column(column)) => Ok(column_of(cells, *column, optional)),
-        (Val::Money(money), By::Amount) => Ok(Val::Decimal(money.0)),
-        (Val::Money(money), By::Currency) => Ok(Val::Text(money.1)),
-        (Val::Json(json), By::Name(name)) => match json::field(json, name) {
-            Some(field) => Ok(Val::Json(field)),
-            None if optional && (json::is_object(json) || json::is_null(json)) => Ok(Val::Nothing),
-            None if json::is_object(json) => Err(Stop::Missing(text.clone())),
-            None => fault(format!("{text} cannot be read: {} has no fields", json::shown(json))),
-        },
-        (other, _) => fault(format!("{text} cannot be read: {} has no fields", other.shown())),
-    }
-}
-
-fn element<'f>(of: &Val<'f>, index: &Val<'f>, optional: bool, text: &Arc<str>) -> Result<Val<'f>, Stop> {
-    if matches!(of, Val::Nothing) || (optional && of.is_nothing()) {
-        return Ok(Val::Nothing);
-    }
-    let found = match of {
-        Val::Pairs(pairs) => {
-            pairs.iter().find(|(key, _)| val::equal(&key.into(), index)).map(|(_, value)| value.into())
-        }
-        Val::Cells(cells) => at(index, text)?.and_then(|at| cells.get(at)).map(Val::from),
-        Val::List(list) => at(index, text)?.and_then(|at| list.get(at)).cloned(),
-        Val::Json(json) => match json::array(json) {
-            Some(array) => at(index, text)?.and_then(|at| array.get(at)).map(Val::Json),
-            None if json::is_object(json) => match text_of(index) {
-                Some(name) => json::field(json, &name).map(Val::Json),
-                None => return fault(format!("{text}: {} is not the name of a field", index.shown())),
-            },
-            None => return fault(format!("{text} cannot be read: {} has no elements", json::shown(json))),
-        },
-        Val::Null => None,
-        other => return fault(format!("{text} cannot be read: {} has no elements", other.shown())),
-    };
-    match found {
-        Some(value) => Ok(value),
-        None if optional => Ok(Val::Nothing),
-        None if matches!(of, Val::Json(_)) => Err(Stop::Missing(text.clone())),
-        None => fault(format!("{text}: there is no element {}", index.shown())),
-    }
-}
-
-fn at(index: &Val<'_>, text: &Arc<str>) -> Result<Option<usize>, Stop> {
-    let number = match index {
-        Val::Int(number) => Some(*number),
-        Val::Json(json) => json::integer(json),
-        _ => None,
-    };
-    match number {
-        Some(number) => Ok(usize::try_from(number).ok()),
-        None => fault(format!("{text}: {} is not the number of an element", index.shown())),
-    }
-}
-
-/// The text of a string, whoever holds it.
-pub(super) fn text_of<'f>(value: &Val<'f>) -> Option<Cow<'f, str>> {
-    match value {
-        Val::Text(text) => Some(text.clone()),
-        Val::Json(json) => json::text(json).map(Cow::Borrowed),
-        _ => None,
-    }
+/// What is done with each element of a walk.
+struct Walk<'f> {
+    verb: Each,
+    filter: Option<&'f Code>,
+    body: &'f Code,
 }

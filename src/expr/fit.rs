@@ -7,7 +7,9 @@ use crate::diagnostic::Diagnostic;
 use crate::schema::{ColumnType, Scalar, TypeId};
 
 use super::check::{Checker, Typed};
+use super::code::Code;
 use super::types::{column_shown, of_column};
+use super::val::Val;
 use super::{Expected, Type};
 
 impl Checker<'_> {
@@ -22,6 +24,11 @@ impl Checker<'_> {
 
     /// Refuses a type that can never fit the place.
     pub(super) fn fit(&mut self, typed: &Typed, expected: &Expected) {
+        // The name of a type is hardly ever what is meant where a value stands.
+        if let (Code::Literal(Val::Type(name)), true) = (&typed.code, *expected != Expected::Any) {
+            self.unknown_name(name, &typed.at);
+            return;
+        }
         match expected {
             Expected::Any => {}
             Expected::Condition => {
@@ -90,7 +97,7 @@ impl Checker<'_> {
             (Type::Text, ColumnType::Scalar(Scalar::DateTime)) => Some("write `timestamp(…)`"),
             (Type::Text | Type::Timestamp, ColumnType::Scalar(Scalar::LocalDate)) => Some("write `date(…)`"),
             (
-                Type::Text | Type::Decimal | Type::Float,
+                Type::Text | Type::Decimal | Type::Float | Type::Uint,
                 ColumnType::Scalar(Scalar::Int | Scalar::Long | Scalar::BigInt),
             ) => Some("write `int(…)`"),
             (Type::Text, ColumnType::Scalar(Scalar::Float)) => Some("write `double(…)`"),

@@ -12,18 +12,23 @@ use crate::value::{Decimal, decimal::Rounding};
 use super::Fault;
 use super::arith;
 use super::coerce::{Kind, from_text};
-use super::eval;
 use super::json;
+use super::library::Signature;
 use super::parse::Binary;
+use super::reach;
 use super::time;
 use super::val::{self, Val};
 
 /// A function.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug)]
 pub(super) enum Function {
+    /// One of the library's table.
+    Library(&'static Signature),
     Decimal,
     Int,
+    Uint,
     Double,
+    Bool,
     String,
     Timestamp,
     Date,
@@ -31,6 +36,8 @@ pub(super) enum Function {
     Duration,
     Uuid,
     Bytes,
+    /// The bytes of a text.
+    Utf8,
     Money,
     Div(u32, Rounding),
     Round(u32, Rounding),
@@ -39,19 +46,15 @@ pub(super) enum Function {
     /// A sum whose elements are decimals: empty, it is the decimal `0`.
     SumDecimals,
     SumFloats,
+    SumUints,
+    SumDurations,
     Min,
     Max,
+    /// As `Max` and `Min`, of numbers of any type, of which there must be one.
+    Greatest,
+    Least,
     Values,
     Keys,
-    StartsWith,
-    EndsWith,
-    Contains,
-    LowerAscii,
-    UpperAscii,
-    Trim,
-    Replace,
-    Split,
-    Join,
 }
 
 /// Arguments of a function: hardly ever more than two.
@@ -59,6 +62,9 @@ pub(super) type Args<'v> = SmallVec<[Val<'v>; 2]>;
 
 /// Runs a function. `text` is the first argument as the author wrote it.
 pub(super) fn run<'v>(function: Function, args: Args<'v>, text: &str) -> Result<Val<'v>, Fault> {
+    if let Function::Library(called) = function {
+        return (called.run)(&args, text);
+    }
     let mut args = args.into_iter();
     let first = args.next().unwrap_or(Val::Null);
     let mut next = || args.next().unwrap_or(Val::Null);
@@ -67,13 +73,29 @@ pub(super) fn run<'v>(function: Function, args: Args<'v>, text: &str) -> Result<
             converted(&first, Kind::Decimal, text, "a decimal number of at most 38 digits such as \"12.50\"")
         }
         Function::Int => to_int(&first, text),
+        Function::Uint => to_uint(&first, text),
+        Function::Bool => to_bool(first, text),
+        Function::Utf8 => match (reach::text_of(&first), first) {
+            (Some(found), _) => Ok(Val::Bytes(Cow::Owned(found.as_bytes().to_vec()))),
+            (None, Val::Bytes(bytes)) => Ok(Val::Bytes(bytes)),
+            (None, other) => Err(Fault(format!("{text} is {}, expected a string", other.shown()))),
+        },
         Function::Double => converted(&first, Kind::Float, text, "a number"),
-        Function::Timestamp => converted(
-            &first,
-            Kind::Timestamp,
-            text,
-            "a time with offset such as \"2026-01-01T00:00:00.000Z\"",
-        ),
+        Function::Timestamp => {
+            let seconds = match &first {
+                Val::Int(seconds) => seconds.checked_mul(1000).and_then(time::in_calendar),
+                _ => None,
+            };
+            match seconds {
+                Some(ms) => Ok(Val::Timestamp(ms)),
+                None => converted(
+                    &first,
+                    Kind::Timestamp,
+                    text,
+                    "a time with offset such as \"2026-01-01T00:00:00.000Z\"",
+                ),
+            }
+        }
         Function::Date => match first {
             Val::Timestamp(ms) => time::date_of(ms)
                 .map(Val::Date)
@@ -85,7 +107,7 @@ pub(super) fn run<'v>(function: Function, args: Args<'v>, text: &str) -> Result<
         Function::Uuid => converted(&first, Kind::Uuid, text, "a UUID"),
         Function::Bytes => converted(&first, Kind::Bytes, text, "base64 text with padding"),
         Function::String => to_text(first, text),
-        Function::Money => match (first, eval::text_of(&next())) {
+        Function::Money => match (first, reach::text_of(&next())) {
             (Val::Decimal(amount), Some(currency)) => Ok(Val::Money(Box::new((amount, currency)))),
             (amount, _) => {
                 Err(Fault(format!("{text} is {}, expected an amount and a currency", amount.shown())))
@@ -94,23 +116,33 @@ pub(super) fn run<'v>(function: Function, args: Args<'v>, text: &str) -> Result<
         Function::Div(scale, rounding) => divide(&first, &next(), scale, rounding),
         Function::Round(scale, rounding) => divide(&first, &Val::Int(1), scale, rounding),
         Function::Size => size(&first, text),
-        Function::Sum | Function::SumDecimals | Function::SumFloats => {
+        Function::Sum
+        | Function::SumDecimals
+        | Function::SumFloats
+        | Function::SumUints
+        | Function::SumDurations => {
             elements(&first, text)?.try_fold(zero(function), |sum, element| add(sum, element, text))
         }
         Function::Min => extreme(&first, std::cmp::Ordering::Less, text),
         Function::Max => extreme(&first, std::cmp::Ordering::Greater, text),
+        Function::Greatest => one_extreme(&first, std::cmp::Ordering::Greater, text),
+        Function::Least => one_extreme(&first, std::cmp::Ordering::Less, text),
         Function::Values => values(&first, text),
-        Function::Keys => match eval::items(&first) {
+        Function::Keys => match reach::items(&first) {
             Some(keys) => Ok(Val::List(keys.collect())),
             None => Err(Fault(format!("{text} is {}, expected a map", first.shown()))),
         },
-        _ => strings(function, &first, &next(), &next(), text),
+        Function::Library(called) => (called.run)(&[first], text),
     }
 }
 
 fn converted<'v>(value: &Val<'v>, to: Kind, text: &str, expected: &str) -> Result<Val<'v>, Fault> {
     let found = match (value, to) {
         (Val::Int(number), Kind::Decimal) => Some(Val::Decimal(Decimal::from(*number))),
+        (Val::Uint(number), Kind::Decimal) => Decimal::new((*number).into(), 0).ok().map(Val::Decimal),
+        (Val::Text(found), Kind::Float) if special(found).is_some() => special(found).map(Val::Float),
+        #[expect(clippy::cast_precision_loss, reason = "a double is asked for")]
+        (Val::Uint(number), Kind::Float) => Some(Val::Float(*number as f64)),
         #[expect(clippy::cast_precision_loss, reason = "a double is asked for")]
         (Val::Int(number), Kind::Float) => Some(Val::Float(*number as f64)),
         (Val::Decimal(number), Kind::Float) => Some(Val::Float(number.to_f64())),
@@ -131,13 +163,25 @@ fn converted<'v>(value: &Val<'v>, to: Kind, text: &str, expected: &str) -> Resul
     found.ok_or_else(|| Fault(format!("{text} is {}, expected {expected}", value.shown())))
 }
 
+/// What is written for floating numbers that are not finite.
+fn special(text: &str) -> Option<f64> {
+    match text {
+        "NaN" => Some(f64::NAN),
+        "Infinity" | "+Infinity" | "Inf" | "+Inf" => Some(f64::INFINITY),
+        "-Infinity" | "-Inf" => Some(f64::NEG_INFINITY),
+        _ => None,
+    }
+}
+
 fn to_int<'v>(value: &Val<'v>, text: &str) -> Result<Val<'v>, Fault> {
     let found = match value {
         Val::Int(number) => Some(*number),
+        Val::Uint(number) => i64::try_from(*number).ok(),
         Val::Decimal(number) => number.to_i64(),
-        // As CEL: a double is cut toward zero.
-        #[expect(clippy::cast_possible_truncation, reason = "the guard keeps it within 64 bits")]
-        Val::Float(number) if number.abs() < 9.2e18 => Some(number.trunc() as i64),
+        // A double cannot tell the smallest integer from what lies below it.
+        Val::Float(number) => {
+            cut(*number).and_then(|number| i64::try_from(number).ok()).filter(|number| *number > i64::MIN)
+        }
         Val::Timestamp(ms) => Some(ms.div_euclid(1000)),
         Val::Text(text) => text.parse().ok(),
         Val::Json(found) => match json::text(found) {
@@ -149,6 +193,45 @@ fn to_int<'v>(value: &Val<'v>, text: &str) -> Result<Val<'v>, Fault> {
     found
         .map(Val::Int)
         .ok_or_else(|| Fault(format!("{text} is {}, expected an integer of 64 bits", value.shown())))
+}
+
+fn to_uint<'v>(value: &Val<'v>, text: &str) -> Result<Val<'v>, Fault> {
+    let found = match value {
+        Val::Uint(number) => Some(*number),
+        Val::Int(number) => u64::try_from(*number).ok(),
+        Val::Decimal(number) => number.to_i64().and_then(|number| u64::try_from(number).ok()),
+        Val::Float(number) => cut(*number).and_then(|number| u64::try_from(number).ok()),
+        Val::Text(text) => text.parse().ok(),
+        Val::Json(found) => match json::text(found) {
+            Some(text) => text.parse().ok(),
+            None => json::integer(found).and_then(|number| u64::try_from(number).ok()),
+        },
+        _ => None,
+    };
+    found.map(Val::Uint).ok_or_else(|| {
+        Fault(format!("{text} is {}, expected an integer of 64 bits that is not negative", value.shown()))
+    })
+}
+
+/// As CEL: a double is cut toward zero.
+#[expect(clippy::cast_possible_truncation, reason = "the guard keeps it within 128 bits")]
+fn cut(number: f64) -> Option<i128> {
+    (number.is_finite() && number.abs() < 1e30).then(|| number.trunc() as i128)
+}
+
+fn to_bool<'v>(value: Val<'v>, text: &str) -> Result<Val<'v>, Fault> {
+    let found = match &value {
+        Val::Bool(truth) => Some(*truth),
+        Val::Json(found) if json::bool(found).is_some() => json::bool(found),
+        other => match reach::text_of(other).as_deref() {
+            Some("true" | "True" | "TRUE" | "t" | "1") => Some(true),
+            Some("false" | "False" | "FALSE" | "f" | "0") => Some(false),
+            _ => None,
+        },
+    };
+    found
+        .map(Val::Bool)
+        .ok_or_else(|| Fault(format!("{text} is {}, expected \"true\" or \"false\"", value.shown())))
 }
 
 fn to_text<'v>(value: Val<'v>, text: &str) -> Result<Val<'v>, Fault> {
@@ -163,6 +246,11 @@ fn to_text<'v>(value: Val<'v>, text: &str) -> Result<Val<'v>, Fault> {
     }
     match value {
         Val::Text(_) => Ok(value),
+        Val::Timestamp(ms) => Ok(Val::Text(Cow::Owned(time::show_shortest(ms)))),
+        Val::Bytes(bytes) => match std::str::from_utf8(&bytes) {
+            Ok(text) => Ok(Val::Text(Cow::Owned(text.to_owned()))),
+            Err(_) => Err(Fault(format!("{text} holds bytes that are not text"))),
+        },
         other => match other.text() {
             Some(written) => Ok(Val::Text(Cow::Owned(written.into_owned()))),
             None => Err(Fault(format!("{text} is {}, which has no text form", other.shown()))),
@@ -192,7 +280,8 @@ fn size<'v>(value: &Val<'v>, text: &str) -> Result<Val<'v>, Fault> {
         Val::Cells(cells) => cells.len(),
         Val::Pairs(pairs) => pairs.len(),
         Val::List(list) => list.len(),
-        other => match eval::items(other) {
+        Val::Map(entries) => entries.len(),
+        other => match reach::items(other) {
             Some(items) => items.count(),
             None => return Err(Fault(format!("{text} is {}, which has no size", other.shown()))),
         },
@@ -205,6 +294,8 @@ pub(super) fn zero<'v>(sum: Function) -> Val<'v> {
     match sum {
         Function::SumDecimals => Val::Decimal(Decimal::ZERO),
         Function::SumFloats => Val::Float(0.0),
+        Function::SumUints => Val::Uint(0),
+        Function::SumDurations => Val::Duration(0),
         _ => Val::Int(0),
     }
 }
@@ -238,10 +329,18 @@ fn extreme<'v>(list: &Val<'v>, wanted: std::cmp::Ordering, text: &str) -> Result
     Ok(best.unwrap_or(Val::Null))
 }
 
-fn elements<'v>(list: &Val<'v>, text: &str) -> Result<eval::Items<'v>, Fault> {
+fn one_extreme<'v>(list: &Val<'v>, wanted: std::cmp::Ordering, text: &str) -> Result<Val<'v>, Fault> {
+    match extreme(list, wanted, text)? {
+        Val::Null => Err(Fault(format!("{text} has no elements, of which one would be given"))),
+        number if val::is_number(&number) => Ok(number),
+        other => Err(Fault(format!("{text} holds {}, expected numbers", other.shown()))),
+    }
+}
+
+fn elements<'v>(list: &Val<'v>, text: &str) -> Result<reach::Items<'v>, Fault> {
     match list {
         Val::Json(found) if json::array(found).is_none() => None,
-        _ => eval::items(list),
+        _ => reach::items(list),
     }
     .ok_or_else(|| Fault(format!("{text} is {}, expected a list", list.shown())))
 }
@@ -249,6 +348,7 @@ fn elements<'v>(list: &Val<'v>, text: &str) -> Result<eval::Items<'v>, Fault> {
 pub(super) fn values<'v>(map: &Val<'v>, text: &str) -> Result<Val<'v>, Fault> {
     match map {
         Val::Pairs(pairs) => Ok(Val::List(pairs.iter().map(|(_, value)| value.into()).collect())),
+        Val::Map(entries) => Ok(Val::List(entries.iter().map(|(_, value)| value.clone()).collect())),
         Val::Null => Ok(Val::List(Vec::new())),
         Val::Json(found) => match json::fields(found) {
             Some(fields) => Ok(Val::List(fields.map(|(_, value)| Val::Json(value)).collect())),
@@ -256,37 +356,4 @@ pub(super) fn values<'v>(map: &Val<'v>, text: &str) -> Result<Val<'v>, Fault> {
         },
         other => Err(Fault(format!("{text} is {}, expected a map", other.shown()))),
     }
-}
-
-fn strings<'v>(
-    function: Function,
-    first: &Val<'v>,
-    second: &Val<'v>,
-    third: &Val<'v>,
-    text: &str,
-) -> Result<Val<'v>, Fault> {
-    if function == Function::Join {
-        let separator = eval::text_of(second).unwrap_or_default();
-        let parts: Option<Vec<_>> = elements(first, text)?.map(|part| eval::text_of(&part)).collect();
-        return match parts {
-            Some(parts) => Ok(Val::Text(Cow::Owned(parts.join(&*separator)))),
-            None => Err(Fault(format!("{text} holds what is not text, expected a list of strings"))),
-        };
-    }
-    let Some(of) = eval::text_of(first) else {
-        return Err(Fault(format!("{text} is {}, expected a string", first.shown())));
-    };
-    let argument = eval::text_of(second).unwrap_or_default();
-    Ok(match function {
-        Function::StartsWith => Val::Bool(of.starts_with(&*argument)),
-        Function::EndsWith => Val::Bool(of.ends_with(&*argument)),
-        Function::Contains => Val::Bool(of.contains(&*argument)),
-        Function::LowerAscii => Val::Text(Cow::Owned(of.to_ascii_lowercase())),
-        Function::UpperAscii => Val::Text(Cow::Owned(of.to_ascii_uppercase())),
-        Function::Trim => Val::Text(Cow::Owned(of.trim().to_owned())),
-        Function::Replace => {
-            Val::Text(Cow::Owned(of.replace(&*argument, &eval::text_of(third).unwrap_or_default())))
-        }
-        _ => Val::List(of.split(&*argument).map(|part| Val::Text(Cow::Owned(part.to_owned()))).collect()),
-    })
 }

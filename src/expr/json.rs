@@ -102,6 +102,15 @@ impl std::ops::Deref for NumberText {
     }
 }
 
+/// Elements of an array, and every so many bytes of a text.
+pub(super) fn size(json: &Json, bytes: usize) -> usize {
+    match json.get_type() {
+        JsonType::Array => json.as_array().map_or(0, |array| array.len()),
+        JsonType::String => json.as_str().map_or(0, str::len) / bytes,
+        _ => 0,
+    }
+}
+
 /// The value as messages show it.
 pub(super) fn shown(json: &Json) -> String {
     match json.get_type() {

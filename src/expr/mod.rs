@@ -2,7 +2,8 @@
 //!
 //! Comes in: CEL text, where it stands, and the types of the names in scope. Goes out: a [`Compiled`] that
 //! evaluates over borrowed data, or every fault of the text. `parse` reads CEL with places; `check`, `operator`, `call`,
-//! `walk` and `fit` type it; `eval` runs it, `function` has the functions, `convert` makes cells. Only deterministic functions exist here.
+//! `exact`, `literal`, `optional`, `walk` and `fit` type it, `cost` bounds it; `eval` runs it, `reach` looks into values, `function` and
+//! `library` have the functions, `convert` makes cells. Only deterministic functions exist here.
 //!
 //! What is not said stays out: a field that is missing is no null, a null is equal to nothing but null, and no number
 //! is rounded unasked. `&&` and `||` are decided by the side that decides, also where the other has no value.
@@ -11,14 +12,22 @@ mod arith;
 mod bounds;
 mod call;
 mod check;
+mod code;
 mod coerce;
 mod convert;
+mod cost;
 mod eval;
+mod exact;
 mod fit;
+mod form;
 mod function;
 mod json;
+mod library;
+mod literal;
 mod operator;
+mod optional;
 mod parse;
+mod reach;
 mod shape;
 mod time;
 mod types;
@@ -34,14 +43,16 @@ use std::sync::Arc;
 use smallvec::SmallVec;
 
 use crate::diagnostic::{Diagnostic, Span};
-use crate::event::Json;
+use crate::event::{Json, Position};
 use crate::schema::{ColumnType, EnumId, ReadModel, Scalar, TypeId};
 use crate::value::Value;
 
 use check::{Checker, Typed};
+use code::{By, Code};
 use convert::Target;
-use eval::{By, Code, Stop};
+use eval::Stop;
 
+pub use form::forms;
 pub use shape::{Format, ObjectShape, Shape, TextShape};
 pub use val::Val;
 
@@ -53,6 +64,8 @@ pub enum Type {
     Null,
     Bool,
     Int,
+    /// An integer of 64 bits without a sign; no column holds one.
+    Uint,
     Float,
     Decimal,
     Text,
@@ -62,6 +75,10 @@ pub enum Type {
     Time,
     Duration,
     Uuid,
+    /// What `type(x)` gives.
+    Type,
+    /// Where the event stands in its log: topic, partition and offset.
+    Position,
     Enum(EnumId),
     /// A `@udt`, or an entity's row, by its columns.
     Record(TypeId),
@@ -165,11 +182,13 @@ pub fn compile(
         reads: Vec::new(),
         locals: Vec::new(),
         local_shapes: Vec::new(),
+        mixed: false,
     };
     let hint = checker.hint(expected);
     let typed = checker.check(&node, hint.as_ref());
     if let Some(typed) = &typed {
         checker.fit(typed, expected);
+        checker.affordable(typed);
     }
     let target = target(&mut checker, expected);
     match (typed, target) {
@@ -249,6 +268,7 @@ pub enum Slot<'a> {
     Value(&'a Value),
     /// A value made while running: a `let`.
     Owned(Value),
+    Position(&'a Position),
     /// What [`Compiled::slot`] or [`Compiled::list`] found.
     Made(Val<'a>),
 }
@@ -322,6 +342,11 @@ impl Compiled {
         }
     }
 
+    /// The author's text, cut where it is long.
+    pub fn shown(&self) -> &str {
+        &self.name
+    }
+
     /// Whether [`Compiled::cell`] may give `None` and so leave a column as it is.
     pub fn may_be_missing(&self) -> bool {
         self.is_path || matches!(self.ty, Type::Optional(_))
@@ -387,7 +412,7 @@ impl Compiled {
         if value.is_nothing() {
             return Ok(None);
         }
-        match eval::items(&value) {
+        match reach::items(&value) {
             Some(items) => Ok(Some(items.map(slot_of).collect())),
             None => Err(Fault(format!("{} is {}, expected a list", self.name, value.shown()))),
         }

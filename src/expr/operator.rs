@@ -9,7 +9,8 @@ use crate::diagnostic::Diagnostic;
 
 use super::Type;
 use super::check::{Checker, Typed, inner};
-use super::eval::Code;
+use super::code::Code;
+use super::coerce::Kind;
 use super::parse::{self, Binary, Node};
 use super::types::{comparable, join};
 
@@ -94,18 +95,23 @@ impl Checker<'_> {
         match &node.kind {
             parse::Kind::Name(name) => self.resolve(name).is_none(),
             parse::Kind::Text(_) => true,
-            parse::Kind::List(elements) => elements.iter().any(|element| self.wants_hint(element)),
+            parse::Kind::List(elements) => elements.iter().any(|element| self.wants_hint(&element.node)),
             parse::Kind::If(_, yes, no) => self.wants_hint(yes) || self.wants_hint(no),
             _ => false,
         }
     }
 
     fn equality(&mut self, left: &Typed, right: &Typed, at: &Range<usize>) -> Option<()> {
-        for side in [left, right] {
-            if matches!(side.ty, Type::Optional(_)) {
-                self.may_be_nothing(side, "a comparison");
-                return None;
-            }
+        // Two optionals are equal where both are empty, or hold what is equal.
+        let one_sided = match (&left.ty, &right.ty) {
+            (Type::Optional(_), Type::Optional(_)) => None,
+            (Type::Optional(_), _) => Some(left),
+            (_, Type::Optional(_)) => Some(right),
+            _ => None,
+        };
+        if let Some(side) = one_sided {
+            self.may_be_nothing(side, "a comparison");
+            return None;
         }
         self.exact(left, right)?;
         if comparable(&left.ty, &right.ty) {
@@ -171,16 +177,22 @@ impl Checker<'_> {
         self.exact(&left, &right)?;
         self.shapes_meet(&left, &right, at)?;
         let (left_ty, right_ty) = (left.ty.clone(), right.ty.clone());
-        let (left, right) = (self.coerced(left, &right_ty), self.coerced(right, &left_ty));
+        let (left, right) = (self.ordered_beside(left, &right_ty), self.ordered_beside(right, &left_ty));
         let fits = match (&left.ty, &right.ty) {
             (Type::Dyn, _) | (_, Type::Dyn) => true,
-            (Type::Int | Type::Float, Type::Int | Type::Float) => true,
-            (Type::Int | Type::Decimal, Type::Int | Type::Decimal) => true,
+            (Type::Int | Type::Uint | Type::Float, Type::Int | Type::Uint | Type::Float) => true,
+            (Type::Int | Type::Uint | Type::Decimal, Type::Int | Type::Uint | Type::Decimal) => true,
             (left, right) => {
                 left == right
                     && matches!(
                         left,
-                        Type::Text | Type::Bytes | Type::Timestamp | Type::Date | Type::Time | Type::Duration
+                        Type::Bool
+                            | Type::Text
+                            | Type::Bytes
+                            | Type::Timestamp
+                            | Type::Date
+                            | Type::Time
+                            | Type::Duration
                     )
             }
         };
@@ -192,6 +204,18 @@ impl Checker<'_> {
         let fault = Diagnostic::error("E007", self.place(at), message).label(format!("{found} and {other}"));
         self.fault(fault.help(converted(&left_ty, &right_ty)));
         None
+    }
+
+    /// A value of the event beside what it is ordered with: numbers are compared by number, whatever their type.
+    fn ordered_beside(&mut self, typed: Typed, other: &Type) -> Typed {
+        match (&typed.ty, other) {
+            (Type::Dyn, Type::Int | Type::Uint | Type::Float) => {
+                let text = self.source(&typed.at);
+                let code = Code::Coerce { of: Box::new(typed.code), to: Kind::Number, text };
+                Typed { code, ty: Type::Dyn, at: typed.at }
+            }
+            _ => self.coerced(typed, other),
+        }
     }
 
     /// Refuses operands that may be null or missing.
@@ -251,9 +275,11 @@ impl Checker<'_> {
                 return self.fault(Diagnostic::error("E011", self.place(&at), message).help(help));
             }
             (Type::Int, Type::Int) => Type::Int,
+            (Type::Uint, Type::Uint) => Type::Uint,
             (Type::Decimal | Type::Int, Type::Decimal | Type::Int) => Type::Decimal,
             (Type::Float, Type::Float) if operator != Binary::Rem => Type::Float,
             (Type::Text, Type::Text) if operator == Binary::Add => Type::Text,
+            (Type::Bytes, Type::Bytes) if operator == Binary::Add => Type::Bytes,
             (Type::Dyn, Type::Dyn) => Type::Dyn,
             (Type::List(a), Type::List(b)) if operator == Binary::Add => match join(a, b) {
                 Some(of) => Type::List(Box::new(of)),
@@ -313,7 +339,10 @@ impl Checker<'_> {
 /// How two operands become of one type.
 fn converted(left: &Type, right: &Type) -> &'static str {
     match (left, right) {
-        (Type::Float, Type::Int) | (Type::Int, Type::Float) => {
+        (Type::Uint, Type::Int) | (Type::Int, Type::Uint) => {
+            "integers with and without a sign are not mixed: say `int(x)` or `uint(x)`"
+        }
+        (Type::Float, Type::Int | Type::Uint) | (Type::Int | Type::Uint, Type::Float) => {
             "numbers of different types are not mixed: say `double(x)`"
         }
         (Type::Text, _) | (_, Type::Text) => {

@@ -2,12 +2,14 @@
 //!
 //! Comes in: text. Goes out: a [`Node`], each part with its range of bytes in the text, or the faults of
 //! the text. The grammar is the `cel` crate's; macros stay plain calls, and what the language leaves out of CEL
-//! (unsigned numbers, map and message literals) is refused here. Nothing is resolved or typed.
+//! (message literals) is refused here. Nothing is resolved or typed.
 
 use std::ops::Range;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
-use cel::common::ast::{CallExpr, Expr, IdedExpr, LiteralValue, SourceInfo, operators};
+use cel::common::ast::{
+    CallExpr, EntryExpr, Expr, IdedExpr, LiteralValue, MapEntryExpr, SourceInfo, operators,
+};
 
 use super::bounds::{bounded, mask, too_deep};
 
@@ -27,6 +29,7 @@ pub(super) enum Kind {
     Null,
     Bool(bool),
     Int(i64),
+    Uint(u64),
     Float(f64),
     Text(String),
     Bytes(Vec<u8>),
@@ -55,7 +58,23 @@ pub(super) enum Kind {
         of: Option<Box<Node>>,
         args: Vec<Node>,
     },
-    List(Vec<Node>),
+    List(Vec<Element>),
+    Map(Vec<Entry>),
+}
+
+/// An element of a list that is written out; an optional one, `?x`, is left out where it is empty.
+#[derive(Clone, Debug, PartialEq)]
+pub(super) struct Element {
+    pub node: Node,
+    pub optional: bool,
+}
+
+/// An entry of a map that is written out; an optional one, `?key: value`, is left out where its value is empty.
+#[derive(Clone, Debug, PartialEq)]
+pub(super) struct Entry {
+    pub key: Node,
+    pub value: Node,
+    pub optional: bool,
 }
 
 /// An operator between two operands.
@@ -242,32 +261,44 @@ impl Builder<'_> {
 
     fn kind(&mut self, tree: &IdedExpr, token: Range<usize>) -> Result<Node, Fault> {
         match &tree.expr {
-            Expr::Literal(literal) => self.literal(literal, token),
+            Expr::Literal(literal) => Ok(Builder::literal(literal, token)),
             Expr::Ident(name) => {
                 Ok(Node { at: token, kind: Kind::Name(name.trim_start_matches('.').to_owned()) })
             }
             Expr::Select(select) => self.select(&select.operand, &select.field, token, false),
             Expr::Call(call) => self.call(call, token),
             Expr::List(list) => {
-                if let Some(first) = list.optional_indices.first() {
-                    let at = self.token(list.elements[*first].id);
-                    return Err(unsupported(at, "optional elements `[?x]`"));
-                }
-                let elements = self.nodes(&list.elements)?;
+                let elements = list.elements.iter().enumerate().map(|(index, element)| {
+                    let optional = list.optional_indices.contains(&index);
+                    Ok(Element { node: self.node(element)?, optional })
+                });
+                let elements = elements.collect::<Result<_, Fault>>()?;
                 Ok(Node { at: token.start..self.close(token.start), kind: Kind::List(elements) })
             }
-            Expr::Map(_) => Err(unsupported(token.start..self.close(token.start), "map literals `{…}`")),
+            Expr::Map(map) => {
+                let entries = map.entries.iter().filter_map(|entry| match &entry.expr {
+                    EntryExpr::MapEntry(entry) => Some(self.entry(entry)),
+                    EntryExpr::StructField(_) => None,
+                });
+                let entries = entries.collect::<Result<_, Fault>>()?;
+                Ok(Node { at: token.start..self.close(token.start), kind: Kind::Map(entries) })
+            }
             Expr::Struct(_) => Err(unsupported(token.start..self.close(token.start), "message literals")),
             Expr::Comprehension(_) => Err(unsupported(token, "this macro")),
             Expr::Unspecified => Err(unsupported(token, "this text")),
         }
     }
 
+    fn entry(&mut self, entry: &MapEntryExpr) -> Result<Entry, Fault> {
+        let (key, value) = (self.node(&entry.key)?, self.node(&entry.value)?);
+        Ok(Entry { key, value, optional: entry.optional })
+    }
+
     fn nodes(&mut self, trees: &[IdedExpr]) -> Result<Vec<Node>, Fault> {
         trees.iter().map(|tree| self.node(tree)).collect()
     }
 
-    fn literal(&self, literal: &LiteralValue, token: Range<usize>) -> Result<Node, Fault> {
+    fn literal(literal: &LiteralValue, token: Range<usize>) -> Node {
         let kind = match literal {
             LiteralValue::Null => Kind::Null,
             LiteralValue::Boolean(truth) => Kind::Bool(**truth),
@@ -275,13 +306,9 @@ impl Builder<'_> {
             LiteralValue::Double(number) => Kind::Float(**number),
             LiteralValue::String(text) => Kind::Text(text.inner().to_owned()),
             LiteralValue::Bytes(bytes) => Kind::Bytes(bytes.inner().to_vec()),
-            LiteralValue::UInt(number) => {
-                let mut fault = unsupported(token, "unsigned numbers");
-                fault.help = Some(format!("write `{}`", **number));
-                return Err(fault);
-            }
+            LiteralValue::UInt(number) => Kind::Uint(**number),
         };
-        Ok(Node { at: token, kind })
+        Node { at: token, kind }
     }
 
     fn call(&mut self, call: &CallExpr, token: Range<usize>) -> Result<Node, Fault> {

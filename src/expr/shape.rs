@@ -10,8 +10,8 @@ use crate::diagnostic::{Diagnostic, nearest};
 use crate::schema::{ColumnType, Scalar};
 
 use super::check::{Checker, Typed};
+use super::code::{By, Code, Each};
 use super::coerce::Kind;
-use super::eval::{By, Code};
 use super::types::column_shown;
 
 /// What a JSON value may be. Of several, any.
@@ -166,7 +166,7 @@ impl Checker<'_> {
             Code::Select { of, by: By::Name(name), .. } => self.shape_of(of)?.field(name),
             Code::Index { of, .. } => self.shape_of(of)?.element(),
             Code::Coerce { of, .. } => self.shape_of(of),
-            Code::Each { verb: super::eval::Each::Filter, over, .. } => self.shape_of(over),
+            Code::Each { verb: Each::Filter, over, .. } => self.shape_of(over),
             _ => None,
         }
     }

@@ -2,6 +2,8 @@
 
 use jiff::civil;
 
+use crate::value::{Decimal, decimal::Rounding};
+
 /// Milliseconds since 1970 of `2026-01-01T00:00:00.000Z`, or with an offset such as `+01:00`. Digits below a
 /// millisecond are cut, toward the past.
 pub(super) fn read_timestamp(text: &str) -> Option<i64> {
@@ -13,7 +15,7 @@ pub(super) fn read_timestamp(text: &str) -> Option<i64> {
         return None;
     }
     let timestamp: jiff::Timestamp = text.parse().ok()?;
-    i64::try_from(timestamp.as_nanosecond().div_euclid(1_000_000)).ok()
+    in_calendar(i64::try_from(timestamp.as_nanosecond().div_euclid(1_000_000)).ok()?)
 }
 
 /// The usual form, which nearly every event has: `2026-01-01T00:00:00Z`, or with milliseconds. `None` for any other
@@ -78,28 +80,98 @@ pub(super) fn read_time(text: &str) -> Option<i64> {
     Some(seconds * 1_000_000_000 + i64::from(time.subsec_nanosecond()))
 }
 
-/// Milliseconds of `1h30m`, `1.5s`, `-250ms`.
+/// Milliseconds that a duration may have, to either side: about 10,000 years.
+const DURATION_MAX_MS: i64 = 315_576_000_000_000;
+
+/// Milliseconds of `1h30m`, `1.5s`, `-250ms`. `None` also of what has no whole milliseconds, such as `1ns`.
 pub(super) fn read_duration(text: &str) -> Option<i64> {
+    /// Units, and how many of them make an hour.
+    const UNITS: [(&str, i64); 7] = [
+        ("ms", 3_600_000),
+        ("us", 3_600_000_000),
+        ("µs", 3_600_000_000),
+        ("ns", 3_600_000_000_000),
+        ("h", 1),
+        ("m", 60),
+        ("s", 3_600),
+    ];
     let (negative, mut rest) = match text.strip_prefix('-') {
         Some(rest) => (true, rest),
         None => (false, text),
     };
-    let mut sum = 0_i64;
+    let mut sum = Decimal::ZERO;
     if rest.is_empty() {
         return None;
     }
     while !rest.is_empty() {
         let number_end = rest.find(|char: char| !char.is_ascii_digit() && char != '.')?;
-        let number = crate::value::Decimal::parse(&rest[..number_end]).ok()?;
+        let number = Decimal::parse(&rest[..number_end]).ok()?;
         let tail = &rest[number_end..];
-        let (unit, width) = [("ms", 1_i64), ("h", 3_600_000), ("m", 60_000), ("s", 1_000)]
-            .into_iter()
-            .find(|(unit, _)| tail.starts_with(unit))
-            .map(|(unit, ms)| (ms, unit.len()))?;
-        sum = sum.checked_add(number.checked_mul(unit.into()).ok()?.to_i64()?)?;
-        rest = &tail[width..];
+        let (unit, per_hour) = UNITS.into_iter().find(|(unit, _)| tail.starts_with(unit))?;
+        // In nanoseconds, of which an hour has a whole number for each unit.
+        let nanos = number.checked_mul((3_600_000_000_000 / per_hour).into()).ok()?;
+        sum = sum.checked_add(nanos).ok()?;
+        rest = &tail[unit.len()..];
     }
-    Some(if negative { -sum } else { sum })
+    let nanos = sum.is_integer().then(|| sum.div(Decimal::from(1), 0, Rounding::Down))?.ok()?.mantissa;
+    let ms = i64::try_from(nanos / 1_000_000).ok().filter(|_| nanos % 1_000_000 == 0)?;
+    in_duration(if negative { -ms } else { ms })
+}
+
+/// The milliseconds of a duration, unless they are too many.
+pub(super) fn in_duration(ms: i64) -> Option<i64> {
+    (-DURATION_MAX_MS..=DURATION_MAX_MS).contains(&ms).then_some(ms)
+}
+
+/// Seconds, with what is left over as a fraction: `90s`, `-1.5s`.
+pub(super) fn show_duration(ms: i64) -> String {
+    let (sign, size) = (if ms < 0 { "-" } else { "" }, ms.unsigned_abs());
+    let fraction = format!("{:03}", size % 1000);
+    match fraction.trim_end_matches('0') {
+        "" => format!("{sign}{}s", size / 1000),
+        fraction => format!("{sign}{}.{fraction}s", size / 1000),
+    }
+}
+
+/// The first day of the year that holds a day.
+pub(super) fn first_of_year(day: i32) -> Option<i32> {
+    Some(day - i32::from(calendar(day)?.day_of_year() - 1))
+}
+
+pub(super) fn first_of_month(day: i32) -> Option<i32> {
+    Some(day - i32::from(calendar(day)?.day() - 1))
+}
+
+/// The Monday of the week that holds a day.
+pub(super) fn first_of_week(day: i32) -> Option<i32> {
+    // The first of January 1970 was a Thursday.
+    day.checked_sub((day.checked_add(3)?).rem_euclid(7))
+}
+
+fn calendar(day: i32) -> Option<civil::Date> {
+    let at = jiff::Timestamp::from_second(i64::from(day) * 86_400).ok()?;
+    Some(at.to_zoned(jiff::tz::TimeZone::UTC).date())
+}
+
+/// Milliseconds since 1970 that a time may have: from the year 1 to the last that the calendar has.
+pub(super) fn in_calendar(ms: i64) -> Option<i64> {
+    (FIRST_MS..=LAST_MS).contains(&ms).then_some(ms)
+}
+
+const FIRST_MS: i64 = -62_135_596_800_000;
+/// 9999-12-30T22:00:00Z: further no zone can be applied.
+const LAST_MS: i64 = 253_402_207_200_000;
+
+/// A time with as many digits of its second as it has: `2026-01-01T00:00:00Z`.
+pub(super) fn show_shortest(ms: i64) -> String {
+    let shown = show_timestamp(ms);
+    match shown.strip_suffix('Z').and_then(|shown| shown.split_once('.')) {
+        Some((whole, fraction)) => match fraction.trim_end_matches('0') {
+            "" => format!("{whole}Z"),
+            fraction => format!("{whole}.{fraction}Z"),
+        },
+        None => shown,
+    }
 }
 
 /// The day, in UTC, that holds a time.

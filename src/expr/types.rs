@@ -48,6 +48,7 @@ impl Type {
             Type::Null => "null".to_owned(),
             Type::Bool => "Boolean".to_owned(),
             Type::Int => "Int".to_owned(),
+            Type::Uint => "Uint".to_owned(),
             Type::Float => "Float".to_owned(),
             Type::Decimal => "Decimal".to_owned(),
             Type::Text => "String".to_owned(),
@@ -57,6 +58,8 @@ impl Type {
             Type::Time => "LocalTime".to_owned(),
             Type::Duration => "Duration".to_owned(),
             Type::Uuid => "UUID".to_owned(),
+            Type::Type => "a type".to_owned(),
+            Type::Position => "a position".to_owned(),
             Type::Enum(id) => model.enumeration(*id).name.clone(),
             Type::Record(id) => model.ty(*id).name.clone(),
             Type::Money => "money(amount, currency)".to_owned(),
@@ -123,6 +126,9 @@ pub(super) fn join(left: &Type, right: &Type) -> Option<Type> {
         (Type::Optional(of), other) | (other, Type::Optional(of)) => join(of, other)?.optional(),
         (Type::Int, Type::Decimal) | (Type::Decimal, Type::Int) => Type::Decimal,
         (Type::List(left), Type::List(right)) => Type::List(Box::new(join(left, right)?)),
+        (Type::Map(key, value), Type::Map(other_key, other_value)) => {
+            Type::Map(Box::new(join(key, other_key)?), Box::new(join(value, other_value)?))
+        }
         _ => return None,
     })
 }
@@ -132,9 +138,13 @@ pub(super) fn comparable(left: &Type, right: &Type) -> bool {
     let (left, right) = (left.unwrapped(), right.unwrapped());
     match (left, right) {
         (Type::Null, _) | (_, Type::Null) => true,
-        (Type::Int, Type::Float) | (Type::Float, Type::Int) => true,
+        (Type::Int | Type::Uint | Type::Float, Type::Int | Type::Uint | Type::Float) => true,
+        (Type::Uint, Type::Decimal) | (Type::Decimal, Type::Uint) => true,
         (Type::Money, Type::Record(_)) | (Type::Record(_), Type::Money) => true,
         (Type::List(left), Type::List(right)) => comparable(left, right),
+        (Type::Map(key, value), Type::Map(other_key, other_value)) => {
+            comparable(key, other_key) && comparable(value, other_value)
+        }
         _ => join(left, right).is_some(),
     }
 }

@@ -1,34 +1,78 @@
 //! Types what goes through lists and maps: `map`, `filter`, `all`, `exists`, sums and extremes, keys and values.
 //!
-//! Comes in: a call on a list with its arguments. Goes out: [`Code`] with its type, or faults. How deep walks may stand inside
-//! each other is bounded here: their costs multiply.
+//! Comes in: a call on a list with its arguments. Goes out: [`Code`] with its type, or faults. What walks inside each other
+//! may cost is `cost`'s.
 
 use crate::diagnostic::Diagnostic;
 
 use super::Type;
 use super::check::{Checker, Typed, inner};
-use super::eval::{Code, Each};
+use super::code::{Code, Each};
 use super::function::Function;
 use super::parse::{self, Node};
 
-/// Most `map`, `filter`, `all` and `exists` inside each other.
-pub(super) const NESTING_MAX: usize = 3;
+/// A walk as it is written.
+pub(super) struct Walk<'n> {
+    pub verb: Each,
+    pub of: &'n Node,
+    /// The name of the element; or of its place (a map's key) and of the element.
+    pub vars: &'n [Node],
+    pub filter: Option<&'n Node>,
+    pub body: &'n Node,
+}
 
 impl Checker<'_> {
-    pub(super) fn each(
-        &mut self,
-        verb: Each,
-        of: &Node,
-        var: &Node,
-        filter: Option<&Node>,
-        body: &Node,
-    ) -> Option<(Code, Type)> {
-        let of = self.present_one(of, "going through it")?;
+    pub(super) fn each(&mut self, walk: &Walk<'_>) -> Option<(Code, Type)> {
+        let of = self.present_one(walk.of, "going through it")?;
         let Some(element) = inner(&of.ty) else {
             let message = format!("expected a list, found {}", self.shown(&of.ty));
             self.fault(Diagnostic::error("E007", self.place(&of.at), message));
             return None;
         };
+        let types = match (walk.vars, of.ty.unwrapped()) {
+            ([_], _) => vec![element.clone()],
+            (_, Type::Map(key, value)) => vec![(**key).clone(), (**value).clone()],
+            (_, Type::List(_)) => vec![Type::Int, element.clone()],
+            _ => vec![Type::Dyn, Type::Dyn],
+        };
+        let mut names = Vec::new();
+        for var in walk.vars {
+            names.push(self.new_name(var, &names)?);
+        }
+        let (outer, paired) = (self.locals.len(), names.len() == 2);
+        self.shape_is_list(&of);
+        // Of a list gone through by place and value, or of an object, nothing is known.
+        self.local_shapes.resize(outer, None);
+        self.local_shapes.extend((!paired).then(|| self.element_shape(&of.code)));
+        self.locals.extend(names.into_iter().zip(types.iter().cloned()));
+        let filter = walk.filter.map(|filter| self.condition(filter));
+        let body = match walk.verb {
+            Each::Map | Each::MapValues | Each::Entries => self.check(walk.body, None),
+            _ => {
+                let at = walk.body.at.clone();
+                self.condition(walk.body).map(|code| Typed { code, ty: Type::Bool, at })
+            }
+        };
+        self.locals.truncate(outer);
+        self.local_shapes.truncate(outer);
+        let (filter, body) = (filter.map_or(Some(None), |filter| filter.map(Some))?, body?);
+        let ty = match walk.verb {
+            Each::Map => Type::List(Box::new(body.ty)),
+            Each::MapValues => Type::Map(Box::new(types[0].clone()), Box::new(body.ty)),
+            Each::Entries => match body.ty {
+                Type::Map(..) => body.ty,
+                _ => return self.wrong(&body, "a map, such as `{key: value}`", None),
+            },
+            Each::Filter => Type::List(Box::new(element)),
+            Each::All | Each::Exists | Each::ExistsOne => Type::Bool,
+        };
+        let text = self.source(&of.at);
+        let (over, filter, body) = (Box::new(of.code), filter.map(Box::new), Box::new(body.code));
+        Some((Code::Each { verb: walk.verb, over, text, paired, filter, body }, ty))
+    }
+
+    /// A name that an expression gives to a value; faults where it is none, or is taken.
+    pub(super) fn new_name(&mut self, var: &Node, others: &[String]) -> Option<String> {
         let parse::Kind::Name(name) = &var.kind else {
             let message = "expected a name for the element";
             self.fault(
@@ -36,20 +80,8 @@ impl Checker<'_> {
             );
             return None;
         };
-        if self.locals.len() >= NESTING_MAX {
-            let message = format!("more than {NESTING_MAX} walks through lists stand inside each other");
-            let help = "their costs multiply; make the inner list when the event is produced";
-            self.fault(Diagnostic::error("E013", self.place(&body.at), message).help(help));
-            return None;
-        }
-        if self
-            .env
-            .names
-            .iter()
-            .map(|(known, _)| known)
-            .chain(self.locals.iter().map(|(known, _)| known))
-            .any(|known| known == name)
-        {
+        let known = self.env.names.iter().chain(&self.locals).map(|(known, _)| known);
+        if known.chain(others).any(|known| known == name) {
             let message = format!("`{name}` is taken already");
             self.fault(
                 Diagnostic::error("E015", self.place(&var.at), message)
@@ -57,27 +89,7 @@ impl Checker<'_> {
             );
             return None;
         }
-        self.shape_is_list(&of);
-        self.local_shapes.push(self.element_shape(&of.code));
-        self.locals.push((name.clone(), element.clone()));
-        let filter = filter.map(|filter| self.condition(filter));
-        let result = if verb == Each::Map {
-            self.check(body, None)
-        } else {
-            let at = body.at.clone();
-            self.condition(body).map(|code| Typed { code, ty: Type::Bool, at })
-        };
-        self.locals.pop();
-        self.local_shapes.pop();
-        let (filter, body) = (filter.map_or(Some(None), |filter| filter.map(Some))?, result?);
-        let ty = match verb {
-            Each::Map => Type::List(Box::new(body.ty)),
-            Each::Filter => Type::List(Box::new(element)),
-            Each::All | Each::Exists | Each::ExistsOne => Type::Bool,
-        };
-        let text = self.source(&of.at);
-        let (over, filter, body) = (Box::new(of.code), filter.map(Box::new), Box::new(body.code));
-        Some((Code::Each { verb, over, text, filter, body }, ty))
+        Some(name.clone())
     }
 
     pub(super) fn aggregate(&mut self, name: &str, of: &Node) -> Option<(Code, Type)> {
@@ -96,12 +108,25 @@ impl Checker<'_> {
         }
         let (function, ty) = match (name, &element) {
             ("sum", Type::Int | Type::Dyn) => (Function::Sum, element),
+            ("sum", Type::Uint) => (Function::SumUints, element),
             ("sum", Type::Decimal) => (Function::SumDecimals, element),
             ("sum", Type::Float) => (Function::SumFloats, element),
+            ("sum", Type::Duration) => (Function::SumDurations, element),
             ("sum", _) => {
                 return self.wrong(&typed, "a list of numbers", None);
             }
-            (_, Type::Record(_) | Type::Money | Type::List(_) | Type::Map(..) | Type::Enum(_)) => {
+            (
+                _,
+                Type::Record(_)
+                | Type::Money
+                | Type::List(_)
+                | Type::Map(..)
+                | Type::Enum(_)
+                | Type::Type
+                | Type::Position
+                | Type::Uuid
+                | Type::Bytes,
+            ) => {
                 return self.wrong(&typed, "a list of numbers, text or times", None);
             }
             ("min", _) => (Function::Min, element.nullable()),

@@ -5,9 +5,9 @@
 //! missing there and all stays as it is; or a [`Reject`] that names the place.
 
 use super::steps::{Slots, reborrow};
-use super::{reject, settle};
+use super::{reject, settle, unevaluated};
 use crate::event::Reject;
-use crate::expr::{Compiled, Fault, Slot};
+use crate::expr::{Compiled, Slot};
 use crate::handler::{EachMake, Make, Projection, RecordMake, blank};
 use crate::schema::{Column, ColumnId, ColumnType};
 use crate::value::Value;
@@ -116,7 +116,7 @@ impl Maker<'_> {
         column: &Column,
         place: Place<'_>,
     ) -> Result<Option<Value>, Reject> {
-        let elements = each.list.list(slots).map_err(|fault| at(place, &fault))?;
+        let elements = each.list.list(slots).map_err(|fault| unevaluated(&place(), &each.list, &fault))?;
         let Some(elements) = elements else {
             // Missing leaves the column, null clears it: as with `column: event.field`.
             return Ok(each.list.is_null(slots).then_some(Value::Null));
@@ -164,11 +164,7 @@ impl Maker<'_> {
 }
 
 fn evaluate(value: &Compiled, slots: &Slots<'_>, place: Place<'_>) -> Result<Option<Value>, Reject> {
-    value.cell(slots).map_err(|fault| at(place, &fault))
-}
-
-fn at(place: Place<'_>, Fault(reason): &Fault) -> Reject {
-    reject(format!("{}: {reason}", place()))
+    value.cell(slots).map_err(|fault| unevaluated(&place(), value, &fault))
 }
 
 /// A set with elements more.

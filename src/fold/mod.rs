@@ -21,6 +21,7 @@ pub use crate::handler::{Change, Fold};
 pub use columns::ColumnSet;
 
 use crate::event::{Event, Json, Reject, Stage, Taken};
+use crate::expr::{Compiled, Fault};
 use crate::handler::{Handling, Projection};
 use crate::schema::ColumnId;
 use crate::value::{Cells, Value};
@@ -76,7 +77,8 @@ impl Undo {
 /// it back; `None`: nothing has changed.
 ///
 /// # Errors
-/// A [`Reject`] that says which column or condition and why; the row then stays as it was.
+/// A [`Reject`] that says of which event type, which column or condition, in which expression and why; the row then stays
+/// as it was.
 pub fn apply(
     projection: &Projection,
     key_cells: &[(ColumnId, Value)],
@@ -98,10 +100,11 @@ fn apply_one(
     marks: &Marks,
 ) -> Result<Option<Undo>, Reject> {
     let cells = row.as_ref().map(|cells| cells.as_slice());
+    let told = |reject| of_event(event, reject);
     let change = match &projection.handling {
         Handling::Declared(declared) => {
-            match run::fold(projection, declared, key_cells, cells, (event, element), marks)? {
-                Outcome::Patch(patch) => return amend(projection, row, patch).map(Some),
+            match run::fold(projection, declared, key_cells, cells, (event, element), marks).map_err(told)? {
+                Outcome::Patch(patch) => return amend(projection, row, patch).map(Some).map_err(told),
                 Outcome::Change(change) => change,
             }
         }
@@ -189,11 +192,27 @@ pub fn assignments(
     element: Option<&Json>,
 ) -> Result<Option<Vec<(ColumnId, Value)>>, Reject> {
     match &projection.handling {
-        Handling::Declared(declared) => run::assignments(projection, declared, key_cells, (event, element)),
+        Handling::Declared(declared) => run::assignments(projection, declared, key_cells, (event, element))
+            .map_err(|reject| of_event(event, reject)),
         Handling::Custom(_) => Err(reject("a handler written in Rust is never a blind set")),
     }
 }
 
 fn reject(reason: impl Into<String>) -> Reject {
     Reject::new(Stage::Fold, reason)
+}
+
+/// The reason with the event's type before it, as the path that the author wrote: `OrderPlaced.total: …`.
+fn of_event(event: &Event, reject: Reject) -> Reject {
+    Reject { reason: format!("{}.{}", event.kind, reject.reason), ..reject }
+}
+
+/// The reject of an expression that has no value: where it stands, why, and the expression, unless the reason is about
+/// all of it.
+fn unevaluated(place: &str, expression: &Compiled, Fault(reason): &Fault) -> Reject {
+    let shown = expression.shown();
+    match reason.starts_with(shown) {
+        true => reject(format!("{place}: {reason}")),
+        false => reject(format!("{place}: {reason}, in `{shown}`")),
+    }
 }

@@ -5,9 +5,9 @@
 
 use super::guard::Marks;
 use super::steps::{Slots, Steps, reborrow};
-use super::{Change, Patch, reject, settle};
+use super::{Change, Patch, settle, unevaluated};
 use crate::event::{Event, Json, Reject};
-use crate::expr::{Compiled, Fault, Fields, Slot};
+use crate::expr::{Compiled, Fields, Slot};
 use crate::handler::names::FIRST_LET;
 use crate::handler::{Case, Condition, Declared, EventCases, Projection, Verb};
 use crate::schema::ColumnId;
@@ -77,7 +77,7 @@ fn id(index: usize) -> ColumnId {
     ColumnId(u32::try_from(index).expect("columns are counted in u32"))
 }
 
-/// Event, row, record and element, and a place for each `let`.
+/// Event, row, record, element and position, and a place for each `let`.
 fn slots<'a>(
     cases: &EventCases,
     row: Option<&'a [Value]>,
@@ -89,6 +89,7 @@ fn slots<'a>(
     slots.push(Slot::Record(row));
     slots.push(event.record.as_ref().map_or(Slot::Value(&Value::Null), Slot::Json));
     slots.push(element.map_or(Slot::Value(&Value::Null), Slot::Json));
+    slots.push(Slot::Position(&event.position));
     slots.extend(cases.lets.iter().map(|_| Slot::Owned(Value::Null)));
     slots
 }
@@ -121,7 +122,8 @@ fn make(
         return Ok(());
     };
     let (name, compiled) = &lets[first];
-    let value = compiled.slot(&slots).map_err(|Fault(reason)| reject(format!("let {name}: {reason}")))?;
+    let value =
+        compiled.slot(&slots).map_err(|fault| unevaluated(&format!("let.{name}"), compiled, &fault))?;
     let mut filled: Slots<'_> = slots.iter().map(reborrow).collect();
     filled[FIRST_LET + first] = value;
     make(lets, rest, filled, then)
@@ -149,7 +151,7 @@ fn pick<'c>(
 
 fn holds(cases: &EventCases, condition: &Condition, slots: &Slots<'_>) -> Result<bool, Reject> {
     let test = |slots: &Slots<'_>| {
-        condition.holds.holds(slots).map_err(|Fault(reason)| reject(format!("when: {reason}")))
+        condition.holds.holds(slots).map_err(|fault| unevaluated("when", &condition.holds, &fault))
     };
     if condition.lets.is_empty() {
         return test(slots);

@@ -3,9 +3,9 @@
 //!
 //! Comes in: the new cells. Goes out: the same cells with computed columns, or a [`Reject`] naming the column.
 
-use super::{Patch, reject};
+use super::{Patch, reject, unevaluated};
 use crate::event::Reject;
-use crate::expr::{Fault, Slot};
+use crate::expr::Slot;
 use crate::handler::{Compute, Projection, RowShape};
 use crate::schema::{Column, ColumnId, ColumnType, Scalar};
 use crate::value::Value;
@@ -27,7 +27,8 @@ pub fn fresh(projection: &Projection, cells: &mut [Value]) -> Result<(), Reject>
 fn asserted(projection: &Projection, cells: &[Value]) -> Result<(), Reject> {
     for assert in &projection.asserts {
         let holds = assert.holds.holds(&[Slot::Record(Some(cells))]);
-        let holds = holds.map_err(|Fault(reason)| reject(format!("assert {:?}: {reason}", assert.name)))?;
+        let place = format!("assert {:?}", assert.name);
+        let holds = holds.map_err(|fault| unevaluated(&place, &assert.holds, &fault))?;
         if !holds {
             let reason = format!("assert {:?} does not hold: {}", assert.name, assert.holds.text);
             return Err(reject(reason));
@@ -72,7 +73,7 @@ fn is_computed(projection: &Projection, index: usize) -> bool {
 fn computed(projection: &Projection, compute: &Compute, cells: &[Value]) -> Result<Value, Reject> {
     let column = projection.shape.column(compute.column);
     let made = compute.value.cell(&[Slot::Record(Some(cells))]);
-    let value = made.map_err(|Fault(reason)| reject(format!("{}: {reason}", column.name)))?;
+    let value = made.map_err(|fault| unevaluated(&column.name, &compute.value, &fault))?;
     let value = value.unwrap_or_default();
     check(column, &value)?;
     Ok(value)

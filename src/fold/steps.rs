@@ -6,7 +6,7 @@
 use smallvec::SmallVec;
 
 use super::make::{self, Maker};
-use super::{Patch, reject, settle};
+use super::{Patch, reject, settle, unevaluated};
 use crate::event::Reject;
 use crate::expr::{Compiled, Fault, Slot};
 use crate::handler::{Make, Projection, RecordMake, Step};
@@ -40,7 +40,8 @@ impl<'a> Steps<'a> {
     pub fn take(&mut self, step: &Step) -> Result<(), Reject> {
         match step {
             Step::Set { column, make: Make::Value(value), once: false } => {
-                let value = value.cell(&self.slots).map_err(|fault| self.in_column(*column, &fault))?;
+                let value =
+                    value.cell(&self.slots).map_err(|fault| self.in_column(*column, value, &fault))?;
                 if let Some(value) = value {
                     self.patch.set(column.0 as usize, value);
                 }
@@ -166,7 +167,7 @@ impl<'a> Steps<'a> {
     }
 
     fn key(&self, column: ColumnId, key: &Compiled) -> Result<Value, Reject> {
-        let value = key.cell(&self.slots).map_err(|fault| self.in_column(column, &fault))?;
+        let value = key.cell(&self.slots).map_err(|fault| self.in_column(column, key, &fault))?;
         match value {
             None => Err(reject(format!("{}: {} is missing", self.column(column).name, key.text))),
             Some(Value::Null) => Err(reject(format!("{}: {} is null", self.column(column).name, key.text))),
@@ -214,8 +215,8 @@ impl<'a> Steps<'a> {
         self.projection.shape.column(column)
     }
 
-    fn in_column(&self, column: ColumnId, Fault(reason): &Fault) -> Reject {
-        reject(format!("{}: {reason}", self.column(column).name))
+    fn in_column(&self, column: ColumnId, expression: &Compiled, fault: &Fault) -> Reject {
+        unevaluated(&self.column(column).name, expression, fault)
     }
 }
 

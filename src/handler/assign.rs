@@ -25,6 +25,13 @@ pub struct Scope<'b, 'a> {
 }
 
 impl Scope<'_, '_> {
+    /// Binds what a path is assigned.
+    pub fn inside(&mut self, path: &Text, bind: impl FnOnce(&mut Self)) {
+        self.binder.within.push(path.text.clone());
+        bind(self);
+        self.binder.within.pop();
+    }
+
     /// `path: value`.
     pub fn set(&mut self, path: &Text, value: &SetDecl) {
         let Some(path) = self.path(path) else { return };
@@ -268,7 +275,9 @@ impl Scope<'_, '_> {
                 );
                 continue;
             }
+            self.binder.within.push(name.text.clone());
             parts.extend(self.make(name, ty.column(id), value, names).map(|value| (id, value)));
+            self.binder.within.pop();
         }
         let lacking: Vec<&str> = ty
             .columns

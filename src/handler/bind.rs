@@ -34,6 +34,8 @@ pub struct Binder<'a> {
     /// What is known of events, by type, and of an event of any type.
     pub events: EventShapes,
     pub event: Option<Arc<Shape>>,
+    /// The path of keys to what is bound now, such as an event type and a column: faults of expressions begin with it.
+    pub within: Vec<String>,
     pub faults: &'a mut Vec<Diagnostic>,
 }
 
@@ -101,16 +103,40 @@ impl Binder<'_> {
     pub fn compile(&mut self, text: &Text, names: &Names, expected: &Expected) -> Option<Compiled> {
         let Names { names, shapes } = names.clone();
         let env = Env { model: self.model, names, shapes, columns_of: None };
-        match expr::compile(&text.text, text.span, &env, expected) {
-            Ok(compiled) => Some(compiled),
+        // What YAML has folded or unquoted is checked by itself, and the places of its faults are found afterwards.
+        let span = match (text.exact, u32::try_from(text.text.len())) {
+            (false, Ok(end)) => Span { start: 0, end, ..text.span },
+            _ => text.span,
+        };
+        match expr::compile(&text.text, span, &env, expected) {
+            Ok(mut compiled) => {
+                compiled.span = text.span;
+                Some(compiled)
+            }
             Err(found) => {
-                self.faults.extend(found.into_iter().map(|fault| match text.exact {
-                    true => fault,
-                    false => Diagnostic { span: Some(text.span), ..fault },
+                let within = self.within.join(".");
+                self.faults.extend(found.into_iter().map(|fault| {
+                    let message = match within.as_str() {
+                        "" => fault.message,
+                        within => format!("{within}: {}", fault.message),
+                    };
+                    let span = match (text.exact, fault.span) {
+                        (false, Some(Span { start, end, .. })) => Some(text.part(start, end)),
+                        (_, span) => span,
+                    };
+                    Diagnostic { message, span, ..fault }
                 }));
                 None
             }
         }
+    }
+
+    /// Binds what stands below a key.
+    pub fn inside<T>(&mut self, key: &str, bind: impl FnOnce(&mut Self) -> T) -> T {
+        self.within.push(key.to_owned());
+        let bound = bind(self);
+        self.within.pop();
+        bound
     }
 
     /// Reports a fault.
@@ -199,7 +225,9 @@ impl Binder<'_> {
                 continue;
             }
             let expected = Expected::Cell { ty: self.ty.column(column).ty.clone(), nullable: false };
-            key.extend(self.compile(text, names, &expected).map(|compiled| (column, compiled)));
+            let path = format!("key.{}", name.text);
+            let compiled = self.inside(&path, |binder| binder.compile(text, names, &expected));
+            key.extend(compiled.map(|compiled| (column, compiled)));
         }
         let missing: Vec<&str> = wanted
             .iter()
@@ -293,7 +321,9 @@ impl Binder<'_> {
             }
             let column = self.ty.column(id).clone();
             let expected = Expected::Cell { ty: column.ty, nullable: !column.non_null };
-            let Some(value) = self.compile(text, &names, &expected) else { continue };
+            let path = format!("compute.{}", name.text);
+            let value = self.inside(&path, |binder| binder.compile(text, &names, &expected));
+            let Some(value) = value else { continue };
             let reads = columns_read(&value, 0);
             open.push((name, Compute { column: id, value, reads }));
         }

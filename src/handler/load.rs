@@ -151,6 +151,7 @@ impl Loader<'_> {
             schemas: &self.schemas,
             events: EventShapes::default(),
             event: None,
+            within: Vec::new(),
             faults,
         };
         binder.projection(declaration, file, self.custom)

@@ -11,6 +11,7 @@
 //! P014 the row's key; P015 an update kind that is not supported yet; P016 computed columns; P017 upcasts;
 //! P018 a path; P019 a handler; P020 tombstones; P021 schemas of events; P022 columns that remember events.
 
+mod align;
 mod assign;
 mod bind;
 pub mod cases;

@@ -15,12 +15,11 @@ pub const ROW: usize = 1;
 pub const RECORD: usize = 2;
 /// The element that the row is made for, where one event makes many rows.
 pub const ELEMENT: usize = 3;
-/// The first `let`; behind the last one come `old` and the names of `each`.
-pub const FIRST_LET: usize = 4;
+/// The first `let`, behind where the event stands (`position`, 4); behind the last one come `old` and the names of `each`.
+pub const FIRST_LET: usize = 5;
 
-/// The slot of `record` in expressions of `from` and `key`, and that of the element in `key`.
+/// The slot of `record` in expressions of `from` and `key`; behind it stand the element and the position.
 pub const ROUTE_RECORD: usize = 1;
-pub const ROUTE_ELEMENT: usize = 2;
 
 /// Names in scope; the place of one is its slot.
 #[derive(Clone, Debug, Default)]
@@ -44,16 +43,18 @@ impl Names {
         names.push("event", Type::Dyn, event);
         names.push("record", Type::Dyn, Some(Arc::new(record_shape(true))));
         names.push_element(element);
+        names.push("position", Type::Position, None);
         names
     }
 
-    /// What cases see: the event, the row, its record, the element.
+    /// What cases see: the event, the row, its record, the element, its position.
     pub fn of_case(event: Option<Arc<Shape>>, row: Type, element: Option<&Element>) -> Names {
         let mut names = Names::default();
         names.push("event", Type::Dyn, event);
         names.push("row", row, None);
         names.push("record", Type::Dyn, Some(Arc::new(record_shape(true))));
         names.push_element(element);
+        names.push("position", Type::Position, None);
         names
     }
 

@@ -57,5 +57,6 @@ fn piece(path: &Text, start: usize, end: usize) -> Text {
     } else {
         path.span
     };
-    Text { text: path.text[start..end].to_owned(), span, exact: path.exact, quoted: path.quoted }
+    let places = path.places.get(start..=end).map(<[u32]>::to_vec).unwrap_or_default();
+    Text { text: path.text[start..end].to_owned(), span, exact: path.exact, places, quoted: path.quoted }
 }

@@ -23,7 +23,7 @@ pub fn declared(binder: &mut Binder<'_>, declaration: &Declaration) -> Declared 
     let when = declaration.when.as_ref().and_then(|text| condition(binder, text, &names, &lets));
     let mut declared = Declared { when, events: Default::default() };
     for event in &declaration.events {
-        let cases = event_cases(binder, event, lets.clone());
+        let cases = binder.inside(&event.name.text, |binder| event_cases(binder, event, lets.clone()));
         declared.events.insert(event.name.text.as_str().into(), cases);
     }
     declared
@@ -76,7 +76,7 @@ fn bind_rows(
     if let Some((list, name)) = &rows.each {
         let taken = |known: &str| RESERVED.contains(&known) || lets.iter().any(|(name, _)| name == known);
         if !is_name(&name.text) || taken(&name.text) {
-            let help = "use letters, digits and `_`; `event`, `row`, `record`, `old` and the names of `let` are taken";
+            let help = "use letters, digits and `_`; `event`, `row`, `record`, `position`, `old` and the names of `let` are taken";
             binder.fault("P006", name.span, format!("`{}` cannot name the element", name.text), help);
             return (None, None);
         }
@@ -108,7 +108,8 @@ fn bind_lets(
 ) {
     for (name, text) in pairs {
         if !is_name(&name.text) || RESERVED.contains(&name.text.as_str()) {
-            let help = "use letters, digits and `_`; `event`, `row`, `record` and `old` are taken";
+            let help =
+                "use letters, digits and `_`; `event`, `row`, `record`, `position` and `old` are taken";
             binder.fault("P006", name.span, format!("`{}` cannot be a name", name.text), help);
             continue;
         }
@@ -124,7 +125,8 @@ fn bind_lets(
             continue;
         }
         let names = names(binder, lets, false, seen);
-        if let Some(compiled) = binder.compile(text, &names, &Expected::Any) {
+        let path = format!("let.{}", name.text);
+        if let Some(compiled) = binder.inside(&path, |binder| binder.compile(text, &names, &Expected::Any)) {
             lets.push((name.text.clone(), compiled));
         }
     }
@@ -137,7 +139,7 @@ struct Seen {
 }
 
 /// Names that stand for something already.
-const RESERVED: [&str; 4] = ["event", "row", "record", "old"];
+const RESERVED: [&str; 5] = ["event", "row", "record", "position", "old"];
 
 pub fn is_name(text: &str) -> bool {
     !text.is_empty()
@@ -162,7 +164,7 @@ fn condition(
     names: &Names,
     lets: &[(String, Compiled)],
 ) -> Option<Condition> {
-    let holds = binder.compile(text, names, &Expected::Condition)?;
+    let holds = binder.inside("when", |binder| binder.compile(text, names, &Expected::Condition))?;
     let lets = lets_needed([&holds], lets);
     Some(Condition { holds, lets })
 }
@@ -203,13 +205,13 @@ fn bind_case(
     let names = names(binder, lets, row_there, seen);
     let mut scope = Scope { binder, names, steps: Vec::new(), named: Vec::new() };
     for (path, value) in &case.sets {
-        scope.set(path, value);
+        scope.inside(path, |scope| scope.set(path, value));
     }
     for (path, value) in &case.onces {
-        scope.set_once(path, value);
+        scope.inside(path, |scope| scope.set_once(path, value));
     }
     for path in &case.removes {
-        scope.remove(path);
+        scope.inside(path, |scope| scope.remove(path));
     }
     let Scope { steps, named, .. } = scope;
     if verb.makes() && !case.faulty {

@@ -6,6 +6,7 @@
 
 use saphyr_parser::{Event, Parser, ScalarStyle};
 
+use super::align::aligned;
 use crate::diagnostic::{Diagnostic, FileId, Span};
 
 /// Deepest nesting read.
@@ -41,6 +42,8 @@ pub struct Text {
     pub span: Span,
     /// Whether the file's bytes at `span` are `text`: then places inside it can be shown.
     pub exact: bool,
+    /// Where it is not: the place in the file of each byte of the text, and of its end. Empty where that is not known.
+    pub places: Vec<u32>,
     /// Whether it was quoted or a block: then it is text whatever it looks like.
     pub quoted: bool,
 }
@@ -75,6 +78,14 @@ impl Node {
 }
 
 impl Text {
+    /// The place in the file of a part of the text, in bytes of it; all of it where that is not known.
+    pub fn part(&self, start: u32, end: u32) -> Span {
+        match (self.places.get(start as usize), self.places.get(end as usize)) {
+            (Some(first), Some(last)) => Span { start: *first, end: *last, ..self.span },
+            _ => self.span,
+        }
+    }
+
     /// Whether YAML's core schema reads it as null.
     pub fn is_null(&self) -> bool {
         !self.quoted && matches!(self.text.as_str(), "" | "~" | "null" | "Null" | "NULL")
@@ -287,7 +298,7 @@ impl Builder<'_> {
             Event::Alias(_) => {
                 self.refuse(span, "an alias stands here", "write the value out: aliases are not read");
                 self.lacks = true;
-                let text = Text { text: String::new(), span, exact: false, quoted: true };
+                let text = Text { text: String::new(), span, exact: false, places: Vec::new(), quoted: true };
                 self.put(Node { span, kind: NodeKind::Scalar(text) });
             }
             _ => {}
@@ -320,9 +331,30 @@ impl Builder<'_> {
         // The parser's end of a plain scalar may lie behind blanks that are not part of it.
         let plain_end = start + u32::try_from(text.len()).unwrap_or(0);
         if !exact && self.text.get(start as usize..plain_end as usize) == Some(text.as_str()) {
-            return Text { text, span: Span { start, end: plain_end, ..span }, exact: true, quoted };
+            return Text {
+                text,
+                span: Span { start, end: plain_end, ..span },
+                exact: true,
+                places: Vec::new(),
+                quoted,
+            };
         }
-        Text { text, span: if exact { inner } else { span }, exact, quoted }
+        let places = if exact { Vec::new() } else { self.places(&text, style, span) };
+        Text { text, span: if exact { inner } else { span }, exact, places, quoted }
+    }
+
+    /// Where the bytes of a folded or escaped text stand.
+    fn places(&self, text: &str, style: ScalarStyle, span: Span) -> Vec<u32> {
+        let Some(written) = self.text.get(span.start as usize..span.end as usize) else { return Vec::new() };
+        // An escape may stand for any letter, but for a quote it stands beside it.
+        let escaped = written.bytes().zip(written.bytes().skip(1));
+        if style == ScalarStyle::DoubleQuoted
+            && escaped.filter(|(first, _)| *first == b'\\').any(|(_, second)| second != b'"')
+        {
+            return Vec::new();
+        }
+        let places = aligned(written, text).unwrap_or_default();
+        places.into_iter().map(|place| span.start + place).collect()
     }
 
     fn put(&mut self, node: Node) {
@@ -340,7 +372,8 @@ impl Builder<'_> {
         let NodeKind::Scalar(text) = node.kind else {
             self.refuse(node.span, "a key is a list or map", "write the key as one word");
             self.lacks = true;
-            let text = Text { text: String::new(), span: node.span, exact: false, quoted: true };
+            let text =
+                Text { text: String::new(), span: node.span, exact: false, places: Vec::new(), quoted: true };
             self.set_key(text);
             return;
         };

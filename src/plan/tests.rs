@@ -179,3 +179,46 @@ fn no_text_of_a_schema_makes_it_panic_and_none_is_without_a_plan_for_no_reason()
         }
     });
 }
+
+/// What `expr` gives for `month(x)` and the others must be what tables are cut by: both are stored.
+#[test]
+fn buckets_and_hashes_of_expressions_are_those_of_tables() {
+    use crate::expr::{Env, Expected, Slot, Type, compile};
+    use crate::schema::{Bucket, KeyFunction, KeyPart, Order, Scalar};
+    use crate::value::Value;
+
+    let model = planned(include_str!("../../schema/shop.graphql")).0;
+    let made = |text: &str, ty: Type, value: &Value| {
+        let span = crate::diagnostic::Span { file: crate::diagnostic::FileId(0), start: 0, end: 0 };
+        let env =
+            Env { model: &model, names: vec![("x".to_owned(), ty)], shapes: Vec::new(), columns_of: None };
+        let compiled = compile(text, span, &env, &Expected::Any).expect("it compiles");
+        compiled.cell(&[Slot::Value(value)]).expect("it has a value")
+    };
+    let stored = |via, scalar, value: &Value| {
+        let source = ColumnType::Scalar(scalar);
+        let part = KeyPart { column: ColumnId(0), via, name: "x".to_owned() };
+        key::apply(&KeyColumn { part, ty: source.clone(), source, order: Order::Asc }, value)
+    };
+    let mut random = fastrand::Rng::with_seed(1);
+    for _ in 0..500 {
+        let time = Value::Timestamp(random.i64(-62_135_596_800_000..253_402_207_200_000));
+        for (name, bucket) in [
+            ("year", Bucket::Year),
+            ("month", Bucket::Month),
+            ("week", Bucket::Week),
+            ("day", Bucket::Day),
+            ("hour", Bucket::Hour),
+        ] {
+            let found = made(&format!("{name}(x)"), Type::Timestamp, &time);
+            assert_eq!(
+                found,
+                stored(KeyFunction::Bucket(bucket), Scalar::DateTime, &time),
+                "{name}({time:?})"
+            );
+        }
+        let text = Value::text(random.u32(..).to_string());
+        let found = made("hash(x, 7)", Type::Text, &text);
+        assert_eq!(found, stored(KeyFunction::Hash(7), Scalar::String, &text), "hash({text:?}, 7)");
+    }
+}

@@ -64,8 +64,12 @@ fn unknown_names_fields_and_functions_say_the_nearest() {
             ),
             ("decimel('1')", "E005 `decimel` there is no function `decimel` | did you mean `decimal(x)`?"),
             (
-                "event.a.matches('x')",
-                "E005 `matches` there is no function `matches` | regular expressions are left out, because their cost has no bound; see `startsWith`, `endsWith`, `contains`",
+                "zzzzzz(1)",
+                "E005 `zzzzzz` there is no function `zzzzzz` | docs/expressions.md lists the functions",
+            ),
+            (
+                "math.cel(1.5)",
+                "E005 `math.cel` there is no function `math.cel` | did you mean `math.ceil(x)`?",
             ),
             ("decimal(1, 2)", "E006 `decimal` `decimal` is called with 2 arguments | write `decimal(x)`"),
             (
@@ -105,7 +109,10 @@ fn operands_that_do_not_fit_are_refused() {
                 "1 in 2",
                 "E007 `2` `in` takes a list or a map, found Int | write a list: `x in [1, 2]`, or compare with `==`",
             ),
-            ("[1, 'a']", "E007 `'a'` a list holds Int and String | its elements must be of one type"),
+            (
+                "[1, 'a']",
+                "E007 `'a'` a list holds Int and String | its elements must be of one type; where anything may come, say `dyn(…)`",
+            ),
             (
                 "true ? 1 : 'a'",
                 "E007 `1 : 'a'` the two sides of `? :` are Int and String | both must be of one type",
@@ -124,7 +131,7 @@ fn operands_that_do_not_fit_are_refused() {
             ("new.itemCount.map(x, x)", "E007 `new.itemCount` expected a list, found Int | -"),
             (
                 "new.lines.values().sum()",
-                "E007 `new.lines.values()` expected a list of numbers, found [CartLine] | -",
+                "E007 `new.lines.values()` expected a list of numbers, found [CartLine] | docs/expressions.md says what each function takes",
             ),
             (
                 "money('1', 'EUR')",
@@ -227,6 +234,11 @@ fn what_does_not_fit_its_place_says_both_types() {
                 "E009 `null` expected Int, found null | the column is declared `!`: it must hold a value",
             ),
             ("new.total", "E009 `new.total` expected Int, found Money | -"),
+            ("5u", "E009 `5u` expected Int, found Uint | write `int(…)`"),
+            (
+                "int",
+                "E003 `int` there is no name `int` here | a field of the event is `event.int`; the names here are event, row, old, new",
+            ),
         ],
     );
     check(
@@ -269,7 +281,9 @@ fn walks_through_lists_are_bounded_and_named() {
         format!("{open}1{}", ")".repeat(depth))
     };
     assert!(compiled(&nested(3), &Expected::Any).is_ok());
-    assert!(fault(&nested(4), &Expected::Any).contains("E013 `1` more than 3 walks through lists"));
+    assert!(fault(&nested(4), &Expected::Any).ends_with(
+        "this may take about 200000000 steps; at most 10000000 are allowed | lists and texts of the event are counted with 100 elements; walks inside each other multiply: make the inner list when the event is produced"
+    ));
     check(
         &Expected::Any,
         &[
@@ -292,8 +306,7 @@ fn text_that_is_not_an_expression_is_refused() {
         &Expected::Any,
         &[
             ("", "E001 `` an expression is expected, but the text is empty | -"),
-            ("{'a': 1}", "E014 `{'a': 1}` map literals `{…}` cannot be used in this language | -"),
-            ("5u", "E014 `5u` unsigned numbers cannot be used in this language | write `5`"),
+            ("A{b: 1}", "E014 `{b: 1}` message literals cannot be used in this language | -"),
         ],
     );
     assert!(fault("event.a ==", &Expected::Any).starts_with("E001 "));

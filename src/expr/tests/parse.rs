@@ -24,7 +24,11 @@ fn parts(text: &str) -> Vec<&str> {
                 found.push(&text[function_at.clone()]);
                 of.iter().map(|of| &**of).chain(args).for_each(|part| walk(text, part, found));
             }
-            Kind::List(parts) => parts.iter().for_each(|part| walk(text, part, found)),
+            Kind::List(parts) => parts.iter().for_each(|part| walk(text, &part.node, found)),
+            Kind::Map(entries) => entries.iter().for_each(|entry| {
+                walk(text, &entry.key, found);
+                walk(text, &entry.value, found);
+            }),
             _ => {}
         }
     }
@@ -98,7 +102,7 @@ fn text_that_does_not_parse_says_where_and_what_to_write() {
         assert_eq!((&text[faults[0].at.clone()], &*faults[0].message), (under, message), "{text}");
         assert!(faults[0].help.is_some(), "{text}");
     }
-    for text in ["", " ", "@", "\u{0}", "1u", "{'a': 1}", "A{b: 1}", "[?a]", "if"] {
+    for text in ["", " ", "@", "\u{0}", "1uu", "{'a'}", "A{b: 1}", "[?]", "if"] {
         assert!(parse(text).is_err(), "{text:?}");
     }
 }

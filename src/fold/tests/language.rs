@@ -43,7 +43,7 @@ fn a_missing_path_leaves_a_column_and_null_clears_it() {
     let mut rows = loaded.rows("notes");
     assert_eq!(
         take(&mut rows, r#"{"type":"Set","id":"n1","text":"a"}"#),
-        Outcome::Rejected("fold: size has no value, and cannot be null".to_owned())
+        Outcome::Rejected("fold: Set.size has no value, and cannot be null".to_owned())
     );
     assert_eq!(take(&mut rows, r#"{"type":"Made","id":"n1","text":"a","size":1}"#), Outcome::Written);
     assert_eq!(take(&mut rows, r#"{"type":"Set","id":"n1","size":2}"#), Outcome::Written);
@@ -66,12 +66,12 @@ fn each_fills_a_map_and_a_key_twice_is_rejected() {
     let twice = made.replace("\"a\"", "\"b\"");
     assert_eq!(
         take(&mut rows, &twice),
-        Outcome::Rejected("fold: parts: two elements have the key \"b\"".to_owned())
+        Outcome::Rejected("fold: Made.parts: two elements have the key \"b\"".to_owned())
     );
     let four = r#"{"type":"Made","id":"n1","parts":[{"n":"a","c":1},{"n":"b","c":1},{"n":"c","c":1},{"n":"d","c":1}]}"#;
     assert_eq!(
         take(&mut rows, four),
-        Outcome::Rejected("fold: parts would have 4 elements, at most 3 are allowed".to_owned())
+        Outcome::Rejected("fold: Made.parts would have 4 elements, at most 3 are allowed".to_owned())
     );
 }
 
@@ -81,7 +81,7 @@ fn each_over_null_clears_the_column_and_over_nothing_leaves_it() {
     let events = "events:\n  Set: { upsert: { size: 1, parts: { each: event.parts, as: p, set: { name: p.n, count: 1 } } } }\n";
     for (schema, of_null) in [
         (schema.as_str(), Outcome::Written),
-        (SMALL, Outcome::Rejected("fold: parts has no value, and cannot be null".to_owned())),
+        (SMALL, Outcome::Rejected("fold: Set.parts has no value, and cannot be null".to_owned())),
     ] {
         let loaded = small_of(schema, events, &CustomHandlers::new());
         let mut rows = loaded.rows("notes");
@@ -167,7 +167,7 @@ fn numbers_dates_and_enums_that_do_not_fit_are_rejected_with_what_was_found() {
         ),
     ] {
         let outcome = take(&mut rows, &format!(r#"{{"type":"Set","id":"n1",{field}}}"#));
-        assert_eq!(outcome, Outcome::Rejected(format!("fold: {reason}")));
+        assert_eq!(outcome, Outcome::Rejected(format!("fold: Set.{reason}")));
     }
     let fits = r#"{"type":"Set","id":"n1","size":1.0,"big":7,"price":12.50}"#;
     assert_eq!(take(&mut rows, fits), Outcome::Written);
@@ -183,7 +183,7 @@ fn lets_are_made_only_where_they_are_used() {
     let mut rows = loaded.rows("notes");
     assert_eq!(
         take(&mut rows, r#"{"type":"Bad","id":"n1"}"#),
-        Outcome::Rejected("fold: let other: event.nothing is missing".to_owned())
+        Outcome::Rejected("fold: Bad.let.other: event.nothing is missing, in `event.nothing + 1`".to_owned())
     );
     assert_eq!(take(&mut rows, r#"{"type":"Made","id":"n1","size":3}"#), Outcome::Written);
     assert_eq!(rows.show(&["size"]), "size=7");

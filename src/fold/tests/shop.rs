@@ -248,25 +248,31 @@ fn a_reject_says_which_column_and_why() {
     };
     assert_eq!(
         reason("carts", &[], without("quantity")),
-        "fold: lines[\"p1\"].quantity: event.quantity is missing"
+        "fold: ItemAddedToCart.lines[\"p1\"].quantity: event.quantity is missing, in `old.?quantity.orValue(0) + event.quantity`"
     );
-    assert_eq!(reason("carts", &[], without("productId")), "fold: lines: event.productId is missing");
+    assert_eq!(
+        reason("carts", &[], without("productId")),
+        "fold: ItemAddedToCart.lines: event.productId is missing"
+    );
     assert_eq!(
         reason("carts", &[], without("name")),
-        "fold: lines[\"p1\"].name has no value, and cannot be null"
+        "fold: ItemAddedToCart.lines[\"p1\"].name has no value, and cannot be null"
     );
-    assert_eq!(reason("carts", &[], without("at")), "fold: updatedAt has no value, and cannot be null");
+    assert_eq!(
+        reason("carts", &[], without("at")),
+        "fold: ItemAddedToCart.updatedAt has no value, and cannot be null"
+    );
     let long: String = (0..501).map(|_| LINE).collect::<Vec<_>>().join(",");
     assert_eq!(
         reason("orders", &[], placed(1, &long)),
-        "fold: lines would have 501 elements, at most 500 are allowed"
+        "fold: OrderPlaced.lines would have 501 elements, at most 500 are allowed"
     );
     let wrong = ("o1", placed(1, LINE).1.replace(r#""quantity":2"#, r#""quantity":"two""#));
     let wrong = reason("orders", &[], wrong);
-    assert!(wrong.starts_with("fold: lines[0].quantity: "), "{wrong}");
+    assert!(wrong.starts_with("fold: OrderPlaced.lines[0].quantity: "), "{wrong}");
     let bounded: Vec<(&str, String)> = (0..200).map(|n| add(1, &format!("p{n}"), 1, "1", "EUR")).collect();
     assert_eq!(
         reason("carts", &bounded, add(1, "p200", 1, "1", "EUR")),
-        "fold: lines would have 201 elements, at most 200 are allowed"
+        "fold: ItemAddedToCart.lines would have 201 elements, at most 200 are allowed"
     );
 }

@@ -9,7 +9,8 @@ use base64::Engine as _;
 
 use crate::event::Json;
 use crate::schema::{ColumnType, ReadModel, Scalar};
-use crate::value::{Decimal, Text, Uuid, Value};
+use crate::value::narrow::{float, ip_of, time_uuid, whole};
+use crate::value::{Decimal, Period, Text, Uuid, Value};
 
 use super::json;
 use super::time;
@@ -87,7 +88,18 @@ impl Target {
         Cow::Borrowed(match self {
             Target::Scalar(scalar) => match scalar {
                 Scalar::Boolean => "a Boolean",
+                Scalar::Byte => "an integer of 8 bits",
+                Scalar::Short => "an integer of 16 bits",
                 Scalar::Int => "an integer of 32 bits",
+                Scalar::VarInt => "an integer of at most 38 digits",
+                Scalar::Float32 => "a finite number of 32 bits",
+                Scalar::Ascii => "a string of ASCII letters",
+                Scalar::Duration => "an ISO 8601 duration such as \"P1DT2H\"",
+                Scalar::TimeUuid => "a UUID of version 1",
+                Scalar::Ip => "an IP address",
+                Scalar::Ipv4 => "an address of IPv4",
+                Scalar::Ipv6 => "an address of IPv6",
+                Scalar::Json => "JSON",
                 Scalar::Long | Scalar::BigInt => "an integer of 64 bits",
                 Scalar::Float => "a finite number",
                 Scalar::String => "a string",
@@ -175,15 +187,19 @@ fn to_scalar(value: &Val<'_>, scalar: Scalar) -> Option<Value> {
     }
     Some(match (scalar, value) {
         (Scalar::Boolean, Val::Bool(truth)) => Value::Bool(*truth),
-        (Scalar::Int, Val::Int(number)) => Value::Int(i32::try_from(*number).ok()?.into()),
-        (Scalar::Long | Scalar::BigInt, Val::Int(number)) => Value::Int(*number),
-        (Scalar::Int | Scalar::Long | Scalar::BigInt, Val::Decimal(number)) => {
-            return to_scalar(&Val::Int(number.to_i64()?), scalar);
+        (Scalar::Byte | Scalar::Short | Scalar::Int | Scalar::Long | Scalar::BigInt, Val::Int(number)) => {
+            whole(*number, scalar)?
         }
-        (Scalar::Float, Val::Float(number)) if number.is_finite() => Value::Float(*number),
+        (
+            Scalar::Byte | Scalar::Short | Scalar::Int | Scalar::Long | Scalar::BigInt,
+            Val::Decimal(number),
+        ) => return to_scalar(&Val::Int(number.to_i64()?), scalar),
+        (Scalar::VarInt, Val::Int(number)) => Value::Decimal(Decimal::from(*number)),
+        (Scalar::VarInt, Val::Decimal(number)) => Value::Decimal(number.whole()?),
+        (Scalar::Float | Scalar::Float32, Val::Float(number)) => float(*number, scalar)?,
         #[expect(clippy::cast_precision_loss, reason = "the nearest double is what a Float column holds")]
-        (Scalar::Float, Val::Int(number)) => Value::Float(*number as f64),
-        (Scalar::Float, Val::Decimal(number)) => Value::Float(number.to_f64()),
+        (Scalar::Float | Scalar::Float32, Val::Int(number)) => float(*number as f64, scalar)?,
+        (Scalar::Float | Scalar::Float32, Val::Decimal(number)) => float(number.to_f64(), scalar)?,
         (Scalar::String | Scalar::Id, Val::Text(text)) => Value::text(&**text),
         (Scalar::Id, Val::Int(number)) => Value::text(number.to_string()),
         (Scalar::String | Scalar::Id, Val::Uuid(uuid)) => Value::text(uuid.to_string()),
@@ -193,6 +209,10 @@ fn to_scalar(value: &Val<'_>, scalar: Scalar) -> Option<Value> {
         (Scalar::LocalDate, Val::Date(days)) => Value::Date(*days),
         (Scalar::LocalTime, Val::Time(nanos)) => Value::Time(*nanos),
         (Scalar::Uuid, Val::Uuid(uuid)) => Value::Uuid(*uuid),
+        (Scalar::TimeUuid, Val::Uuid(uuid)) => time_uuid(*uuid)?,
+        (Scalar::Duration, Val::Duration(ms)) => {
+            Value::Period(Period { nanos: ms.checked_mul(1_000_000)?, ..Period::default() })
+        }
         (Scalar::Bytes, Val::Bytes(bytes)) => Value::Bytes(bytes.as_ref().into()),
         (_, Val::Text(text)) => return text_to_scalar(text, scalar),
         _ => return None,
@@ -203,14 +223,16 @@ fn to_scalar(value: &Val<'_>, scalar: Scalar) -> Option<Value> {
 pub(super) fn json_to_scalar(json: &Json, scalar: Scalar) -> Option<Value> {
     Some(match scalar {
         Scalar::Boolean => Value::Bool(json::bool(json)?),
-        Scalar::Int => Value::Int(i32::try_from(json::integer(json)?).ok()?.into()),
-        Scalar::Long => Value::Int(json::integer(json)?),
+        Scalar::Byte | Scalar::Short | Scalar::Int | Scalar::Long => whole(json::integer(json)?, scalar)?,
+        Scalar::VarInt => Value::Decimal(json::decimal(json)?.whole()?),
         Scalar::BigInt => match json::text(json) {
             // It is a string on the wire, because many readers of JSON lose digits above 53 bits.
             Some(text) => Value::Int(text.parse().ok()?),
             None => Value::Int(json::integer(json)?),
         },
-        Scalar::Float => Value::Float(json::float(json)?),
+        Scalar::Float | Scalar::Float32 => float(json::float(json)?, scalar)?,
+        Scalar::Json if json::is_null(json) => return None,
+        Scalar::Json => Value::text(sonic_rs::to_string(json).ok()?),
         Scalar::Decimal => Value::Decimal(json::decimal(json)?),
         Scalar::Id => match json::text(json) {
             Some(text) => Value::text(text),
@@ -223,6 +245,10 @@ pub(super) fn json_to_scalar(json: &Json, scalar: Scalar) -> Option<Value> {
 fn text_to_scalar(text: &str, scalar: Scalar) -> Option<Value> {
     Some(match scalar {
         Scalar::String | Scalar::Id => Value::text(text),
+        Scalar::Ascii => text.is_ascii().then(|| Value::text(text))?,
+        Scalar::Duration => Value::Period(Period::parse(text)?),
+        Scalar::TimeUuid => time_uuid(Uuid::try_parse(text).ok()?)?,
+        Scalar::Ip | Scalar::Ipv4 | Scalar::Ipv6 => ip_of(text, scalar)?,
         Scalar::DateTime => Value::Timestamp(time::read_timestamp(text)?),
         Scalar::LocalDate => Value::Date(time::read_date(text)?),
         Scalar::LocalTime => Value::Time(time::read_time(text)?),

@@ -168,14 +168,28 @@ fn scalar_fits(scalar: Scalar, value: &Value) -> bool {
         (Scalar::Boolean, Value::Bool(_))
         | (Scalar::Long | Scalar::BigInt, Value::Int(_))
         | (Scalar::String | Scalar::Id, Value::Text(_))
+        | (Scalar::Duration, Value::Period(_))
         | (Scalar::Decimal, Value::Decimal(_))
         | (Scalar::DateTime, Value::Timestamp(_))
         | (Scalar::LocalDate, Value::Date(_))
         | (Scalar::LocalTime, Value::Time(_))
         | (Scalar::Uuid, Value::Uuid(_))
         | (Scalar::Bytes, Value::Bytes(_)) => true,
+        (Scalar::Byte, Value::Int(number)) => i8::try_from(*number).is_ok(),
+        (Scalar::Short, Value::Int(number)) => i16::try_from(*number).is_ok(),
         (Scalar::Int, Value::Int(number)) => i32::try_from(*number).is_ok(),
+        (Scalar::VarInt, Value::Decimal(number)) => number.scale == 0,
         (Scalar::Float, Value::Float(number)) => number.is_finite(),
+        #[expect(clippy::cast_possible_truncation, reason = "what is lost is what must not be there")]
+        (Scalar::Float32, Value::Float(number)) => {
+            number.is_finite() && f64::from(*number as f32).to_bits() == number.to_bits()
+        }
+        (Scalar::Ascii, Value::Text(text)) => text.is_ascii(),
+        (Scalar::TimeUuid, Value::TimeUuid(uuid)) => uuid.get_version_num() == 1,
+        (Scalar::Ip, Value::Ip(ip)) => *ip == ip.to_canonical(),
+        (Scalar::Ipv4, Value::Ip(ip)) => ip.is_ipv4(),
+        (Scalar::Ipv6, Value::Ip(ip)) => ip.is_ipv6(),
+        (Scalar::Json, Value::Text(text)) => sonic_rs::from_str::<crate::event::Json>(text).is_ok(),
         _ => false,
     }
 }

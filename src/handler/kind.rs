@@ -73,7 +73,15 @@ fn has_one_spelling(ty: &ColumnType) -> bool {
         ColumnType::Enum(_) => true,
         ColumnType::Scalar(scalar) => matches!(
             scalar,
-            Scalar::Id | Scalar::String | Scalar::Int | Scalar::Long | Scalar::BigInt | Scalar::Uuid
+            Scalar::Id
+                | Scalar::String
+                | Scalar::Ascii
+                | Scalar::Byte
+                | Scalar::Short
+                | Scalar::Int
+                | Scalar::Long
+                | Scalar::BigInt
+                | Scalar::Uuid
         ),
         _ => false,
     }

@@ -10,7 +10,7 @@ use super::{EntityPlan, Part, ReadPlan, ReadSource, Shape, TableId, TablePlan, l
 use crate::diagnostic::{Diagnostic, Span, nearest};
 use crate::schema::{
     ArgOp, Argument, ArgumentBinding, ColumnId, ColumnType, Field, FieldId, FieldSource, FieldType,
-    KeyFunction, Named, ObjectType, ReadDecl, ReadModel, RefDecl, Scalar, TypeId, TypeKind, scalar_name,
+    KeyFunction, Named, ObjectType, ReadDecl, ReadModel, RefDecl, TypeId, TypeKind, same_values, scalar_name,
 };
 
 /// What reads are bound against.
@@ -259,9 +259,8 @@ impl Ground<'_> {
         argument: &Argument,
     ) -> Result<(), Box<Diagnostic>> {
         let column = child.column(column);
-        let text = |scalar: Scalar| if scalar == Scalar::Id { Scalar::String } else { scalar };
         let fits = match (&column.ty, argument.ty.named()) {
-            (ColumnType::Scalar(here), Named::Scalar(there)) => text(*here) == text(there),
+            (ColumnType::Scalar(here), Named::Scalar(there)) => same_values(*here, there),
             (ColumnType::Enum(here), Named::Enum(there)) => *here == there,
             _ => false,
         };
@@ -315,12 +314,20 @@ impl Ground<'_> {
             field: asked.field_id,
             table: table.id,
             entity: asked.entity,
+            arguments: asked.field.args.iter().map(|argument| self.read_as(asked.entity, argument)).collect(),
             partition: fit.partition.iter().map(source).collect(),
             equal: fit.equal.iter().map(|&index| asked.sources[index].clone()).collect(),
             bounds: asked.bounds.iter().map(|(_, op, source)| (*op, source.clone())).collect(),
             shape: asked.shape,
             completed: !table.complete,
         })
+    }
+
+    fn read_as(&self, entity: TypeId, argument: &Argument) -> Option<Named> {
+        let ArgumentBinding::Column { column, .. } = &argument.binds else { return None };
+        let child = self.model.ty(entity);
+        let column = child.column_named(column).or_else(|| self.bucket_part(entity, column));
+        column.and_then(|column| child.column(column).ty.named())
     }
 
     fn named(&self, asked: &Asked<'_>, name: &str) -> Result<(&TablePlan, Fit), Box<Diagnostic>> {

@@ -4,9 +4,7 @@
 //! generation and keyspace; running them is a store's.
 
 use super::{KeyColumn, Plan, TablePlan, TableRole};
-use crate::schema::{
-    BUCKETS, Column, ColumnId, ColumnType, Order, ReadModel, Scalar, TypeId, TypeKind, snake,
-};
+use crate::schema::{BUCKETS, Column, ColumnId, ColumnType, Order, ReadModel, TypeId, TypeKind, snake};
 
 /// The statements that make everything the plan stores: `CREATE TYPE`, each after those it holds, then `CREATE TABLE`.
 pub fn create_statements(model: &ReadModel, plan: &Plan) -> Vec<String> {
@@ -114,7 +112,7 @@ fn record_of(ty: &ColumnType) -> Option<TypeId> {
 
 fn cql_type(model: &ReadModel, ty: &ColumnType) -> String {
     match ty {
-        ColumnType::Scalar(scalar) => scalar_type(*scalar).to_string(),
+        ColumnType::Scalar(scalar) => crate::schema::cql_type(*scalar).to_string(),
         ColumnType::Enum(_) => "text".to_string(),
         ColumnType::Record(record) => format!("frozen<{}>", quoted_type(&model.ty(*record).name)),
         ColumnType::List(of) => format!("frozen<list<{}>>", cql_type(model, of)),
@@ -123,22 +121,6 @@ fn cql_type(model: &ReadModel, ty: &ColumnType) -> String {
             let key = cql_type(model, &model.ty(*record).column(*key).ty);
             format!("frozen<map<{key}, {}>>", cql_type(model, &ColumnType::Record(*record)))
         }
-    }
-}
-
-fn scalar_type(scalar: Scalar) -> &'static str {
-    match scalar {
-        Scalar::Boolean => "boolean",
-        Scalar::Int => "int",
-        Scalar::Long | Scalar::BigInt => "bigint",
-        Scalar::Float => "double",
-        Scalar::String | Scalar::Id => "text",
-        Scalar::Decimal => "decimal",
-        Scalar::DateTime => "timestamp",
-        Scalar::LocalDate => "date",
-        Scalar::LocalTime => "time",
-        Scalar::Uuid => "uuid",
-        Scalar::Bytes => "blob",
     }
 }
 

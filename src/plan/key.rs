@@ -161,21 +161,38 @@ fn shard_of(shards: u32, value: &Value, source: &ColumnType) -> Option<Value> {
 fn cql_bytes(value: &Value, source: &ColumnType) -> Option<Vec<u8>> {
     Some(match value {
         Value::Bool(value) => vec![u8::from(*value)],
-        Value::Int(value) if *source == ColumnType::Scalar(Scalar::Int) => {
-            i32::try_from(*value).ok()?.to_be_bytes().to_vec()
+        Value::Int(value) => match source {
+            ColumnType::Scalar(Scalar::Byte) => i8::try_from(*value).ok()?.to_be_bytes().to_vec(),
+            ColumnType::Scalar(Scalar::Short) => i16::try_from(*value).ok()?.to_be_bytes().to_vec(),
+            ColumnType::Scalar(Scalar::Int) => i32::try_from(*value).ok()?.to_be_bytes().to_vec(),
+            _ => value.to_be_bytes().to_vec(),
+        },
+        Value::Timestamp(value) | Value::Time(value) => value.to_be_bytes().to_vec(),
+        #[expect(clippy::cast_possible_truncation, reason = "the column holds only what a float can")]
+        Value::Float(value) if *source == ColumnType::Scalar(Scalar::Float32) => {
+            (*value as f32).to_bits().to_be_bytes().to_vec()
         }
-        Value::Int(value) | Value::Timestamp(value) | Value::Time(value) => value.to_be_bytes().to_vec(),
         Value::Float(value) => value.to_bits().to_be_bytes().to_vec(),
         Value::Date(days) => (*days ^ i32::MIN).to_be_bytes().to_vec(),
+        Value::Decimal(decimal) if *source == ColumnType::Scalar(Scalar::VarInt) => {
+            shortest(&decimal.mantissa.to_be_bytes()).to_vec()
+        }
         Value::Decimal(decimal) => {
             let mut bytes = decimal.scale.to_be_bytes().to_vec();
             bytes.extend_from_slice(shortest(&decimal.mantissa.to_be_bytes()));
             bytes
         }
         Value::Text(text) => text.as_bytes().to_vec(),
-        Value::Uuid(uuid) => uuid.as_bytes().to_vec(),
+        Value::Uuid(uuid) | Value::TimeUuid(uuid) => uuid.as_bytes().to_vec(),
         Value::Bytes(bytes) => bytes.to_vec(),
-        Value::Null | Value::List(_) | Value::Set(_) | Value::Map(_) | Value::Record(_) => return None,
+        Value::Ip(core::net::IpAddr::V4(ip)) => ip.octets().to_vec(),
+        Value::Ip(core::net::IpAddr::V6(ip)) => ip.octets().to_vec(),
+        Value::Null
+        | Value::List(_)
+        | Value::Set(_)
+        | Value::Map(_)
+        | Value::Record(_)
+        | Value::Period(_) => return None,
     })
 }
 

@@ -21,7 +21,7 @@ use std::sync::Arc;
 pub use self::lint::{COLLECTION_MAX, COLLECTION_WARN};
 use crate::diagnostic::{Diagnostic, Severity, Sources};
 use crate::expr::Compiled;
-use crate::schema::{ColumnId, ColumnType, FieldId, KeyFunction, KeyPart, Order, ReadModel, TypeId};
+use crate::schema::{ColumnId, ColumnType, FieldId, KeyFunction, KeyPart, Named, Order, ReadModel, TypeId};
 
 /// Index of a table in [`Plan::tables`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -139,6 +139,9 @@ pub struct ReadPlan {
     pub field: FieldId,
     pub table: TableId,
     pub entity: TypeId,
+    /// For each argument of the field what its values are read as: what the column stores that it is compared with.
+    /// `None` for those of paging.
+    pub arguments: Vec<Option<Named>>,
     pub partition: Vec<Part<ReadSource>>,
     /// Equalities on the first clustering columns.
     pub equal: Vec<ReadSource>,

@@ -203,7 +203,7 @@ fn found(executor: &Executor<'_>, ty: TypeId, item: &Json) -> Result<Found, Faul
         .map(|id| {
             let field = object.field(*id);
             let given = Given::json(given(id).unwrap_or(&Json::Null));
-            coerce(executor.model, field.ty.named(), &given).map_err(|why| {
+            coerce(executor.model, object.read_as(*id), &given).map_err(|why| {
                 Fault::new(
                     Code::BadUserInput,
                     format!("Key field `{}` of {}: {why}.", field.name, object.name),

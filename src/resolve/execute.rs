@@ -160,7 +160,7 @@ impl<'a> Executor<'a> {
 
     fn gather_reads(&self, index: usize, site: &Site, read: &Read, data: &mut Data, pending: &mut Pending) {
         let bound = &self.plan.reads[read.read];
-        let arguments = self.arguments(read, bound.parent, bound.field);
+        let arguments = self.arguments(read);
         let mut known: FxHashMap<Vec<u8>, Target> = FxHashMap::default();
         let mut reader =
             ReadSite { executor: self, index, read, loaded: Loaded::default(), scans: Vec::new(), get: None };
@@ -206,25 +206,20 @@ impl<'a> Executor<'a> {
     }
 
     /// The arguments that bind to columns, as values of their types; `None` where one was not given.
-    fn arguments(
-        &self,
-        read: &Read,
-        parent: crate::schema::TypeId,
-        field: crate::schema::FieldId,
-    ) -> Result<Vec<Option<Value>>, Fault> {
-        let declared = &self.model.ty(parent).field(field).args;
+    fn arguments(&self, read: &Read) -> Result<Vec<Option<Value>>, Fault> {
+        let bound = &self.plan.reads[read.read];
+        let declared = &self.model.ty(bound.parent).field(bound.field).args;
         let mut values = Vec::with_capacity(declared.len());
-        for (argument, given) in declared.iter().zip(&read.arguments) {
-            if argument.binds == crate::schema::ArgumentBinding::Paging {
+        for ((argument, given), read_as) in declared.iter().zip(&read.arguments).zip(&bound.arguments) {
+            let given = self.operation.variables.argument(given.as_ref());
+            let (Some(given), Some(named)) = (given, *read_as) else {
                 values.push(None);
                 continue;
-            }
-            let given = self.operation.variables.argument(given.as_ref());
-            let value =
-                given.map(|given| coerce(self.model, argument.ty.named(), &given)).transpose().map_err(
-                    |why| Fault::new(Code::BadUserInput, format!("Argument `{}`: {why}.", argument.name)),
-                )?;
-            values.push(value);
+            };
+            let value = coerce(self.model, named, &given).map_err(|why| {
+                Fault::new(Code::BadUserInput, format!("Argument `{}`: {why}.", argument.name))
+            })?;
+            values.push(Some(value));
         }
         Ok(values)
     }

@@ -9,7 +9,7 @@ use rustc_hash::FxHashMap;
 use super::columns::later;
 use super::directive::{Known, Place, Use, uses};
 use super::parse::{Declarations, In, ObjectDeclaration, name_span, place, span, twice};
-use super::scalar::{BUILT_IN, SCALARS, scalar_at, scalar_named, specified_by, unknown_scalar};
+use super::scalar::{BUILT_IN, SCALARS, scalar_at, scalar_named, specified_by};
 use super::{
     Argument, EnumId, EnumType, Field, FieldId, FieldSource, FieldType, KeyFunction, Named, ObjectType,
     Scalar, TypeId, TypeKind, connection, names,
@@ -26,6 +26,8 @@ pub(super) struct Binder<'a> {
     pub drafts: Vec<Draft<'a>>,
     pub types: Vec<ObjectType>,
     pub enums: Vec<EnumType>,
+    /// Scalars that no name and no address binds, with their place: what a field of one stores, the field must say.
+    pub unbound: FxHashMap<String, Span>,
     /// Types with a directive that is not known. What they lack may be what it was meant to say, so nothing is said of it.
     pub unclear: Vec<TypeId>,
     pub faults: Vec<Diagnostic>,
@@ -47,6 +49,8 @@ pub(super) struct FieldDraft<'a> {
     pub uses: Vec<Use>,
     /// `None` where the type is not known; that is a fault already.
     pub ty: Option<FieldType>,
+    /// What `@column(type:)` says that is stored.
+    pub stored: Option<Scalar>,
 }
 
 impl FieldDraft<'_> {
@@ -78,6 +82,7 @@ pub(super) fn bind(declarations: &Declarations<'_>, sources: &Sources) -> Bound 
         drafts: Vec::new(),
         types: Vec::new(),
         enums: Vec::new(),
+        unbound: FxHashMap::default(),
         unclear: Vec::new(),
         faults: Vec::new(),
     };
@@ -173,10 +178,10 @@ impl<'a> Binder<'a> {
                     self.named.insert(name.to_string(), Named::Scalar(scalar));
                 }
                 None => {
-                    self.faults.push(match name {
-                        "Counter" => super::column::counter(at),
-                        _ => unknown_scalar(name, at),
-                    });
+                    match name {
+                        "Counter" => self.faults.push(super::column::counter(at)),
+                        _ => drop(self.unbound.insert(name.to_string(), at)),
+                    }
                     // Said once: fields of it are not faults of their own.
                     self.named.insert(name.to_string(), Named::Scalar(Scalar::String));
                 }
@@ -262,7 +267,8 @@ impl<'a> Binder<'a> {
             let directives: Vec<_> = node.directives.iter().map(|node| In { file, node }).collect();
             let found = uses(&directives, Place::Field, &self.known, self.sources, &mut self.faults);
             let ty = self.field_type(&node.ty, file);
-            drafts.push(FieldDraft { file, node, span: at, uses: found, ty });
+            drafts.push(FieldDraft { file, node, span: at, uses: found, ty, stored: None });
+            self.type_field(drafts.last_mut().expect("one was pushed"));
         }
         drafts
     }

@@ -26,7 +26,8 @@ use std::sync::Arc;
 use apollo_compiler::Schema;
 
 pub use self::names::{BUCKETS, NAME_BYTES_MAX, snake};
-pub use self::scalar::scalar_name;
+pub(crate) use self::scalar::same_values;
+pub use self::scalar::{cql_type, is_ordered, scalar_name};
 pub use self::table::function_name;
 use crate::diagnostic::{Diagnostic, FileId, Severity, Sources, Span};
 
@@ -245,6 +246,14 @@ impl FieldType {
         }
     }
 
+    /// Puts another type under all lists.
+    fn set_named(&mut self, new: Named) {
+        match self {
+            FieldType::Named { name, .. } => *name = new,
+            FieldType::List { of, .. } => of.set_named(new),
+        }
+    }
+
     /// The named type under all lists.
     pub fn named(&self) -> Named {
         match self {
@@ -266,13 +275,24 @@ pub enum Named {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Scalar {
     Boolean,
+    /// 8 bits, signed.
+    Byte,
+    /// 16 bits.
+    Short,
+    /// 32 bits.
     Int,
     /// 64 bits, a JSON number on the wire.
     Long,
     /// 64 bits, a string on the wire.
     BigInt,
+    /// At most 38 digits, a string on the wire.
+    VarInt,
     Float,
+    /// A double that a float of 32 bits can hold.
+    Float32,
     String,
+    /// Text of ASCII letters only.
+    Ascii,
     Id,
     /// Exact, a string on the wire, scale kept.
     Decimal,
@@ -282,9 +302,19 @@ pub enum Scalar {
     LocalDate,
     /// `HH:mm:ss.nnnnnnnnn`.
     LocalTime,
+    /// ISO 8601 on the wire; never part of a key.
+    Duration,
     Uuid,
+    /// A UUID of version 1, ordered by its time.
+    TimeUuid,
     /// Base64 with padding.
     Bytes,
+    /// An address of IPv4 or IPv6, in its canonical text.
+    Ip,
+    Ipv4,
+    Ipv6,
+    /// Any JSON, stored as text; never part of a key.
+    Json,
 }
 
 /// An enum; its values are stored by name.
@@ -324,6 +354,17 @@ pub enum ColumnType {
         key: ColumnId,
         record: TypeId,
     },
+}
+
+impl ColumnType {
+    /// The scalar or enum that a column holds; `None` for anything else.
+    pub fn named(&self) -> Option<Named> {
+        match self {
+            ColumnType::Scalar(scalar) => Some(Named::Scalar(*scalar)),
+            ColumnType::Enum(id) => Some(Named::Enum(*id)),
+            ColumnType::Record(_) | ColumnType::List(_) | ColumnType::Set(_) | ColumnType::Map { .. } => None,
+        }
+    }
 }
 
 /// One `@table`.
@@ -412,6 +453,15 @@ impl ObjectType {
     pub fn field_named(&self, name: &str) -> Option<FieldId> {
         let index = self.fields.iter().position(|field| field.name == name)?;
         Some(FieldId(u32::try_from(index).expect("fields are counted in u32")))
+    }
+
+    /// What values of a field are read as: what its column stores, else what the field answers.
+    pub fn read_as(&self, id: FieldId) -> Named {
+        let field = self.field(id);
+        match field.source {
+            FieldSource::Column(column) => self.column(column).ty.named().unwrap_or(field.ty.named()),
+            _ => field.ty.named(),
+        }
     }
 
     /// The column with that number.

@@ -36,8 +36,8 @@ impl Binder<'_> {
         let draft = &self.drafts[ty.0 as usize].fields[index];
         let Some(field_type) = draft.ty.clone() else { return };
         let (name, at) = (draft.node.name.to_string(), draft.span);
-        let answers = match self.answers(&field_type) {
-            Ok(answers) => answers,
+        let (answers, entity) = match self.answers(&field_type) {
+            Ok(found) => found,
             Err(_) if self.is_unclear_type(&field_type) => return,
             Err(wrong) => {
                 let message = format!("`{name}` cannot read {wrong}");
@@ -73,7 +73,7 @@ impl Binder<'_> {
         let draft = &drafts[ty.0 as usize].fields[index];
         let used = draft.used("read").expect("the caller looked");
         let decl = self.read_decl(used, answers);
-        let args = self.arguments(&name, draft.file, draft.node, answers);
+        let args = self.arguments(&name, draft.file, draft.node, answers, entity);
         self.drafts = drafts;
         if self.faults.len() > faults_before {
             return;
@@ -94,7 +94,7 @@ impl Binder<'_> {
         }
     }
 
-    fn answers(&self, ty: &FieldType) -> Result<Answers, String> {
+    fn answers(&self, ty: &FieldType) -> Result<(Answers, TypeId), String> {
         let (id, list) = match ty {
             FieldType::Named { name: Named::Object(id), .. } => (*id, false),
             FieldType::List { of, .. } => match **of {
@@ -105,12 +105,12 @@ impl Binder<'_> {
         };
         let found = &self.types[id.0 as usize];
         match (found.kind, list) {
-            (TypeKind::Entity, false) => Ok(Answers::One),
-            (TypeKind::Entity, true) => Ok(Answers::List),
+            (TypeKind::Entity, false) => Ok((Answers::One, id)),
+            (TypeKind::Entity, true) => Ok((Answers::List, id)),
             (TypeKind::Connection { node }, false)
                 if self.types[node.0 as usize].kind == TypeKind::Entity =>
             {
-                Ok(Answers::Connection)
+                Ok((Answers::Connection, node))
             }
             _ => Err(format!("`{}`, which has no table", found.name)),
         }
@@ -164,6 +164,7 @@ impl Binder<'_> {
         file: crate::diagnostic::FileId,
         node: &apollo_compiler::ast::FieldDefinition,
         answers: Answers,
+        entity: TypeId,
     ) -> Vec<Argument> {
         let mut arguments: Vec<Argument> = Vec::new();
         for argument in &node.arguments {
@@ -175,7 +176,7 @@ impl Binder<'_> {
             }
             let directives: Vec<_> = argument.directives.iter().map(|node| In { file, node }).collect();
             let found = uses(&directives, Place::Argument, &self.known, self.sources, &mut self.faults);
-            let Some((ty, span)) = self.argument(file, argument) else { continue };
+            let Some((mut ty, span)) = self.argument(file, argument) else { continue };
             let used = found.first();
             let is_paging =
                 answers != Answers::One && used.is_none() && PAGING.iter().any(|(known, _)| *known == name);
@@ -185,12 +186,31 @@ impl Binder<'_> {
             } else {
                 self.check_argument(field, &name, &ty, span);
                 let column = used.and_then(|used| used.text("column"));
+                ty = self.read_as_column(entity, column.map_or(&name, |text| &text.value), argument, ty);
                 let op = used.and_then(|used| used.choice("op")).map_or(ArgOp::Eq, op);
                 ArgumentBinding::Column { column: column.map_or(name.clone(), |text| text.value.clone()), op }
             };
             arguments.push(Argument { name, ty, binds, span });
         }
         arguments
+    }
+
+    /// A scalar that is bound to nothing is what the column stores that the argument is compared with.
+    fn read_as_column(
+        &self,
+        entity: TypeId,
+        column: &str,
+        argument: &apollo_compiler::ast::InputValueDefinition,
+        mut ty: FieldType,
+    ) -> FieldType {
+        let entity = &self.types[entity.0 as usize];
+        let stored = entity.column_named(column).and_then(|column| entity.column(column).ty.named());
+        if let Some(stored) =
+            stored.filter(|_| self.unbound.contains_key(argument.ty.inner_named_type().as_str()))
+        {
+            ty.set_named(stored);
+        }
+        ty
     }
 
     fn check_argument(&mut self, field: &str, name: &str, ty: &FieldType, at: Span) {

@@ -25,10 +25,10 @@ impl Binder<'_> {
             return;
         }
         let target_fields = &self.drafts[target.0 as usize].fields;
-        let found =
-            target_fields.iter().find(|field| *field.node.name == *key).and_then(|field| field.ty.as_ref());
-        let column_type = match found.map(FieldType::named) {
-            Some(Named::Scalar(scalar)) => ColumnType::Scalar(scalar),
+        let found = target_fields.iter().find(|field| *field.node.name == *key);
+        let stored = found.and_then(|field| field.stored);
+        let column_type = match found.and_then(|field| field.ty.as_ref()).map(FieldType::named) {
+            Some(Named::Scalar(scalar)) => ColumnType::Scalar(stored.unwrap_or(scalar)),
             Some(Named::Enum(id)) => ColumnType::Enum(id),
             // Said when the reference itself is bound.
             _ => return,

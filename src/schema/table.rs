@@ -7,6 +7,7 @@ use super::bind::{Binder, FieldDraft, argument_text, directive_span};
 use super::column::{column_name, with_nearest};
 use super::columns::{Allowed, ColumnUse, Text, columns, later};
 use super::directive::Use;
+use super::scalar::{is_ordered, scalar_name};
 use super::{
     Bucket, ColumnId, ColumnType, EntityKey, FieldId, FieldSource, FieldType, KeyFunction, KeyPart, Order,
     Scalar, TableDecl, TypeId, TypeKind,
@@ -227,6 +228,18 @@ impl Binder<'_> {
     fn unfit(&self, ty: TypeId, column: ColumnId, used: &ColumnUse) -> Option<Diagnostic> {
         let column = self.types[ty.0 as usize].column(column);
         let scalar = match &column.ty {
+            ColumnType::Scalar(scalar) if !is_ordered(*scalar) => {
+                let message = format!(
+                    "`{}` cannot be part of a key: {} has no order",
+                    column.name,
+                    scalar_name(*scalar)
+                );
+                return Some(
+                    Diagnostic::error("S032", used.span, message)
+                        .label("no order")
+                        .help("Keys are made of enums and of scalars but Duration and JSON."),
+                );
+            }
             ColumnType::Scalar(scalar) => Some(*scalar),
             ColumnType::Enum(_) => None,
             _ => {

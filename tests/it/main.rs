@@ -7,6 +7,7 @@ mod custom;
 mod embedded;
 mod generations;
 mod hostile;
+mod models;
 mod parking;
 mod readme;
 mod reload;

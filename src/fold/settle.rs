@@ -189,7 +189,9 @@ fn scalar_fits(scalar: Scalar, value: &Value) -> bool {
         (Scalar::Ip, Value::Ip(ip)) => *ip == ip.to_canonical(),
         (Scalar::Ipv4, Value::Ip(ip)) => ip.is_ipv4(),
         (Scalar::Ipv6, Value::Ip(ip)) => ip.is_ipv6(),
-        (Scalar::Json, Value::Text(text)) => sonic_rs::from_str::<crate::event::Json>(text).is_ok(),
+        (Scalar::Json, Value::Text(text)) => {
+            serde_json::from_str::<&serde_json::value::RawValue>(text).is_ok()
+        }
         _ => false,
     }
 }

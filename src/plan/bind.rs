@@ -105,9 +105,9 @@ impl Ground<'_> {
         let (child, parent) = (self.model.ty(asked.entity), self.model.ty(asked.parent));
         let reference = self.reference_back(asked, child, parent)?;
         for (key, column) in &reference.key {
-            let source = match (&parent.field(*key).source, parent.kind) {
-                (FieldSource::Column(column), TypeKind::Entity) => ReadSource::ParentColumn(*column),
-                _ => ReadSource::ParentField(*key),
+            let source = match (self.model.key_column(asked.parent, key), parent.kind) {
+                (Some(column), TypeKind::Entity) => ReadSource::ParentColumn(column),
+                _ => ReadSource::ParentField(key.clone()),
             };
             asked.given.push(Given::Column(*column));
             asked.sources.push(source);

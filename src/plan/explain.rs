@@ -114,7 +114,7 @@ fn keys_text(model: &ReadModel, plan: &Plan, entity: TypeId) -> String {
     let (ty, found) = (model.ty(entity), plan.entity(entity));
     let mut text = String::new();
     for (key, load) in ty.keys.iter().zip(&found.keys) {
-        let names: Vec<&str> = key.fields.iter().map(|field| ty.field(*field).name.as_str()).collect();
+        let names: Vec<String> = key.fields.iter().map(|path| model.path_shown(entity, path)).collect();
         let how = match load {
             None => "not resolvable".to_string(),
             Some(load) => {
@@ -135,7 +135,7 @@ fn keys_text(model: &ReadModel, plan: &Plan, entity: TypeId) -> String {
 fn keys_json(model: &ReadModel, plan: &Plan, entity: TypeId) -> Vec<Value> {
     let (ty, found) = (model.ty(entity), plan.entity(entity));
     let one = |(key, load): (&crate::schema::EntityKey, &Option<super::KeyLoad>)| {
-        let fields: Vec<&str> = key.fields.iter().map(|field| ty.field(*field).name.as_str()).collect();
+        let fields: Vec<String> = key.fields.iter().map(|path| model.path_shown(entity, path)).collect();
         let table = load.as_ref().map(|load| plan.table(load.table));
         json!({
             "entity": ty.name,
@@ -219,7 +219,7 @@ fn source(model: &ReadModel, read: &ReadPlan, field: &Field, from: &ReadSource) 
     match from {
         ReadSource::Argument(index) => format!("${}", field.args[*index].name),
         ReadSource::ParentColumn(column) => format!("{}.{}", parent.name, parent.column(*column).name),
-        ReadSource::ParentField(id) => format!("{}.{}", parent.name, parent.field(*id).name),
+        ReadSource::ParentField(path) => format!("{}.{}", parent.name, model.path_shown(read.parent, path)),
     }
 }
 

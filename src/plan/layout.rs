@@ -34,7 +34,7 @@ fn entity(
     tables: &mut Vec<TablePlan>,
     faults: &mut Vec<Diagnostic>,
 ) -> EntityPlan {
-    let base_key = ty.tables.first().map(base_key).unwrap_or_default();
+    let base_key = ty.tables.first().map(TableDecl::key_columns).unwrap_or_default();
     let mut held: Vec<TableId> = Vec::new();
     for declared in &ty.tables {
         let role = if held.is_empty() { TableRole::Base } else { TableRole::Copy };
@@ -55,18 +55,6 @@ fn entity(
 
 fn next_id(tables: &[TablePlan]) -> TableId {
     TableId(u32::try_from(tables.len()).expect("tables are counted in u32"))
-}
-
-/// The columns of the base table's key, each once, in the key's order.
-pub(super) fn base_key(base: &TableDecl) -> Vec<ColumnId> {
-    let mut columns: Vec<ColumnId> = Vec::new();
-    let clustering = base.clustering.iter().map(|(part, _)| part);
-    for part in base.partition.iter().chain(clustering) {
-        if !columns.contains(&part.column) {
-            columns.push(part.column);
-        }
-    }
-    columns
 }
 
 fn table(

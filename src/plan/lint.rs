@@ -125,8 +125,7 @@ fn l11(model: &ReadModel) -> Vec<Diagnostic> {
 }
 
 /// L21: a resolvable key must be served in at most two reads, as a gateway asks for a hundred entities at once.
-pub(super) fn l21(ty: &str, fields: &[&str], at: Span) -> Diagnostic {
-    let fields = fields.join(" ");
+pub(super) fn l21(ty: &str, fields: &str, at: Span) -> Diagnostic {
     let message = format!("no table of `{ty}` finds a row by the key \"{fields}\"");
     Diagnostic::error("L21", at, message).label("no table for it")
 }

@@ -21,7 +21,9 @@ use std::sync::Arc;
 pub use self::lint::{COLLECTION_MAX, COLLECTION_WARN};
 use crate::diagnostic::{Diagnostic, Severity, Sources};
 use crate::expr::Compiled;
-use crate::schema::{ColumnId, ColumnType, FieldId, KeyFunction, KeyPart, Named, Order, ReadModel, TypeId};
+use crate::schema::{
+    ColumnId, ColumnType, FieldId, KeyFunction, KeyPart, KeyPath, Named, Order, ReadModel, TypeId,
+};
 
 /// Index of a table in [`Plan::tables`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -128,8 +130,8 @@ pub enum ReadSource {
     Argument(usize),
     /// A column of the parent's row.
     ParentColumn(ColumnId),
-    /// A key field of the parent that is a stub: it comes in the representation or the `@ref`.
-    ParentField(FieldId),
+    /// A part of the key of a parent that is a stub: it comes in the representation or the `@ref`.
+    ParentField(KeyPath),
 }
 
 /// One `@read` field bound to its table.

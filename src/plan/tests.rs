@@ -129,7 +129,7 @@ fn a_parent_gives_its_stored_key_or_that_of_its_representation() {
         plan.read(id, field).expect("is bound").partition[0].clone()
     };
     assert_eq!(source("A"), Part::From(ReadSource::ParentColumn(ColumnId(0))));
-    assert_eq!(source("U"), Part::From(ReadSource::ParentField(FieldId(0))));
+    assert_eq!(source("U"), Part::From(ReadSource::ParentField(vec![FieldId(0)])));
 }
 
 #[test]

@@ -7,7 +7,7 @@
 use rustc_hash::FxHashMap;
 
 use crate::plan::{Part, Plan, ReadSource, Shape as Answers, TableId, key};
-use crate::schema::{ColumnId, ReadModel};
+use crate::schema::ReadModel;
 use crate::store::Tables;
 use crate::value::Value;
 use crate::value::encode::{RowKey, push_part};
@@ -338,17 +338,18 @@ impl Read {
     fn value(&self, source: &ReadSource, arguments: &[Option<Value>], object: &Object<'_>) -> Value {
         match source {
             ReadSource::Argument(index) => arguments.get(*index).cloned().flatten().unwrap_or_default(),
-            ReadSource::ParentColumn(column) => self.cell(Err(*column), object),
-            ReadSource::ParentField(field) => self.cell(Ok(*field), object),
+            ReadSource::ParentColumn(column) => {
+                let cell = self.column_cells.iter().find(|(id, _)| id == column);
+                cell.map(|(_, cell)| object.get(*cell).clone()).unwrap_or_default()
+            }
+            ReadSource::ParentField(path) => {
+                let cells = self.stub_cells.iter().find(|(known, _)| known == path);
+                let cells = cells.and_then(|(_, cells)| cells.split_last());
+                cells
+                    .and_then(|(last, through)| Some(object.inside(through)?.get(*last).clone()))
+                    .unwrap_or_default()
+            }
         }
-    }
-
-    fn cell(&self, wanted: Result<crate::schema::FieldId, ColumnId>, object: &Object<'_>) -> Value {
-        let cell = match wanted {
-            Ok(field) => self.stub_cells.iter().find(|(id, _)| *id == field).map(|(_, cell)| *cell),
-            Err(column) => self.column_cells.iter().find(|(id, _)| *id == column).map(|(_, cell)| *cell),
-        };
-        cell.map(|cell| object.get(cell).clone()).unwrap_or_default()
     }
 
     /// Whether a bound is not meant: its argument was not given, or is null.

@@ -11,7 +11,7 @@ use std::sync::Arc;
 use apollo_compiler::Node;
 use apollo_compiler::ast;
 
-use crate::schema::{ColumnId, EnumId, FieldId, Scalar, TypeId};
+use crate::schema::{ColumnId, EnumId, KeyPath, Scalar, TypeId};
 
 use super::error::Place;
 
@@ -168,8 +168,8 @@ pub(super) struct Read {
     /// Index in [`Plan::reads`].
     pub read: usize,
     pub arguments: Vec<Option<Node<ast::Value>>>,
-    /// Where the parent's key fields are, and its columns.
-    pub stub_cells: Vec<(FieldId, usize)>,
+    /// Where the parts of the parent's key are, through records, and its columns.
+    pub stub_cells: Vec<(KeyPath, Vec<usize>)>,
     pub column_cells: Vec<(ColumnId, usize)>,
     pub paging: PagingArguments,
     pub wants: Wants,

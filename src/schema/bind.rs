@@ -97,6 +97,7 @@ pub(super) fn bind(declarations: &Declarations<'_>, sources: &Sources) -> Bound 
     connection::check_declared(&mut binder);
     binder.bind_keys_and_tables();
     binder.bind_refs();
+    binder.check_nested_keys();
     binder.bind_reads();
     binder.check_names();
     let query = binder.query(declarations);

@@ -64,7 +64,7 @@ impl Binder<'_> {
                 self.add_column(ty, index, true, maps);
             }
             Role::Ref => {
-                self.add_ref_column(ty, index);
+                self.add_ref_columns(ty, index);
                 self.push_field(ty, index, FieldSource::External, Vec::new());
             }
             // The source of a read is set when all types have their columns.

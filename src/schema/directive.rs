@@ -455,7 +455,7 @@ fn example(kind: &Kind) -> String {
 }
 
 /// A string with the place of its letters, where the literal has no escapes.
-fn literal(value: &str, at: Span, sources: &Sources) -> Text {
+pub(super) fn literal(value: &str, at: Span, sources: &Sources) -> Text {
     let raw = sources.file(at.file).text.get(at.start as usize..at.end as usize).unwrap_or("");
     let quotes = if raw.starts_with("\"\"\"") { 3 } else { 1 };
     let inner = raw.get(quotes..raw.len().saturating_sub(quotes));

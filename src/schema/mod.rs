@@ -11,6 +11,7 @@ mod column;
 mod columns;
 mod connection;
 mod directive;
+mod fieldset;
 mod names;
 mod parse;
 mod read;
@@ -141,8 +142,8 @@ pub enum TypeKind {
 /// One `@key`.
 #[derive(Clone, Debug)]
 pub struct EntityKey {
-    /// The key's fields in the order written. Nested key fields are refused until their issue.
-    pub fields: Vec<FieldId>,
+    /// The key's fields in the order written.
+    pub fields: Vec<KeyPath>,
     pub resolvable: bool,
     pub span: Span,
 }
@@ -150,6 +151,9 @@ pub struct EntityKey {
 /// Index of a field in [`ObjectType::fields`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct FieldId(pub u32);
+
+/// A part of a key: a scalar field of the type, or fields of other entities that lead to one (`org { id }`).
+pub type KeyPath = Vec<FieldId>;
 
 /// A field of an object type, as the graph shows it.
 #[derive(Debug)]
@@ -181,8 +185,8 @@ pub enum FieldSource {
 #[derive(Clone, Debug)]
 pub struct RefDecl {
     pub target: TypeId,
-    /// Pairs: the target's key field, and the column here that holds it.
-    pub key: Vec<(FieldId, ColumnId)>,
+    /// Pairs: a part of the target's key, and the column here that holds it.
+    pub key: Vec<(KeyPath, ColumnId)>,
 }
 
 /// `@read` as written; `plan` binds it to a table.
@@ -425,7 +429,70 @@ pub enum Order {
     Desc,
 }
 
+/// The column in which a part of a key is stored; `None` where it is in none.
+fn key_column(types: &[ObjectType], ty: TypeId, path: &[FieldId]) -> Option<ColumnId> {
+    let (first, rest) = path.split_first()?;
+    match &types[ty.0 as usize].field(*first).source {
+        FieldSource::Column(column) if rest.is_empty() => Some(*column),
+        FieldSource::Ref(decl) => decl.key.iter().find(|(path, _)| path == rest).map(|(_, column)| *column),
+        _ => None,
+    }
+}
+
+/// A part of a key as a key writes it: `org { id }`.
+fn path_shown(types: &[ObjectType], ty: TypeId, path: &[FieldId]) -> String {
+    let (mut names, mut owner) = (Vec::new(), ty);
+    for id in path {
+        let field = types[owner.0 as usize].field(*id);
+        names.push(field.name.as_str());
+        if let Named::Object(inner) = field.ty.named() {
+            owner = inner;
+        }
+    }
+    fieldset::shown(names.into_iter())
+}
+
+impl TableDecl {
+    /// The columns that the key is made of, each once, in the key's order.
+    pub fn key_columns(&self) -> Vec<ColumnId> {
+        let clustering = self.clustering.iter().map(|(part, _)| part);
+        let mut columns: Vec<ColumnId> = Vec::new();
+        for part in self.partition.iter().chain(clustering) {
+            if !columns.contains(&part.column) {
+                columns.push(part.column);
+            }
+        }
+        columns
+    }
+}
+
 impl ReadModel {
+    /// The column of an entity in which a part of its key is stored; `None` where it is in none.
+    pub fn key_column(&self, ty: TypeId, path: &[FieldId]) -> Option<ColumnId> {
+        key_column(&self.types, ty, path)
+    }
+
+    /// What values of a part of a key are read as: what its column stores, else what its last field answers.
+    pub fn read_as(&self, ty: TypeId, path: &[FieldId]) -> Named {
+        if let Some(named) =
+            self.key_column(ty, path).and_then(|column| self.ty(ty).column(column).ty.named())
+        {
+            return named;
+        }
+        let mut named = Named::Object(ty);
+        for id in path {
+            if let Named::Object(inner) = named {
+                named = self.ty(inner).field(*id).ty.named();
+            }
+        }
+        named
+    }
+
+    /// A part of a key as a key writes it: `org { id }`.
+    pub fn path_shown(&self, ty: TypeId, path: &[FieldId]) -> String {
+        path_shown(&self.types, ty, path)
+    }
+
     /// The type with that number.
     pub fn ty(&self, id: TypeId) -> &ObjectType {
         &self.types[id.0 as usize]
@@ -453,15 +520,6 @@ impl ObjectType {
     pub fn field_named(&self, name: &str) -> Option<FieldId> {
         let index = self.fields.iter().position(|field| field.name == name)?;
         Some(FieldId(u32::try_from(index).expect("fields are counted in u32")))
-    }
-
-    /// What values of a field are read as: what its column stores, else what the field answers.
-    pub fn read_as(&self, id: FieldId) -> Named {
-        let field = self.field(id);
-        match field.source {
-            FieldSource::Column(column) => self.column(column).ty.named().unwrap_or(field.ty.named()),
-            _ => field.ty.named(),
-        }
     }
 
     /// The column with that number.

@@ -5,12 +5,13 @@
 
 use super::bind::{Binder, FieldDraft, argument_text, directive_span};
 use super::column::{column_name, with_nearest};
-use super::columns::{Allowed, ColumnUse, Text, columns, later};
-use super::directive::Use;
+use super::columns::{Allowed, ColumnUse, Text, columns};
+use super::directive::{Use, literal};
+use super::fieldset::{self, Path};
 use super::scalar::{is_ordered, scalar_name};
 use super::{
-    Bucket, ColumnId, ColumnType, EntityKey, FieldId, FieldSource, FieldType, KeyFunction, KeyPart, Order,
-    Scalar, TableDecl, TypeId, TypeKind,
+    Bucket, ColumnId, ColumnType, EntityKey, FieldId, FieldSource, KeyFunction, KeyPart, KeyPath, Named,
+    Order, Scalar, TableDecl, TypeId, TypeKind, key_column, path_shown,
 };
 use crate::diagnostic::{Diagnostic, Span};
 
@@ -51,58 +52,101 @@ impl Binder<'_> {
                 self.faults.push(fault.help("Add `fields: \"id\"`."));
                 continue;
             };
-            match self.key_fields(ty, fields, at) {
+            match self.key_fields(ty, &literal(fields, at, self.sources)) {
                 Ok(fields) => self.types[ty.0 as usize].keys.push(EntityKey { fields, resolvable, span }),
                 Err(fault) => self.faults.push(*fault),
             }
         }
     }
 
-    fn key_fields(&mut self, ty: TypeId, text: &str, span: Span) -> Result<Vec<FieldId>, Box<Diagnostic>> {
-        if text.contains(['{', '(']) {
-            return Err(Box::new(later("a `@key` of nested fields", span)));
+    fn key_fields(&mut self, ty: TypeId, text: &Text) -> Result<Vec<KeyPath>, Box<Diagnostic>> {
+        let mut fields: Vec<KeyPath> = Vec::new();
+        for path in fieldset::paths(text)? {
+            let found = self.path_in(ty, &path, "S050")?;
+            self.check_key_field(ty, &path, &found)?;
+            if fields.contains(&found) {
+                let message = format!("`{}` is twice in this key", path.shown());
+                let fault = Diagnostic::error("S034", path.span, message).label("a second time");
+                return Err(fault.help("Name each field once.").into());
+            }
+            fields.push(found);
         }
-        let mut fields = Vec::new();
-        for name in text.split([' ', ',', '\n', '\t', '\r']).filter(|name| !name.is_empty()) {
+        Ok(fields)
+    }
+
+    /// A field of a key holds a scalar that is never null. What is inside braces is checked once references are bound.
+    fn check_key_field(&self, ty: TypeId, path: &Path, found: &KeyPath) -> Result<(), Box<Diagnostic>> {
+        let (mut owner, mut field) = (&self.types[ty.0 as usize], &self.types[ty.0 as usize].fields[0]);
+        for id in found {
+            field = owner.field(*id);
+            if let Named::Object(inner) = field.ty.named() {
+                owner = &self.types[inner.0 as usize];
+            }
+        }
+        if matches!(field.source, FieldSource::Read(_) | FieldSource::Page | FieldSource::Ref(_)) {
+            let message = format!("`{}` cannot be part of a key: it is not a stored scalar", field.name);
+            let help = "Name fields that hold a scalar or an enum; for a reference, the field of its key.";
+            return Err(Diagnostic::error("S050", path.span, message)
+                .label("not a scalar")
+                .help(help)
+                .into());
+        }
+        if field.ty.non_null() {
+            return Ok(());
+        }
+        let message = format!("`{}` may be null, but is part of a `@key`", field.name);
+        let help = format!("Write the type of `{}.{}` with `!`.", owner.name, field.name);
+        Err(Diagnostic::error("S032", path.span, message).label("nullable").help(help).into())
+    }
+
+    /// Nested keys, once references are bound: what stands inside the braces must be stored here, or, in another
+    /// subgraph's entity, be all that is needed to load an entity that is.
+    pub(super) fn check_nested_keys(&mut self) {
+        let mut faults = Vec::new();
+        for ty in self.ids() {
             let owner = &self.types[ty.0 as usize];
-            let Some(field) = owner.field_named(name) else {
-                let message = format!("`{}` has no field `{name}`", owner.name);
-                let fault = Diagnostic::error("S050", span, message).label("not a field");
-                return Err(
-                    with_nearest(fault, name, owner.fields.iter().map(|field| field.name.as_str())).into()
-                );
-            };
-            let (column, non_null) = (owner.field(field).source.clone(), owner.field(field).ty.non_null());
-            let is_scalar = matches!(
-                owner.field(field).ty,
-                FieldType::Named { name: super::Named::Scalar(_) | super::Named::Enum(_), .. }
-            );
-            match column {
-                FieldSource::Column(_) | FieldSource::External if is_scalar => {}
-                _ => {
-                    let message = format!("`{name}` cannot be part of a key: it is not a stored scalar");
-                    let help =
-                        "Name fields that hold a scalar or an enum; for a reference, the field of its key.";
-                    return Err(Diagnostic::error("S050", span, message)
-                        .label("not a scalar")
-                        .help(help)
-                        .into());
+            for (key, path) in
+                owner.keys.iter().flat_map(|key| key.fields.iter().map(move |path| (key, path)))
+            {
+                if path.len() < 2 {
+                    continue;
+                }
+                let (shown, first) = (path_shown(&self.types, ty, path), &owner.field(path[0]).name);
+                let is_faulty = matches!(owner.field(path[0]).source, FieldSource::External)
+                    && self.drafts[ty.0 as usize]
+                        .fields
+                        .iter()
+                        .any(|field| *field.node.name == **first && field.used("ref").is_some());
+                if owner.kind == TypeKind::Entity && !is_faulty && key_column(&self.types, ty, path).is_none()
+                {
+                    let message = format!("`{shown}` is not stored in `{}`", owner.name);
+                    faults.push(Diagnostic::error("S050", key.span, message).label("not stored").help(format!(
+                        "Store it with the reference: `{first}: … @ref(key: \"…\")`, whose key holds that field."
+                    )));
+                }
+                let Named::Object(inner) = owner.field(path[0]).ty.named() else { continue };
+                let leads_here =
+                    owner.kind == TypeKind::Stub && self.types[inner.0 as usize].kind == TypeKind::Entity;
+                if leads_here && !self.is_whole_base_key(inner, path[0], &key.fields) {
+                    let name = &self.types[inner.0 as usize].name;
+                    let message = format!("`{shown}` does not find a row of `{name}`");
+                    faults.push(Diagnostic::error("S050", key.span, message).label("not its whole key").help(format!(
+                        "`{name}` is stored here: name all fields of its first table's key inside the braces."
+                    )));
                 }
             }
-            if !non_null {
-                let message = format!("`{name}` may be null, but is part of a `@key`");
-                let help = format!("Write the type of `{}.{name}` with `!`.", owner.name);
-                return Err(Diagnostic::error("S032", span, message).label("nullable").help(help).into());
-            }
-            fields.push(field);
         }
-        match fields.is_empty() {
-            true => Err(Diagnostic::error("S050", span, "this `@key` names no field")
-                .label("empty")
-                .help("Name the fields that tell the rows apart: `@key(fields: \"id\")`.")
-                .into()),
-            false => Ok(fields),
-        }
+        self.faults.extend(faults);
+    }
+
+    fn is_whole_base_key(&self, inner: TypeId, first: FieldId, paths: &[KeyPath]) -> bool {
+        let given: Vec<_> = paths
+            .iter()
+            .filter(|path| path[0] == first && path.len() == 2)
+            .map(|path| key_column(&self.types, inner, &path[1..]))
+            .collect();
+        let base = self.types[inner.0 as usize].tables.first();
+        base.is_none_or(|base| base.key_columns().iter().all(|column| given.contains(&Some(*column))))
     }
 
     fn bind_tables(&mut self, ty: TypeId) {

@@ -2,14 +2,16 @@
 //!
 //! One file for each subject; `support` starts processes and engines and asks them.
 
+mod both;
 mod commands;
 mod custom;
 mod embedded;
 mod generations;
 mod hostile;
-mod models;
 mod parking;
 mod readme;
+mod references;
 mod reload;
 mod restart;
+mod scalars;
 mod support;

@@ -10,7 +10,8 @@ use super::{EntityPlan, Part, ReadPlan, ReadSource, Shape, TableId, TablePlan, l
 use crate::diagnostic::{Diagnostic, Span, nearest};
 use crate::schema::{
     ArgOp, Argument, ArgumentBinding, ColumnId, ColumnType, Field, FieldId, FieldSource, FieldType,
-    KeyFunction, Named, ObjectType, ReadDecl, ReadModel, RefDecl, TypeId, TypeKind, same_values, scalar_name,
+    KeyFunction, Named, ObjectType, ReadDecl, ReadModel, RefDecl, Scalar, TypeId, TypeKind, same_values,
+    scalar_name,
 };
 
 /// What reads are bound against.
@@ -185,7 +186,18 @@ impl Ground<'_> {
             return Ok(());
         };
         self.check_type(child, id, argument)?;
-        if *op != ArgOp::Eq {
+        if *op == ArgOp::Prefix {
+            self.check_prefix(child, id, argument)?;
+        }
+        if *op == ArgOp::In && asked.shape == Shape::One {
+            let message =
+                format!("`{}` answers one row, but `{}` may name several", asked.field.name, argument.name);
+            return Err(fault(message)
+                .label("several values")
+                .help("Answer a list or a connection, or compare with one value.")
+                .into());
+        }
+        if !matches!(op, ArgOp::Eq | ArgOp::In) {
             let others = asked.bounds.iter().find(|(other, ..)| *other != id);
             if let Some((other, ..)) = others {
                 let message = format!("`{column}` and `{}` are both bounded", child.column(*other).name);
@@ -195,7 +207,10 @@ impl Ground<'_> {
                     .into());
             }
             let is_lower = |op: &ArgOp| matches!(op, ArgOp::Gt | ArgOp::Gte);
-            if asked.bounds.iter().any(|(_, before, _)| is_lower(before) == is_lower(op)) {
+            let same_side = |before: &ArgOp| {
+                is_lower(before) == is_lower(op) || *before == ArgOp::Prefix || *op == ArgOp::Prefix
+            };
+            if asked.bounds.iter().any(|(_, before, _)| same_side(before)) {
                 let message = format!("`{column}` is bounded twice on the same side");
                 return Err(fault(message)
                     .label("a second bound")
@@ -210,23 +225,39 @@ impl Ground<'_> {
                 "the argument `{}` may be left out, but its column is part of the key",
                 argument.name
             );
-            let help = format!(
-                "Write its type with `!`: `{}: {}!`.",
-                argument.name,
-                self.type_name(argument.ty.named())
-            );
+            let named = self.type_name(argument.ty.named());
+            let help = match op {
+                ArgOp::In => format!("Write its type with `!`: `{}: [{named}!]!`.", argument.name),
+                _ => format!("Write its type with `!`: `{}: {named}!`.", argument.name),
+            };
             return Err(fault(message).label("nullable").help(help).into());
         }
-        if asked.given.contains(&Given::Column(id)) {
+        if asked.given.contains(&Given::Column(id)) || asked.given.contains(&Given::AnyOf(id)) {
             let message = format!("`{column}` is given twice");
             return Err(fault(message)
                 .label("a second time")
                 .help("The parent's row, or another argument, gives it already.")
                 .into());
         }
-        asked.given.push(Given::Column(id));
+        asked.given.push(if *op == ArgOp::In { Given::AnyOf(id) } else { Given::Column(id) });
         asked.sources.push(source);
         Ok(())
+    }
+
+    fn check_prefix(
+        &self,
+        child: &ObjectType,
+        column: ColumnId,
+        argument: &Argument,
+    ) -> Result<(), Box<Diagnostic>> {
+        let column = child.column(column);
+        if matches!(column.ty, ColumnType::Scalar(Scalar::String | Scalar::Id | Scalar::Ascii)) {
+            return Ok(());
+        }
+        let wanted = self.column_text(&column.ty);
+        let message = format!("`op: PREFIX` compares text, but the column `{}` is `{wanted}`", column.name);
+        let fault = Diagnostic::error("S070", argument.span, message).label("not text");
+        Err(fault.help("Use `GTE` and `LT` for a range of other values.").into())
     }
 
     /// The column of a time bucket by the name of its key part.
@@ -422,7 +453,7 @@ impl Ground<'_> {
             .given
             .iter()
             .filter_map(|given| match given {
-                Given::Column(column) => Some(*column),
+                Given::Column(column) | Given::AnyOf(column) => Some(*column),
                 Given::Bucket(_) => None,
             })
             .collect();

@@ -5,7 +5,7 @@
 
 use serde_json::{Value, json};
 
-use super::{KeyColumn, Part, Plan, ReadPlan, ReadSource, Shape, TablePlan, TableRole, cql};
+use super::{KeyColumn, Part, Plan, ReadPlan, ReadSource, Shape, TablePlan, TableRole, VALUES_MAX, cql};
 use crate::schema::{ArgOp, Bucket, Field, KeyFunction, ReadModel, TypeId, function_name};
 
 /// How the rows of an entity are written, as it is shown.
@@ -155,7 +155,10 @@ fn read_text(model: &ReadModel, plan: &Plan, read: &ReadPlan) -> String {
     if !read.equal.is_empty() {
         let given = read.equal.iter().zip(&table.clustering);
         let equal: Vec<String> = given
-            .map(|(from, key)| format!("{} = {}", key.part.name, source(model, read, field, from)))
+            .map(|(from, key)| {
+                let sign = if is_list(model, read, from) { "in" } else { "=" };
+                format!("{} {sign} {}", key.part.name, source(model, read, field, from))
+            })
             .collect();
         text.push_str(&format!("    rows        {}\n", equal.join(", ")));
     }
@@ -171,7 +174,7 @@ fn read_text(model: &ReadModel, plan: &Plan, read: &ReadPlan) -> String {
     if !order.is_empty() {
         text.push_str(&format!("    order       {order}\n"));
     }
-    let (reads, cost) = cost(plan, read);
+    let (reads, cost) = cost(model, plan, read);
     text.push_str(&format!(
         "    answers     {}\n    reads       {reads}; cost {cost}\n",
         answers(table, read)
@@ -198,7 +201,10 @@ fn partition(model: &ReadModel, table: &TablePlan, read: &ReadPlan, field: &Fiel
     let one = |(part, key): (&Part<ReadSource>, &KeyColumn)| {
         let name = &key.part.name;
         match part {
-            Part::From(from) => format!("{name} = {}", through(key, &source(model, read, field, from))),
+            Part::From(from) => {
+                let sign = if is_list(model, read, from) { "in" } else { "=" };
+                format!("{name} {sign} {}", through(key, &source(model, read, field, from)))
+            }
             Part::EachBucket => format!("{name}: each bucket in turn"),
             Part::EachShard(shards) => format!("{name}: all {shards} shards, merged"),
         }
@@ -221,6 +227,10 @@ fn source(model: &ReadModel, read: &ReadPlan, field: &Field, from: &ReadSource) 
         ReadSource::ParentColumn(column) => format!("{}.{}", parent.name, parent.column(*column).name),
         ReadSource::ParentField(path) => format!("{}.{}", parent.name, model.path_shown(read.parent, path)),
     }
+}
+
+fn is_list(model: &ReadModel, read: &ReadPlan, from: &ReadSource) -> bool {
+    matches!(from, ReadSource::Argument(index) if read.any_of(model).contains(index))
 }
 
 fn order(clustering: &[KeyColumn]) -> String {
@@ -251,16 +261,26 @@ fn span_of_time(ms: i64) -> String {
 
 /// How many partitions are read, in words, and the cost: the shards of one bucket (1 without shards), 1 for the table
 /// of buckets and 1 for the completion.
-fn cost(plan: &Plan, read: &ReadPlan) -> (String, u64) {
+fn cost(model: &ReadModel, plan: &Plan, read: &ReadPlan) -> (String, u64) {
     let shards: u64 = read
         .partition
         .iter()
         .map(|part| if let Part::EachShard(n) = part { u64::from(*n) } else { 1 })
         .product();
-    let at_once = match shards {
-        1 => "1 partition".to_string(),
-        shards => format!("{shards} partitions at once"),
+    let lists = read.any_of(model);
+    let at_once = match (shards, &lists[..]) {
+        (1, []) => "1 partition".to_string(),
+        (shards, []) => format!("{shards} partitions at once"),
+        (shards, lists) => {
+            let declared = &model.ty(read.parent).field(read.field).args;
+            let names: Vec<String> = lists.iter().map(|at| format!("${}", declared[*at].name)).collect();
+            let partitions =
+                if shards == 1 { "1 partition".to_string() } else { format!("{shards} partitions") };
+            format!("{partitions} for each value of {}, at most {VALUES_MAX}, merged", names.join(" and "))
+        }
     };
+    let values = if lists.is_empty() { 1 } else { VALUES_MAX as u64 };
+    let shards = shards * values;
     let walks = read.partition.contains(&Part::EachBucket);
     let reads = match walks {
         true => format!("the buckets, then {at_once} for each bucket until the page is full"),
@@ -320,7 +340,7 @@ fn via_name(via: KeyFunction) -> Value {
 fn read_json(model: &ReadModel, plan: &Plan, read: &ReadPlan) -> Value {
     let (parent, table) = (model.ty(read.parent), plan.table(read.table));
     let field = parent.field(read.field);
-    let (reads, cost) = cost(plan, read);
+    let (reads, cost) = cost(model, plan, read);
     json!({
         "field": format!("{}.{}", parent.name, field.name),
         "table": table.name,
@@ -336,6 +356,8 @@ fn read_json(model: &ReadModel, plan: &Plan, read: &ReadPlan) -> Value {
 fn sign(op: ArgOp) -> &'static str {
     match op {
         ArgOp::Eq => "=",
+        ArgOp::In => "in",
+        ArgOp::Prefix => "begins with",
         ArgOp::Lt => "<",
         ArgOp::Lte => "<=",
         ArgOp::Gt => ">",

@@ -13,7 +13,7 @@ use xxhash_rust::xxh64::xxh64;
 use super::{KeyColumn, TablePlan};
 use crate::schema::{Bucket, ColumnId, ColumnType, KeyFunction, Scalar};
 use crate::value::Value;
-use crate::value::encode::{Malformed, RowKey, push_part, take_part};
+use crate::value::encode::{Malformed, RowKey, push_part, push_text_prefix, take_part};
 
 const DAY_MS: i64 = 86_400_000;
 const HOUR_MS: i64 = 3_600_000;
@@ -72,6 +72,15 @@ pub fn partition_bytes(table: &TablePlan, values: &[Value]) -> Option<Vec<u8>> {
 /// exactly the rows that begin with these values. `None` if there are more values than columns or one is null.
 pub fn clustering_prefix(table: &TablePlan, values: &[Value]) -> Option<Vec<u8>> {
     (values.len() <= table.clustering.len()).then(|| encode(&table.clustering, values))?
+}
+
+/// As [`clustering_prefix`], with the beginning of a text for the next column: it bounds exactly the rows whose text
+/// begins so. `None` also where that column holds no text.
+pub fn clustering_text_prefix(table: &TablePlan, values: &[Value], text: &str) -> Option<Vec<u8>> {
+    let column = table.clustering.get(values.len())?;
+    let mut out = clustering_prefix(table, values)?;
+    push_text_prefix(&mut out, text, column.order);
+    Some(out)
 }
 
 fn encode(columns: &[KeyColumn], values: &[Value]) -> Option<Vec<u8>> {

@@ -22,7 +22,8 @@ pub use self::lint::{COLLECTION_MAX, COLLECTION_WARN};
 use crate::diagnostic::{Diagnostic, Severity, Sources};
 use crate::expr::Compiled;
 use crate::schema::{
-    ColumnId, ColumnType, FieldId, KeyFunction, KeyPart, KeyPath, Named, Order, ReadModel, TypeId,
+    ArgOp, ArgumentBinding, ColumnId, ColumnType, FieldId, KeyFunction, KeyPart, KeyPath, Named, Order,
+    ReadModel, TypeId,
 };
 
 /// Index of a table in [`Plan::tables`].
@@ -145,7 +146,8 @@ pub struct ReadPlan {
     /// `None` for those of paging.
     pub arguments: Vec<Option<Named>>,
     pub partition: Vec<Part<ReadSource>>,
-    /// Equalities on the first clustering columns.
+    /// Equalities on the first clustering columns. Here and in the partition, an argument of `IN` is a list: the rows
+    /// of each of its values, merged.
     pub equal: Vec<ReadSource>,
     /// Bounds on the clustering column after `equal`.
     pub bounds: Vec<(crate::schema::ArgOp, ReadSource)>,
@@ -169,6 +171,18 @@ pub enum Shape {
         max: u32,
         lookback_ms: Option<i64>,
     },
+}
+
+/// Most values of an argument of `IN`, and most combinations of the values of several.
+pub const VALUES_MAX: usize = 100;
+
+impl ReadPlan {
+    /// The arguments of `IN`, by their index in `Field::args`.
+    pub fn any_of(&self, model: &ReadModel) -> Vec<usize> {
+        let declared = model.ty(self.parent).field(self.field).args.iter().enumerate();
+        let is_in = |binds: &ArgumentBinding| matches!(binds, ArgumentBinding::Column { op: ArgOp::In, .. });
+        declared.filter(|(_, argument)| is_in(&argument.binds)).map(|(index, _)| index).collect()
+    }
 }
 
 /// Lays a model out as tables, and binds every read and every key to exactly one of them.

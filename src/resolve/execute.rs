@@ -4,10 +4,12 @@
 //! level are gathered first, one read for each different key among their parents, and then fetched together by
 //! `fetch`.
 
+use apollo_compiler::Node;
+use apollo_compiler::ast;
 use rustc_hash::FxHashMap;
 
-use crate::plan::{Part, Plan, ReadSource, Shape as Answers, TableId, key};
-use crate::schema::ReadModel;
+use crate::plan::{Part, Plan, ReadSource, Shape as Answers, TableId, VALUES_MAX, key};
+use crate::schema::{FieldType, Named, ReadModel};
 use crate::store::Tables;
 use crate::value::Value;
 use crate::value::encode::{RowKey, push_part};
@@ -211,17 +213,32 @@ impl<'a> Executor<'a> {
         let declared = &self.model.ty(bound.parent).field(bound.field).args;
         let mut values = Vec::with_capacity(declared.len());
         for ((argument, given), read_as) in declared.iter().zip(&read.arguments).zip(&bound.arguments) {
-            let given = self.operation.variables.argument(given.as_ref());
-            let (Some(given), Some(named)) = (given, *read_as) else {
+            let node = given.as_ref();
+            let (Some(given), Some(named)) = (self.operation.variables.argument(node), *read_as) else {
                 values.push(None);
                 continue;
             };
-            let value = coerce(self.model, named, &given).map_err(|why| {
-                Fault::new(Code::BadUserInput, format!("Argument `{}`: {why}.", argument.name))
-            })?;
-            values.push(Some(value));
+            let refused =
+                |why: String| Fault::new(Code::BadUserInput, format!("Argument `{}`: {why}.", argument.name));
+            let value = match (&argument.ty, given) {
+                (FieldType::List { .. }, given) if given != Given::Null => self.list(named, node),
+                (_, given) => coerce(self.model, named, &given),
+            };
+            values.push(Some(value.map_err(refused)?));
         }
         Ok(values)
+    }
+
+    /// The values of a list; a lone value is a list of one.
+    fn list(&self, named: Named, given: Option<&Node<ast::Value>>) -> Result<Value, String> {
+        let Some(given) = given else { return Ok(Value::Null) };
+        let json = self.operation.variables.json(given);
+        let items = json.as_array().map_or(std::slice::from_ref(&*json), Vec::as_slice);
+        if items.len() > VALUES_MAX {
+            return Err(format!("{} values are given; at most {VALUES_MAX} are taken", items.len()));
+        }
+        let values = items.iter().map(|item| coerce(self.model, named, &Given::json(item)));
+        Ok(Value::List(values.collect::<Result<_, String>>()?))
     }
 }
 
@@ -246,9 +263,15 @@ impl ReadSite<'_, '_> {
         let plan = self.executor.plan;
         let bound = &plan.reads[self.read.read];
         let table = plan.table(bound.table);
+        let combinations = Range::combinations(partition, &equal);
+        if combinations > VALUES_MAX {
+            let message =
+                format!("Lists of values make {combinations} combinations; at most {VALUES_MAX} are taken.");
+            return self.loaded.fault(Fault::new(Code::BadUserInput, message));
+        }
         let range = Range::new(plan, table, partition.to_vec(), &equal, bounds);
         let (page, max, lookback_ms) = match bound.shape {
-            Answers::One => return self.row(range, &equal),
+            Answers::One => return self.row(range),
             Answers::List { page, max } => (page, max, None),
             Answers::Connection { page, max, lookback_ms } => (page, max, lookback_ms),
         };
@@ -261,7 +284,14 @@ impl ReadSite<'_, '_> {
             Err(fault) => return self.loaded.fault(fault),
         };
         let at = self.loaded.pages.len();
-        self.loaded.pages.push(Page { start: 0, end: 0, next: false, previous: false, home });
+        self.loaded.pages.push(Page {
+            start: 0,
+            end: 0,
+            next: false,
+            previous: false,
+            merged: combinations > 1,
+            home,
+        });
         if let Some(range) = range {
             let range = range.looking_back(lookback_ms);
             self.scans.push(ScanJob {
@@ -273,9 +303,9 @@ impl ReadSite<'_, '_> {
         Target::At(u32::try_from(at).expect("pages are counted in u32"))
     }
 
-    fn row(&mut self, range: Option<Range>, equal: &[Value]) -> Target {
+    fn row(&mut self, range: Option<Range>) -> Target {
         let Some(range) = range else { return Target::Null };
-        if let Some(key) = point_key(&range, equal) {
+        if let Some(key) = range.point() {
             let get = self.get.get_or_insert_with(|| Get::new(self.index, range.table.id));
             return Target::At(get.row_of(key, &mut self.loaded));
         }
@@ -361,30 +391,6 @@ impl Read {
             ReadSource::ParentColumn(_) | ReadSource::ParentField(_) => false,
         }
     }
-}
-
-/// The key of the only row of a range, if its whole key is known.
-fn point_key(range: &Range, equal: &[Value]) -> Option<RowKey> {
-    let table = &range.table;
-    if equal.len() != table.clustering.len() {
-        return None;
-    }
-    let values: Vec<Value> = range
-        .partition
-        .iter()
-        .map(|part| match part {
-            Part::From(value) => Some(value.clone()),
-            Part::EachBucket | Part::EachShard(_) => None,
-        })
-        .collect::<Option<_>>()?;
-    let partition = key::partition_bytes(table, &values)?;
-    let clustering: Vec<Value> = table
-        .clustering
-        .iter()
-        .zip(equal)
-        .map(|(column, value)| key::apply(column, value))
-        .collect::<Option<_>>()?;
-    Some(RowKey::new(partition, &key::clustering_prefix(table, &clustering)?))
 }
 
 /// What tells one read of a site from another.

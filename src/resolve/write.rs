@@ -11,7 +11,7 @@ use super::data::{Data, Loaded, Object, Page, Target, record};
 use super::entity::Slot;
 use super::error::{Code, Fault, Place, Step, push_error};
 use super::operation::Operation;
-use super::page::Signer;
+use super::page::{MarkRef, Signer};
 use super::parked::Marks;
 use super::planned::{Out, Shape, What};
 use super::wire;
@@ -198,7 +198,9 @@ impl<'a> Writer<'a> {
         let Some(stored) = &loaded.rows[row] else { return self.out.extend_from_slice(b"null") };
         let bucket = loaded.buckets.get(row).and_then(Option::as_deref).unwrap_or_default();
         self.out.push(b'"');
-        self.signer.push_cursor(&mut self.out, &page.home, bucket, stored.key.clustering());
+        let partition = if page.merged { stored.key.partition() } else { &[] };
+        let mark = MarkRef { bucket, partition, clustering: stored.key.clustering() };
+        self.signer.push_cursor(&mut self.out, &page.home, mark);
         self.out.push(b'"');
     }
 

@@ -115,8 +115,8 @@ const OURS: &[Ours] = &[
             may(
                 "op",
                 Kind::Choice {
-                    now: &["EQ", "LT", "LTE", "GT", "GTE"],
-                    later: &["IN", "PREFIX", "CONTAINS", "ANN"],
+                    now: &["EQ", "IN", "LT", "LTE", "GT", "GTE", "PREFIX"],
+                    later: &["CONTAINS", "ANN"],
                 },
             ),
         ],

@@ -229,10 +229,14 @@ pub enum ArgumentBinding {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ArgOp {
     Eq,
+    /// One of a list.
+    In,
     Lt,
     Lte,
     Gt,
     Gte,
+    /// Text that begins with the argument.
+    Prefix,
 }
 
 /// The GraphQL type of a field or argument.

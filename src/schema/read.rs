@@ -184,10 +184,10 @@ impl Binder<'_> {
                 self.check_paging(field, argument, &ty, span, answers);
                 ArgumentBinding::Paging
             } else {
-                self.check_argument(field, &name, &ty, span);
+                let op = used.and_then(|used| used.choice("op")).map_or(ArgOp::Eq, op);
+                self.check_argument(field, &name, &ty, op, argument, span);
                 let column = used.and_then(|used| used.text("column"));
                 ty = self.read_as_column(entity, column.map_or(&name, |text| &text.value), argument, ty);
-                let op = used.and_then(|used| used.choice("op")).map_or(ArgOp::Eq, op);
                 ArgumentBinding::Column { column: column.map_or(name.clone(), |text| text.value.clone()), op }
             };
             arguments.push(Argument { name, ty, binds, span });
@@ -213,18 +213,41 @@ impl Binder<'_> {
         ty
     }
 
-    fn check_argument(&mut self, field: &str, name: &str, ty: &FieldType, at: Span) {
-        let fault = match ty {
-            FieldType::List { .. } => {
-                super::columns::later(&format!("the list argument `{name}` of `{field}`"), at)
-            }
-            FieldType::Named { name: Named::Object(_), .. } => {
-                let message = format!("the argument `{name}` of `{field}` has an output type");
-                Diagnostic::error("S043", at, message)
+    fn check_argument(
+        &mut self,
+        field: &str,
+        name: &str,
+        ty: &FieldType,
+        op: ArgOp,
+        argument: &apollo_compiler::ast::InputValueDefinition,
+        at: Span,
+    ) {
+        let element = argument.ty.inner_named_type();
+        let fault = |message: String| Diagnostic::error("S043", at, message);
+        let fault = match (ty, op) {
+            (ty, _) if matches!(ty.named(), Named::Object(_)) => {
+                fault(format!("the argument `{name}` of `{field}` has an output type"))
                     .label("an output type")
                     .help("Arguments are scalars and enums: ask for the key.")
             }
-            FieldType::Named { .. } => return,
+            (FieldType::List { of, .. }, ArgOp::In) => match &**of {
+                FieldType::Named { non_null: true, .. } => return,
+                _ => fault(format!("the elements of `{name}` of `{field}` may be null, or are lists"))
+                    .label("elements without `!`")
+                    .help(format!("No key is null. Write `{name}: [{element}!]!`.")),
+            },
+            (FieldType::List { .. }, _) => {
+                fault(format!("the argument `{name}` of `{field}` is a list, but is compared with one value"))
+                    .label("a list")
+                    .help(format!("Write `{name}: [{element}!]! @arg(op: IN)` for the rows of each value."))
+            }
+            (FieldType::Named { .. }, ArgOp::In) => fault(format!(
+                "`op: IN` takes a list, but the argument `{name}` of `{field}` is `{}`",
+                argument.ty
+            ))
+            .label("not a list")
+            .help(format!("Write `{name}: [{element}!]!`.")),
+            (FieldType::Named { .. }, _) => return,
         };
         self.faults.push(fault);
     }
@@ -269,6 +292,8 @@ const PAGING: &[(&str, Scalar)] =
 
 fn op(word: &str) -> ArgOp {
     match word {
+        "IN" => ArgOp::In,
+        "PREFIX" => ArgOp::Prefix,
         "LT" => ArgOp::Lt,
         "LTE" => ArgOp::Lte,
         "GT" => ArgOp::Gt,

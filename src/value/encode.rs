@@ -86,6 +86,15 @@ pub fn push_part(out: &mut Vec<u8>, value: &Value, order: Order) {
     }
 }
 
+/// Appends the beginning of a text as the part of each text that begins so.
+pub fn push_text_prefix(out: &mut Vec<u8>, text: &str, order: Order) {
+    let start = out.len();
+    push_part(out, &Value::text(text), order);
+    // Without the mark of the end, which a longer text has later.
+    debug_assert!(out.len() >= start + 2, "every text ends with two bytes");
+    out.truncate(out.len() - 2);
+}
+
 /// Takes a part of a key off the front of the bytes.
 ///
 /// # Errors

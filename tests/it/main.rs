@@ -2,6 +2,7 @@
 //!
 //! One file for each subject; `support` starts processes and engines and asks them.
 
+mod arguments;
 mod both;
 mod commands;
 mod custom;

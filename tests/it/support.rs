@@ -319,3 +319,11 @@ pub async fn ask(engine: &Embedded, query: &str, read_after: &[Position]) -> Jso
     let answer = serving.graph.execute(request, &serving.tables).await;
     serde_json::from_slice(&answer.body).expect("an answer is JSON")
 }
+
+/// The seeds of a random test: `KINORA_SEEDS` of them (else so many) from `KINORA_SEED_BASE` on.
+pub fn seeds(count: u64) -> impl Iterator<Item = u64> {
+    let number =
+        |name: &str, default| std::env::var(name).ok().and_then(|text| text.parse().ok()).unwrap_or(default);
+    let base: u64 = number("KINORA_SEED_BASE", 1);
+    base..base.saturating_add(number("KINORA_SEEDS", count))
+}

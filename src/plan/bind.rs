@@ -94,7 +94,7 @@ impl Ground<'_> {
         let (page, max) = (decl.page, decl.max);
         match self.model.ty(answer).kind {
             TypeKind::Connection { node } => {
-                (node, Shape::Connection { page, max, lookback_ms: decl.lookback_ms })
+                (node, Shape::Connection { page, max, lookback_ms: decl.lookback_ms, counted: decl.counted })
             }
             _ if matches!(field.ty, FieldType::List { .. }) => (answer, Shape::List { page, max }),
             _ => (answer, Shape::One),

@@ -243,10 +243,11 @@ fn answers(table: &TablePlan, read: &ReadPlan) -> String {
         Shape::One if read.equal.len() == table.clustering.len() => "the row, or null".to_string(),
         Shape::One => "the first row, or null".to_string(),
         Shape::List { page, max } => format!("a list of {page} rows, at most {max}"),
-        Shape::Connection { page, max, lookback_ms } => {
+        Shape::Connection { page, max, lookback_ms, counted } => {
             let back =
                 lookback_ms.map_or(String::new(), |ms| format!(", buckets of the last {}", span_of_time(ms)));
-            format!("pages of {page} rows, at most {max}{back}")
+            let count = if counted { format!(", counted up to {max}") } else { String::new() };
+            format!("pages of {page} rows, at most {max}{back}{count}")
         }
     }
 }
@@ -286,7 +287,9 @@ fn cost(model: &ReadModel, plan: &Plan, read: &ReadPlan) -> (String, u64) {
         true => format!("the buckets, then {at_once} for each bucket until the page is full"),
         false => at_once,
     };
-    let cost = shards + u64::from(walks) + u64::from(read.completed);
+    let counted = matches!(read.shape, Shape::Connection { counted: true, .. });
+    let cost = shards * (1 + u64::from(counted)) + u64::from(walks) + u64::from(read.completed);
+    let reads = if counted { format!("{reads}, once more for the count") } else { reads };
     match read.completed {
         true => {
             let base = &plan.table(plan.entity(read.entity).base).name;

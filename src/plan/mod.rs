@@ -162,14 +162,13 @@ pub enum Shape {
     /// The first row in clustering order, or null.
     One,
     /// A plain list of at most `max` rows.
-    List {
-        page: u32,
-        max: u32,
-    },
+    List { page: u32, max: u32 },
     Connection {
         page: u32,
         max: u32,
         lookback_ms: Option<i64>,
+        /// Whether the rows of the whole list are counted, up to `max`.
+        counted: bool,
     },
 }
 

@@ -73,7 +73,13 @@ pub(super) enum Goes {
     /// The first row fills this row of the site.
     Row(usize),
     /// The rows are this page of the site.
-    Page { page: usize, wanted: Wanted, wants: Wants },
+    Page {
+        page: usize,
+        wanted: Wanted,
+        wants: Wants,
+        /// Rows are counted up to here.
+        max: usize,
+    },
 }
 
 impl<'a> Executor<'a> {
@@ -273,7 +279,7 @@ impl ReadSite<'_, '_> {
         let (page, max, lookback_ms) = match bound.shape {
             Answers::One => return self.row(range),
             Answers::List { page, max } => (page, max, None),
-            Answers::Connection { page, max, lookback_ms } => (page, max, lookback_ms),
+            Answers::Connection { page, max, lookback_ms, .. } => (page, max, lookback_ms),
         };
         let mut named = format!("{}.{}\0", bound.parent.0, bound.field.0).into_bytes();
         named.extend_from_slice(place);
@@ -289,6 +295,7 @@ impl ReadSite<'_, '_> {
             end: 0,
             next: false,
             previous: false,
+            total: Some(0),
             merged: combinations > 1,
             home,
         });
@@ -297,7 +304,7 @@ impl ReadSite<'_, '_> {
             self.scans.push(ScanJob {
                 site: self.index,
                 range,
-                goes: Goes::Page { page: at, wanted, wants: self.read.wants },
+                goes: Goes::Page { page: at, wanted, wants: self.read.wants, max: max as usize },
             });
         }
         Target::At(u32::try_from(at).expect("pages are counted in u32"))

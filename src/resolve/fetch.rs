@@ -74,7 +74,7 @@ impl Executor<'_> {
         let walk = Walk { tables: self.tables, plan: self.plan, range: &scan.range, columns };
         let rows = match &scan.goes {
             Goes::Row(_) => walk.first(1).await.map(|found| Rows { found, ..Rows::default() }),
-            Goes::Page { wanted, wants, .. } => walk.page(wanted, *wants).await,
+            Goes::Page { wanted, wants, max, .. } => walk.page(wanted, *wants, *max).await,
         };
         rows.map_err(|error| Fault::internal(&format!("reading table {:?}", scan.range.table.name), error))
     }
@@ -259,6 +259,7 @@ impl Loaded {
                 page.end = u32::try_from(end).expect("rows are counted in u32");
                 page.next = rows.next;
                 page.previous = rows.previous;
+                page.total = rows.total;
                 start..end
             }
             (Goes::Page { page, .. }, Err(fault)) => {

@@ -87,6 +87,8 @@ pub(super) enum What {
     Node {
         fields: Vec<Out>,
     },
+    /// How many rows the whole list has; null above the bound.
+    TotalCount,
     HasNext,
     HasPrevious,
     StartCursor,
@@ -191,6 +193,7 @@ pub(super) struct Wants {
     pub next: bool,
     pub previous: bool,
     pub cursors: bool,
+    pub total: bool,
 }
 
 /// One `_entities` field.

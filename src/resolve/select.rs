@@ -505,6 +505,10 @@ impl<'a> Planner<'a> {
                     self.want(site, |wants| wants.rows = true);
                     What::Nodes { fields: self.rows_of(site, &fields)? }
                 }
+                "totalCount" => {
+                    self.want(site, |wants| wants.total = true);
+                    What::TotalCount
+                }
                 "pageInfo" => What::PageInfo { fields: self.page_info(site, &fields) },
                 "__typename" => What::Fixed(json_text(&self.model.ty(ty).name)),
                 _ => What::Nothing,

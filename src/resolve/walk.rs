@@ -41,6 +41,8 @@ pub(super) struct Rows {
     pub found: Vec<Found>,
     pub next: bool,
     pub previous: bool,
+    /// How many rows the range has; `None` where nobody asks, or they are more than the bound.
+    pub total: Option<usize>,
 }
 
 /// Where a walk begins or ends, beside the range's own bounds.
@@ -68,9 +70,11 @@ impl Walk<'_> {
     }
 
     /// A page, and what of its surroundings is wanted. Both directions are exact: what lies beyond is looked up.
-    pub async fn page(&self, wanted: &Wanted, wants: Wants) -> Result<Rows, StoreError> {
+    /// Rows are counted up to `max`.
+    pub async fn page(&self, wanted: &Wanted, wants: Wants, max: usize) -> Result<Rows, StoreError> {
+        let total = if wants.total { self.total(max).await? } else { None };
         if !(wants.rows || wants.next || wants.previous || wants.cursors) {
-            return Ok(Rows::default());
+            return Ok(Rows { total, ..Rows::default() });
         }
         let after = wanted.after.as_ref().map_or(End::Open, End::NextTo);
         let before = wanted.before.as_ref().map_or(End::Open, End::NextTo);
@@ -91,7 +95,12 @@ impl Walk<'_> {
         if wants.previous {
             previous = (more && wanted.backward) || self.precedes(wanted, first.as_ref()).await?;
         }
-        Ok(Rows { found, next, previous })
+        Ok(Rows { found, next, previous, total })
+    }
+
+    async fn total(&self, max: usize) -> Result<Option<usize>, StoreError> {
+        let rows = self.rows(End::Open, End::Open, false, max + 1, &[]).await?;
+        Ok(Some(rows.len()).filter(|total| *total <= max))
     }
 
     /// Whether a row follows the page. Without `before`, forward, the read itself has told.

@@ -185,6 +185,13 @@ impl<'a> Writer<'a> {
                     None => self.null_here(field),
                 }
             }
+            What::TotalCount => match page.total {
+                Some(total) => {
+                    wire::push_count(&mut self.out, total as u64);
+                    Ok(())
+                }
+                None => self.null_here(field),
+            },
             What::HasNext | What::HasPrevious => {
                 let truth = if matches!(field.what, What::HasNext) { page.next } else { page.previous };
                 self.out.extend_from_slice(if truth { b"true" } else { b"false" });

@@ -4,7 +4,7 @@
 //! Comes in: parsed files. Goes out: a model whose every index is right, or every fault at once.
 
 use apollo_compiler::ast;
-use rustc_hash::FxHashMap;
+use rustc_hash::{FxHashMap, FxHashSet};
 
 use super::columns::later;
 use super::directive::{Known, Place, Use, uses};
@@ -28,6 +28,8 @@ pub(super) struct Binder<'a> {
     pub enums: Vec<EnumType>,
     /// Scalars that no name and no address binds, with their place: what a field of one stores, the field must say.
     pub unbound: FxHashMap<String, Span>,
+    /// Connections whose rows are counted.
+    pub counted: FxHashSet<String>,
     /// Types with a directive that is not known. What they lack may be what it was meant to say, so nothing is said of it.
     pub unclear: Vec<TypeId>,
     pub faults: Vec<Diagnostic>,
@@ -83,6 +85,7 @@ pub(super) fn bind(declarations: &Declarations<'_>, sources: &Sources) -> Bound 
         types: Vec::new(),
         enums: Vec::new(),
         unbound: FxHashMap::default(),
+        counted: FxHashSet::default(),
         unclear: Vec::new(),
         faults: Vec::new(),
     };

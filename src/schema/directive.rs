@@ -100,7 +100,7 @@ const OURS: &[Ours] = &[
             may("page", PAGE),
             may("max", PAGE),
             may("lookback", Kind::Text),
-            may("count", Kind::Choice { now: &["NONE"], later: &["CAPPED", "EXACT"] }),
+            may("count", Kind::Choice { now: &["NONE", "CAPPED"], later: &["EXACT"] }),
             may("order", Kind::Later),
             may("maxAge", Kind::Later),
             may("scope", Kind::Later),

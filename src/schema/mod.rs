@@ -201,6 +201,8 @@ pub struct ReadDecl {
     pub max: u32,
     /// Most buckets walked, as a duration back from the newest; `None`: all.
     pub lookback_ms: Option<i64>,
+    /// Whether the rows of the whole list are counted, up to `max`.
+    pub counted: bool,
     pub span: Span,
 }
 

@@ -73,6 +73,18 @@ impl Binder<'_> {
         let draft = &drafts[ty.0 as usize].fields[index];
         let used = draft.used("read").expect("the caller looked");
         let decl = self.read_decl(used, answers);
+        if answers == Answers::Connection
+            && !decl.counted
+            && self.counted.contains(draft.node.ty.inner_named_type().as_str())
+        {
+            let message = format!(
+                "another read of `{}` counts its rows, but `{name}` does not",
+                draft.node.ty.inner_named_type()
+            );
+            self.faults.push(Diagnostic::error("S042", used.span, message).label("no `count`").help(
+                "Add `count: CAPPED`: `totalCount` is part of the type, so each read of it must know it.",
+            ));
+        }
         let args = self.arguments(&name, draft.file, draft.node, answers, entity);
         self.drafts = drafts;
         if self.faults.len() > faults_before {
@@ -142,6 +154,14 @@ impl Binder<'_> {
                 );
             }
         }
+        let counted = used.choice("count") == Some("CAPPED");
+        if counted && answers != Answers::Connection {
+            self.faults.push(
+                Diagnostic::error("S042", used.span, "`count` has no use: the field answers no connection")
+                    .label("nothing to count")
+                    .help("Leave `count` out, or answer a connection: its `totalCount` is the number."),
+            );
+        }
         let lookback_ms = used.text("lookback").and_then(|text| {
             let found = duration_ms(&text.value);
             if found.is_none() {
@@ -155,7 +175,7 @@ impl Binder<'_> {
             found
         });
         let text = |name: &str| used.text(name).map(|text| text.value.clone());
-        ReadDecl { table: text("table"), via: text("via"), page, max, lookback_ms, span: used.span }
+        ReadDecl { table: text("table"), via: text("via"), page, max, lookback_ms, counted, span: used.span }
     }
 
     fn arguments(

@@ -5,6 +5,7 @@
 mod arguments;
 mod both;
 mod commands;
+mod counts;
 mod custom;
 mod embedded;
 mod generations;

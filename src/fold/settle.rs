@@ -14,7 +14,7 @@ use crate::value::Value;
 pub fn fresh(projection: &Projection, cells: &mut [Value]) -> Result<(), Reject> {
     for (index, column) in projection.shape.columns.iter().enumerate() {
         if !is_computed(projection, index) {
-            check(column, &cells[index])?;
+            check(&projection.shape, column, &cells[index])?;
         }
     }
     for compute in &projection.compute {
@@ -33,7 +33,7 @@ pub fn patched(projection: &Projection, cells: &mut [Value], patch: &mut Patch) 
                 check_len(column, entries.len())?;
             }
         } else if patch.sets(index) && !is_computed(projection, index) {
-            check(column, &cells[index])?;
+            check(&projection.shape, column, &cells[index])?;
         }
     }
     for compute in &projection.compute {
@@ -61,12 +61,48 @@ fn computed(projection: &Projection, compute: &Compute, cells: &[Value]) -> Resu
     let made = compute.value.cell(&[Slot::Record(Some(cells))]);
     let value = made.map_err(|Fault(reason)| reject(format!("{}: {reason}", column.name)))?;
     let value = value.unwrap_or_default();
-    check(column, &value)?;
+    check(&projection.shape, column, &value)?;
     Ok(value)
 }
 
-/// Checks one cell against its column.
-pub fn check(column: &Column, value: &Value) -> Result<(), Reject> {
+/// Checks one cell against its column, and what is inside it.
+pub fn check(shape: &RowShape, column: &Column, value: &Value) -> Result<(), Reject> {
+    check_alone(column, value)?;
+    let inner = match (&column.ty, value) {
+        (ColumnType::Record(id), Value::Record(_)) => Some(*id),
+        (ColumnType::Map { record, .. }, _) => Some(*record),
+        (ColumnType::List(of), _) => match **of {
+            ColumnType::Record(id) => Some(id),
+            _ => None,
+        },
+        _ => None,
+    };
+    let Some(columns) = inner.and_then(|id| shape.records.get(&id)) else { return Ok(()) };
+    // Scalars were made to fit; only collections have bounds, here or deeper.
+    let is_compound = |column: &Column| !matches!(column.ty, ColumnType::Scalar(_) | ColumnType::Enum(_));
+    if !columns.iter().any(is_compound) {
+        return Ok(());
+    }
+    let inside = |place: String, record: &Value| {
+        let Value::Record(cells) = record else { return Ok(()) };
+        let mut parts = columns.iter().zip(cells).filter(|(column, _)| is_compound(column));
+        parts.try_for_each(|(part, cell)| {
+            check(shape, part, cell)
+                .map_err(|found| reject(format!("{}{place}.{}", column.name, found.reason)))
+        })
+    };
+    match value {
+        Value::List(items) => {
+            items.iter().enumerate().try_for_each(|(at, item)| inside(format!("[{at}]"), item))
+        }
+        Value::Map(entries) => {
+            entries.iter().try_for_each(|(key, item)| inside(format!("[{}]", shown(key)), item))
+        }
+        record => inside(String::new(), record),
+    }
+}
+
+fn check_alone(column: &Column, value: &Value) -> Result<(), Reject> {
     match value {
         Value::Null if column.non_null => {
             Err(reject(format!("{} has no value, and cannot be null", column.name)))
@@ -160,7 +196,7 @@ fn record_fits(shape: &RowShape, id: crate::schema::TypeId, cells: &[Value]) -> 
         && columns
             .iter()
             .zip(cells)
-            .all(|(column, cell)| fits(shape, &column.ty, cell) && check(column, cell).is_ok())
+            .all(|(column, cell)| fits(shape, &column.ty, cell) && check(shape, column, cell).is_ok())
 }
 
 fn scalar_fits(scalar: Scalar, value: &Value) -> bool {

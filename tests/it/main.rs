@@ -4,6 +4,7 @@
 
 mod arguments;
 mod both;
+mod collections;
 mod commands;
 mod counts;
 mod custom;

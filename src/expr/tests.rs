@@ -81,6 +81,7 @@ fn object(name: &str, kind: TypeKind, columns: Vec<Column>) -> ObjectType {
         columns,
         keys: Vec::new(),
         tables: Vec::new(),
+        indexes: Vec::new(),
     }
 }
 

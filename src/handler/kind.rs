@@ -153,7 +153,7 @@ fn not_blind_case(binder: &Binder<'_>, name: &str, case: &Case) -> Option<String
 fn moving_copy(binder: &Binder<'_>) -> Option<String> {
     let entity = binder.plan.entity(binder.entity);
     entity.copies.iter().map(|id| binder.plan.table(*id)).find_map(|table| {
-        if table.role != TableRole::Copy {
+        if matches!(table.role, TableRole::Base | TableRole::Buckets { .. }) {
             return None;
         }
         if table.filter.is_some() {

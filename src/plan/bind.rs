@@ -6,7 +6,7 @@
 use std::sync::Arc;
 
 use super::fit::{Fit, Given, Misfit, fit};
-use super::{EntityPlan, Part, ReadPlan, ReadSource, Shape, TableId, TablePlan, lint};
+use super::{EntityPlan, Part, ReadPlan, ReadSource, Shape, TableId, TablePlan, TableRole, lint};
 use crate::diagnostic::{Diagnostic, Span, nearest};
 use crate::schema::{
     ArgOp, Argument, ArgumentBinding, ColumnId, ColumnType, Field, FieldId, FieldSource, FieldType,
@@ -363,8 +363,9 @@ impl Ground<'_> {
 
     fn named(&self, asked: &Asked<'_>, name: &str) -> Result<(&TablePlan, Fit), Box<Diagnostic>> {
         let child = self.model.ty(asked.entity);
-        let names = || self.tables_of(asked.entity).map(|table| table.name.as_str());
-        let Some(table) = self.tables_of(asked.entity).find(|table| table.name == name) else {
+        let declared = || self.tables_of(asked.entity).filter(|table| !is_index(table));
+        let names = || declared().map(|table| table.name.as_str());
+        let Some(table) = declared().find(|table| table.name == name) else {
             let message = format!("`{}` has no table `{name}`", child.name);
             let fault = Diagnostic::error("S071", asked.decl.span, message).label("not a table");
             return Err(Box::new(match nearest(name, names()) {
@@ -374,18 +375,34 @@ impl Ground<'_> {
         };
         match self.fit(asked, table) {
             Ok(fit) => Ok((table, fit)),
-            Err(misfit) => Err(Box::new(self.refused(asked, Some(table), &misfit))),
+            Err(misfit) => match self.index_of(asked, table)? {
+                Some(found) => Ok(found),
+                None => Err(Box::new(self.refused(asked, Some(table), &misfit))),
+            },
         }
     }
 
     /// The table that fits best: all parts given before walks, the base table before copies. A copy with a `where`
     /// holds only some rows, so it is never taken unasked.
     fn inferred(&self, asked: &Asked<'_>) -> Result<(&TablePlan, Fit), Box<Diagnostic>> {
-        let mut fits: Vec<((usize, usize, bool), &TablePlan, Fit)> = Vec::new();
+        let mut fits: Vec<((usize, usize, u8), &TablePlan, Fit)> = Vec::new();
         let mut misfit: Option<(&TablePlan, Misfit)> = None;
         let mut filtered = None;
         for table in self.tables_of(asked.entity) {
-            match self.fit(asked, table) {
+            if is_index(table) {
+                continue;
+            }
+            let fitted = match self.fit(asked, table) {
+                Err(misfit) => match self.index_of(asked, table)? {
+                    Some((entries, fit)) => {
+                        fits.push((rank(asked, entries, &fit), entries, fit));
+                        continue;
+                    }
+                    None => Err(misfit),
+                },
+                fit => fit,
+            };
+            match fitted {
                 Ok(fit) if table.filter.is_none() => fits.push((rank(asked, table, &fit), table, fit)),
                 Ok(_) => {
                     let why = format!(
@@ -418,6 +435,37 @@ impl Ground<'_> {
             (None, Some((table, misfit))) => Err(Box::new(self.refused(asked, Some(table), &misfit))),
             (None, None) => unreachable!("an entity has a table, which fits or does not"),
         }
+    }
+
+    /// The entries of an index of a table, where they answer what the table itself cannot.
+    fn index_of(
+        &self,
+        asked: &Asked<'_>,
+        table: &TablePlan,
+    ) -> Result<Option<(&TablePlan, Fit)>, Box<Diagnostic>> {
+        let child = self.model.ty(asked.entity);
+        let of_it = |entries: &&TablePlan| entries.role == TableRole::Index { of: table.id };
+        for entries in self.tables_of(asked.entity).filter(of_it) {
+            let column = entries.partition.last().expect("an index has the indexed column").part.column;
+            let op = asked.given.iter().find_map(|given| match given {
+                Given::Column(of) if *of == column => Some((ArgOp::Eq, "EQ")),
+                Given::AnyOf(of) if *of == column => Some((ArgOp::In, "IN")),
+                _ => None,
+            });
+            let (Some((op, word)), Ok(fit)) = (op, self.fit(asked, entries)) else { continue };
+            let declared =
+                child.indexes.iter().find(|index| index.column == column && index.table == table.name);
+            if declared.is_some_and(|index| !index.ops.contains(&op)) {
+                let name = &child.column(column).name;
+                let message = format!("the index of `{name}` of `{}` does not answer `{word}`", table.name);
+                return Err(Diagnostic::error("S071", asked.decl.span, message)
+                    .label("not in its `ops`")
+                    .help(format!("Add it there: `@index(ops: [EQ, IN])` on `{}.{name}`.", child.name))
+                    .into());
+            }
+            return Ok(Some((entries, fit)));
+        }
+        Ok(None)
     }
 
     fn fit(&self, asked: &Asked<'_>, table: &TablePlan) -> Result<Fit, Misfit> {
@@ -493,15 +541,24 @@ impl Ground<'_> {
 }
 
 /// Smaller is better: parts of the partition that are walked, clustering columns left open where one row is wanted,
-/// and copies after the base table.
-fn rank(asked: &Asked<'_>, table: &TablePlan, fit: &Fit) -> (usize, usize, bool) {
+/// copies after the base
+/// table, and indexes last.
+fn rank(asked: &Asked<'_>, table: &TablePlan, fit: &Fit) -> (usize, usize, u8) {
     let walked = fit.partition.iter().filter(|part| !matches!(part, Part::From(_))).count();
     let open = match asked.shape {
         Shape::One => table.clustering.len() - fit.equal.len(),
         _ => 0,
     };
-    let is_copy = !matches!(table.role, super::TableRole::Base);
-    (walked, open, is_copy)
+    let kind = match table.role {
+        TableRole::Base => 0,
+        TableRole::Copy | TableRole::Buckets { .. } => 1,
+        TableRole::Index { .. } => 2,
+    };
+    (walked, open, kind)
+}
+
+fn is_index(table: &TablePlan) -> bool {
+    matches!(table.role, TableRole::Index { .. })
 }
 
 fn list<'n>(names: impl Iterator<Item = &'n str>) -> String {

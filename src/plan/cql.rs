@@ -6,7 +6,8 @@
 use super::{KeyColumn, Plan, TablePlan, TableRole};
 use crate::schema::{BUCKETS, Column, ColumnId, ColumnType, Order, ReadModel, TypeId, TypeKind, snake};
 
-/// The statements that make everything the plan stores: `CREATE TYPE`, each after those it holds, then `CREATE TABLE`.
+/// The statements that make everything the plan stores: `CREATE TYPE`, each after those it holds, then `CREATE TABLE`,
+/// and `CREATE INDEX` after its table.
 pub fn create_statements(model: &ReadModel, plan: &Plan) -> Vec<String> {
     let mut done = Vec::new();
     let mut statements = Vec::new();
@@ -20,7 +21,13 @@ pub fn create_statements(model: &ReadModel, plan: &Plan) -> Vec<String> {
             );
         }
     }
-    statements.extend(plan.tables.iter().map(|table| create_table(model, table)));
+    for table in &plan.tables {
+        match table.role {
+            TableRole::Index { of } => statements.push(create_index(model, plan.table(of), table)),
+            TableRole::Buckets { of } if matches!(plan.table(of).role, TableRole::Index { .. }) => {}
+            _ => statements.push(create_table(model, table)),
+        }
+    }
     statements
 }
 
@@ -52,6 +59,14 @@ pub fn create_table(model: &ReadModel, table: &TablePlan) -> String {
     };
     let name = quoted(&table_name(table));
     format!("CREATE TABLE {name} (\n{}  PRIMARY KEY ({partition}{clustering})\n){order};", columns.concat())
+}
+
+/// The statement that makes a storage-attached index: Cassandra keeps the entries itself.
+fn create_index(model: &ReadModel, of: &TablePlan, entries: &TablePlan) -> String {
+    let column = entries.partition.last().expect("an index has the indexed column").part.column;
+    let (table, column) = (table_name(of), snake(&model.ty(of.entity).column(column).name));
+    let name = quoted(&format!("{table}__by_{column}"));
+    format!("CREATE INDEX {name} ON {} ({}) USING 'sai';", quoted(&table), quoted(&column))
 }
 
 /// A table's name as the store has it, without generation.

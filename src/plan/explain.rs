@@ -80,6 +80,7 @@ fn table_text(model: &ReadModel, plan: &Plan, table: &TablePlan) -> String {
         TableRole::Base => format!("base table of {}", entity.name),
         TableRole::Copy => format!("copy of {}", entity.name),
         TableRole::Buckets { of } => format!("buckets of {}", plan.table(of).name),
+        TableRole::Index { of } => format!("index of {}", plan.table(of).name),
     };
     let mut text =
         format!("  {}: {role}\n    partition   {}\n", table.name, keys(model, table, &table.partition));
@@ -150,7 +151,14 @@ fn keys_json(model: &ReadModel, plan: &Plan, entity: TypeId) -> Vec<Value> {
 fn read_text(model: &ReadModel, plan: &Plan, read: &ReadPlan) -> String {
     let (parent, table) = (model.ty(read.parent), plan.table(read.table));
     let field = parent.field(read.field);
-    let mut text = format!("  {}.{}: {}\n", parent.name, field.name, table.name);
+    let by = match table.role {
+        TableRole::Index { of } => {
+            let column = table.partition.last().map_or("", |key| &key.part.name);
+            format!("{} by its index of {column}", plan.table(of).name)
+        }
+        _ => table.name.clone(),
+    };
+    let mut text = format!("  {}.{}: {by}\n", parent.name, field.name);
     text.push_str(&format!("    partition   {}\n", partition(model, table, read, field)));
     if !read.equal.is_empty() {
         let given = read.equal.iter().zip(&table.clustering);
@@ -305,6 +313,7 @@ fn table_json(model: &ReadModel, table: &TablePlan) -> Value {
         TableRole::Base => "base",
         TableRole::Copy => "copy",
         TableRole::Buckets { .. } => "buckets",
+        TableRole::Index { .. } => "index",
     };
     let key = |key: &KeyColumn| {
         json!({

@@ -49,6 +49,18 @@ fn entity(
             tables.push(buckets);
         }
     }
+    for index in &ty.indexes {
+        let of = tables.iter().find(|table| held.contains(&table.id) && table.name == index.table);
+        let Some(entries) = of.map(|of| index_of(ty, of, index.column, next_id(tables))) else { continue };
+        held.push(entries.id);
+        tables.push(entries);
+        let entries = tables.last().expect("one was pushed");
+        if let Some(buckets) = buckets(entries, next_id(tables)) {
+            let of = tables.len() - 1;
+            tables[of].buckets = Some(buckets.id);
+            tables.push(buckets);
+        }
+    }
     let base = held.first().copied().expect("an entity has a `@table`");
     EntityPlan { entity: id, base, copies: held[1..].to_vec(), keys: Vec::new(), base_key }
 }
@@ -117,6 +129,36 @@ fn key_column(ty: &ObjectType, part: KeyPart, order: Order) -> KeyColumn {
         KeyFunction::Hash(_) => ColumnType::Scalar(Scalar::Int),
     };
     KeyColumn { part, ty: stored, source, order }
+}
+
+/// The table of an index's entries: partitioned as that table and by the indexed column, holding keys only.
+fn index_of(ty: &ObjectType, of: &TablePlan, column: ColumnId, id: TableId) -> TablePlan {
+    let name = ty.column(column).name.clone();
+    let mut partition = of.partition.clone();
+    partition.push(key_column(
+        ty,
+        KeyPart { column, via: KeyFunction::Itself, name: name.clone() },
+        Order::Asc,
+    ));
+    let mut columns: Vec<ColumnId> =
+        partition.iter().chain(&of.clustering).map(|key| key.part.column).collect();
+    columns.sort_unstable();
+    columns.dedup();
+    TablePlan {
+        id,
+        name: format!("{}__by_{name}", of.name),
+        entity: of.entity,
+        role: TableRole::Index { of: of.id },
+        complete: columns.len() == ty.columns.len(),
+        partition,
+        clustering: of.clustering.clone(),
+        appended: of.appended,
+        columns,
+        filter: of.filter.clone(),
+        buckets: None,
+        rows: of.rows,
+        rate: of.rate,
+    }
 }
 
 /// The table of a table's non-empty buckets: partitioned as that table without its bucket, sorted by the bucket.

@@ -5,7 +5,7 @@
 
 use super::bind::Ground;
 use super::fit::{Fit, Given, fit};
-use super::{KeyLoad, Part, TablePlan, lint};
+use super::{KeyLoad, Part, TablePlan, TableRole, lint};
 use crate::diagnostic::Diagnostic;
 use crate::schema::{ColumnId, EntityKey, TypeId};
 
@@ -32,7 +32,7 @@ impl Ground<'_> {
         let name = |column: ColumnId| ty.column(column).name.clone();
         let mut fits: Vec<(bool, &TablePlan, Fit)> = self
             .tables_of(entity)
-            .filter(|table| table.filter.is_none())
+            .filter(|table| table.filter.is_none() && !matches!(table.role, TableRole::Index { .. }))
             .filter_map(|table| Some((!table.complete, table, fit(table, &given, None, &name).ok()?)))
             .filter(|(.., fit)| fit.is_determined())
             .collect();

@@ -100,6 +100,9 @@ pub enum TableRole {
     /// Names the non-empty buckets of `of`: partition = that table's partition without the bucket,
     /// clustering = the bucket, in the order of the first clustering column of `of`.
     Buckets { of: TableId },
+    /// Entries of an `@index`: the rows of each partition of `of` by the indexed column too, in its order. Written as a
+    /// copy is, in the same batch. A store that has indexes of its own needs neither this table nor its buckets.
+    Index { of: TableId },
 }
 
 /// A column of a key.

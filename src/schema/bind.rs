@@ -101,6 +101,7 @@ pub(super) fn bind(declarations: &Declarations<'_>, sources: &Sources) -> Bound 
     binder.bind_keys_and_tables();
     binder.bind_refs();
     binder.check_nested_keys();
+    binder.bind_indexes();
     binder.bind_reads();
     binder.check_names();
     let query = binder.query(declarations);
@@ -227,6 +228,7 @@ impl<'a> Binder<'a> {
                 columns: Vec::new(),
                 keys: Vec::new(),
                 tables: Vec::new(),
+                indexes: Vec::new(),
             });
             self.name_type(name, Named::Object(id), declared.span);
         }

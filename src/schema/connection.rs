@@ -82,8 +82,18 @@ fn add(binder: &mut Binder<'_>, name: &str, kind: TypeKind, span: Span) {
     }
     let id = TypeId(u32::try_from(binder.types.len()).expect("types are counted in u32"));
     binder.named.insert(name.to_string(), Named::Object(id));
-    let (fields, columns, keys, tables) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
-    binder.types.push(ObjectType { name: name.to_string(), kind, span, fields, columns, keys, tables });
+    let (fields, columns, keys) = (Vec::new(), Vec::new(), Vec::new());
+    let (tables, indexes) = (Vec::new(), Vec::new());
+    binder.types.push(ObjectType {
+        name: name.to_string(),
+        kind,
+        span,
+        fields,
+        columns,
+        keys,
+        tables,
+        indexes,
+    });
 }
 
 /// Gives every derived type its fields, once all of them have numbers.

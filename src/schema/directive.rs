@@ -43,6 +43,11 @@ enum Kind {
         now: &'static [&'static str],
         later: &'static [&'static str],
     },
+    /// A list of such words, or one.
+    Words {
+        now: &'static [&'static str],
+        later: &'static [&'static str],
+    },
     /// Reserved.
     Later,
 }
@@ -136,9 +141,24 @@ const OURS: &[Ours] = &[
             may("type", Kind::Text),
         ],
     },
+    Ours {
+        name: "index",
+        place: Place::Field,
+        repeatable: true,
+        parameters: &[
+            may("table", Kind::Text),
+            may(
+                "ops",
+                Kind::Words {
+                    now: &["EQ", "IN"],
+                    later: &["LT", "LTE", "GT", "GTE", "PREFIX", "CONTAINS", "ANN"],
+                },
+            ),
+        ],
+    },
 ];
 
-const RESERVED: &[&str] = &["index", "rollup", "agg", "top", "live", "owner"];
+const RESERVED: &[&str] = &["rollup", "agg", "top", "live", "owner"];
 
 /// Directives of the federation specification, with the minor version that brought them.
 pub(super) const FEDERATION: &[(&str, u32)] = &[
@@ -186,6 +206,7 @@ enum Given {
     Int(u64),
     Bool(bool),
     Choice(&'static str),
+    Words(Vec<&'static str>),
 }
 
 impl Use {
@@ -214,6 +235,14 @@ impl Use {
     pub fn choice(&self, name: &str) -> Option<&'static str> {
         match self.given(name)? {
             Given::Choice(word) => Some(word),
+            _ => None,
+        }
+    }
+
+    /// The words of a list that an argument gives.
+    pub fn words(&self, name: &str) -> Option<&[&'static str]> {
+        match self.given(name)? {
+            Given::Words(words) => Some(words),
             _ => None,
         }
     }
@@ -440,6 +469,25 @@ fn value(
                 None => fault,
             })
         }
+        (Kind::Words { now, later: reserved }, given) => {
+            let choice = Parameter { kind: Kind::Choice { now, later: reserved }, ..*parameter };
+            let items: Vec<&Value> = match given {
+                Value::List(items) => items.iter().map(|item| &**item).collect(),
+                lone => vec![lone],
+            };
+            let mut words = Vec::new();
+            for item in items {
+                match value(directive, &choice, item, at, name_at, sources)? {
+                    Given::Choice(word) if !words.contains(&word) => words.push(word),
+                    _ => {}
+                }
+            }
+            if words.is_empty() {
+                Err(wrong(&format!("at least one of {}", now.join(", "))))
+            } else {
+                Ok(Given::Words(words))
+            }
+        }
         (Kind::Choice { now, .. }, _) => Err(wrong(&format!("one of {} without quotes", now.join(", ")))),
     }
 }
@@ -451,6 +499,7 @@ fn example(kind: &Kind) -> String {
         Kind::Int { min, .. } => (*min).max(20).to_string(),
         Kind::Bool => "true".to_string(),
         Kind::Choice { now, .. } => now[0].to_string(),
+        Kind::Words { now, .. } => format!("[{}]", now[0]),
     }
 }
 

@@ -12,6 +12,7 @@ mod columns;
 mod connection;
 mod directive;
 mod fieldset;
+mod index;
 mod names;
 mod parse;
 mod read;
@@ -118,6 +119,8 @@ pub struct ObjectType {
     pub keys: Vec<EntityKey>,
     /// `@table`s, in the author's order; the first is the base table. Empty unless an entity.
     pub tables: Vec<TableDecl>,
+    /// `@index`es of those tables.
+    pub indexes: Vec<IndexDecl>,
 }
 
 /// What an object type is to us.
@@ -395,6 +398,17 @@ pub struct TableDecl {
     pub span: Span,
     pub partition_span: Span,
     pub clustering_span: Span,
+}
+
+/// One `@index`: the partitions of a table can be filtered by a column outside its key.
+#[derive(Clone, Debug)]
+pub struct IndexDecl {
+    pub column: ColumnId,
+    /// Name of the table.
+    pub table: String,
+    /// What can be asked of it: `EQ`, `IN`.
+    pub ops: Vec<ArgOp>,
+    pub span: Span,
 }
 
 /// A part of a table's key, made from one column.

@@ -107,7 +107,9 @@ impl Binder<'_> {
         for ty in self.ids() {
             for index in 0..self.drafts[ty.0 as usize].fields.len() {
                 let field = &self.drafts[ty.0 as usize].fields[index];
-                let is_ref = field.used("ref").is_some() && field.uses.len() == 1;
+                let is_ref = field.used("ref").is_some()
+                    && field.used("read").is_none()
+                    && field.used("column").is_none();
                 if is_ref && matches!(self.types[ty.0 as usize].kind, TypeKind::Entity | TypeKind::Udt) {
                     open.push((ty, index));
                 }

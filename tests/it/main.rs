@@ -11,6 +11,7 @@ mod custom;
 mod embedded;
 mod generations;
 mod hostile;
+mod indexes;
 mod parking;
 mod readme;
 mod references;

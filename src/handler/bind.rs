@@ -421,6 +421,7 @@ fn without_blanks(text: &str) -> String {
 fn shape(model: &ReadModel, ty: &ObjectType) -> RowShape {
     let mut shape = RowShape {
         columns: ty.columns.clone(),
+        expiry: ty.tables.first().and_then(|base| base.expiry),
         blank: ty.columns.iter().map(blank).collect(),
         records: FxHashMap::default(),
         enums: FxHashMap::default(),

@@ -102,6 +102,9 @@ fn why_not_blind(
     if !compute.is_empty() {
         return Some("`compute` reads the new row".to_owned());
     }
+    if binder.ty.tables.first().is_some_and(|base| base.expiry.is_some()) {
+        return Some("a row whose `ttl` is over counts as absent".to_owned());
+    }
     not_blind_events(binder, declared).or_else(|| moving_copy(binder))
 }
 

@@ -102,6 +102,10 @@ fn table_text(model: &ReadModel, plan: &Plan, table: &TablePlan) -> String {
             table.columns.iter().map(|column| entity.column(*column).name.as_str()).collect();
         text.push_str(&format!("    columns     {}\n", names.join(", ")));
     }
+    for expiry in &table.expires {
+        let after = span_of_time(expiry.after_ms);
+        text.push_str(&format!("    until       {after} after {}\n", entity.column(expiry.from).name));
+    }
     if let Some(rows) = table.rows {
         text.push_str(&format!("    rows        {rows} in a partition\n"));
     }
@@ -334,6 +338,11 @@ fn table_json(model: &ReadModel, table: &TablePlan) -> Value {
         "appended": table.appended,
         "columns": columns,
         "where": table.filter.as_ref().map(|filter| filter.text.to_string()),
+        "until": table
+            .expires
+            .iter()
+            .map(|expiry| json!({ "from": entity.column(expiry.from).name, "afterMs": expiry.after_ms }))
+            .collect::<Vec<_>>(),
         "rows": table.rows,
         "rate": table.rate,
     })

@@ -248,6 +248,7 @@ mod tests {
             columns: (0..3).map(ColumnId).collect(),
             complete: true,
             filter: None,
+            expires: Vec::new(),
             buckets: None,
             rows: None,
             rate: None,

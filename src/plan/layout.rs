@@ -35,10 +35,13 @@ fn entity(
     faults: &mut Vec<Diagnostic>,
 ) -> EntityPlan {
     let base_key = ty.tables.first().map(TableDecl::key_columns).unwrap_or_default();
+    let of_base = ty.tables.first().and_then(|base| base.expiry);
     let mut held: Vec<TableId> = Vec::new();
     for declared in &ty.tables {
         let role = if held.is_empty() { TableRole::Base } else { TableRole::Copy };
         let mut table = table(ty, id, declared, role, &base_key, next_id(tables));
+        let own = declared.expiry.filter(|own| of_base.is_none_or(|of_base| of_base != *own));
+        table.expires = of_base.into_iter().chain(own).collect();
         table.filter = filter(model, id, declared, faults);
         held.push(table.id);
         tables.push(table);
@@ -99,6 +102,10 @@ fn table(
         None => true,
         Some(fields) => {
             fields.contains(column)
+                || [ty.tables[0].expiry, declared.expiry]
+                    .into_iter()
+                    .flatten()
+                    .any(|expiry| expiry.from == *column)
                 || partition.iter().chain(&clustering).any(|key| key.part.column == *column)
         }
     };
@@ -114,6 +121,7 @@ fn table(
         appended,
         columns,
         filter: None,
+        expires: Vec::new(),
         buckets: None,
         rows: declared.rows,
         rate: declared.rate,
@@ -142,6 +150,7 @@ fn index_of(ty: &ObjectType, of: &TablePlan, column: ColumnId, id: TableId) -> T
     ));
     let mut columns: Vec<ColumnId> =
         partition.iter().chain(&of.clustering).map(|key| key.part.column).collect();
+    columns.extend(of.expires.iter().map(|expiry| expiry.from));
     columns.sort_unstable();
     columns.dedup();
     TablePlan {
@@ -155,6 +164,7 @@ fn index_of(ty: &ObjectType, of: &TablePlan, column: ColumnId, id: TableId) -> T
         appended: of.appended,
         columns,
         filter: of.filter.clone(),
+        expires: of.expires.clone(),
         buckets: None,
         rows: of.rows,
         rate: of.rate,
@@ -182,6 +192,7 @@ fn buckets(of: &TablePlan, id: TableId) -> Option<TablePlan> {
         columns,
         complete: false,
         filter: None,
+        expires: Vec::new(),
         buckets: None,
         rows: None,
         rate: None,

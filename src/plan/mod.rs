@@ -22,9 +22,10 @@ pub use self::lint::{COLLECTION_MAX, COLLECTION_WARN};
 use crate::diagnostic::{Diagnostic, Severity, Sources};
 use crate::expr::Compiled;
 use crate::schema::{
-    ArgOp, ArgumentBinding, ColumnId, ColumnType, FieldId, KeyFunction, KeyPart, KeyPath, Named, Order,
-    ReadModel, TypeId,
+    ArgOp, ArgumentBinding, ColumnId, ColumnType, Expiry, FieldId, KeyFunction, KeyPart, KeyPath, Named,
+    Order, ReadModel, TypeId,
 };
+use crate::value::Value;
 
 /// Index of a table in [`Plan::tables`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -84,6 +85,8 @@ pub struct TablePlan {
     pub complete: bool,
     /// `where`: a row is in this table only while it holds.
     pub filter: Option<Compiled>,
+    /// Until when a row is in this table: its own `ttl`, and that of the base table.
+    pub expires: Vec<Expiry>,
     /// The table of this table's non-empty buckets, where its partition has a time bucket.
     pub buckets: Option<TableId>,
     pub rows: Option<u64>,
@@ -236,6 +239,13 @@ impl Plan {
     /// The read of a field.
     pub fn read(&self, parent: TypeId, field: FieldId) -> Option<&ReadPlan> {
         self.reads.iter().find(|read| read.parent == parent && read.field == field)
+    }
+}
+
+impl TablePlan {
+    /// Whether a row with these cells is gone at a time.
+    pub fn is_over(&self, cells: &[Value], at_ms: i64) -> bool {
+        self.expires.iter().any(|expiry| expiry.is_over(cells, at_ms))
     }
 }
 

@@ -32,6 +32,8 @@ pub(super) struct Executor<'a> {
     pub homes: &'a [Home],
     pub tables: &'a dyn Tables,
     pub operation: &'a Operation,
+    /// The time of the answer, milliseconds since 1970: rows that are gone then are not there.
+    pub at_ms: i64,
     /// Whether base keys are wanted of all rows, because something is parked.
     pub marking: bool,
 }

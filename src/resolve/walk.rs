@@ -60,6 +60,8 @@ pub(super) struct Walk<'a> {
     pub tables: &'a dyn Tables,
     pub plan: &'a Plan,
     pub range: &'a Range,
+    /// The time of the answer: rows that are gone then are not there.
+    pub at_ms: i64,
     pub columns: &'a [ColumnId],
 }
 
@@ -259,6 +261,7 @@ impl PartitionRead<'_> {
             reverse: self.reverse,
             limit,
             columns: Columns::Only(self.columns),
+            at_ms: Some(self.walk.at_ms),
         };
         self.walk.tables.scan(scan).await
     }
@@ -418,7 +421,8 @@ impl<'w> Buckets<'w> {
         limit: usize,
     ) -> Result<Vec<StoredRow>, StoreError> {
         let columns = Columns::Only(&[]);
-        self.tables.scan(Scan { table: self.names.id, partition, from, to, reverse, limit, columns }).await
+        let (table, at_ms) = (self.names.id, None);
+        self.tables.scan(Scan { table, partition, from, to, reverse, limit, columns, at_ms }).await
     }
 
     /// Leaves out what is older than the newest bucket by more than `lookback_ms`.

@@ -218,6 +218,13 @@ pub(super) fn duration_ms(text: &str) -> Option<i64> {
     number.parse::<i64>().ok().filter(|&number| number > 0)?.checked_mul(unit_ms)
 }
 
+/// The fault of a text that is no duration.
+pub(super) fn no_duration(text: &Text) -> Diagnostic {
+    Diagnostic::error("S013", text.span, format!("`{}` is not a duration", text.value))
+        .label("not a duration")
+        .help("Write a whole number and a unit: \"45s\", \"30m\", \"12h\", \"90d\", \"8w\".")
+}
+
 /// The fault of something that the language has words for, but the engine no work yet.
 pub(super) fn later(what: &str, span: Span) -> Diagnostic {
     Diagnostic::error("S016", span, format!("{what} is not supported yet"))

@@ -390,6 +390,8 @@ pub struct TableDecl {
     pub fields: Option<Vec<ColumnId>>,
     /// `where`: CEL text over the columns, and where it stands.
     pub filter: Option<(String, Span)>,
+    /// `ttl` and `ttlFrom`: until when a row is in this table.
+    pub expiry: Option<Expiry>,
     /// Rows expected in a partition (p99).
     pub rows: Option<u64>,
     /// Writes expected per second to the hottest partition (p99).
@@ -398,6 +400,14 @@ pub struct TableDecl {
     pub span: Span,
     pub partition_span: Span,
     pub clustering_span: Span,
+}
+
+/// Until when a row is there: so long after the time in a column of it. Where that is null, without end.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Expiry {
+    /// A DateTime.
+    pub from: ColumnId,
+    pub after_ms: i64,
 }
 
 /// One `@index`: the partitions of a table can be filtered by a column outside its key.

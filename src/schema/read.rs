@@ -4,7 +4,7 @@
 //! Which table answers is `plan`'s.
 
 use super::bind::Binder;
-use super::columns::duration_ms;
+use super::columns::{duration_ms, no_duration};
 use super::directive::{Place, Use, uses};
 use super::parse::{In, name_span, place, twice};
 use super::{
@@ -165,12 +165,7 @@ impl Binder<'_> {
         let lookback_ms = used.text("lookback").and_then(|text| {
             let found = duration_ms(&text.value);
             if found.is_none() {
-                let message = format!("`{}` is not a duration", text.value);
-                self.faults.push(
-                    Diagnostic::error("S013", text.span, message)
-                        .label("not a duration")
-                        .help("Write a whole number and a unit: \"45s\", \"30m\", \"12h\", \"90d\", \"8w\"."),
-                );
+                self.faults.push(no_duration(text));
             }
             found
         });

@@ -5,13 +5,13 @@
 
 use super::bind::{Binder, FieldDraft, argument_text, directive_span};
 use super::column::{column_name, with_nearest};
-use super::columns::{Allowed, ColumnUse, Text, columns};
+use super::columns::{Allowed, ColumnUse, Text, columns, duration_ms};
 use super::directive::{Use, literal};
 use super::fieldset::{self, Path};
 use super::scalar::{is_ordered, scalar_name};
 use super::{
-    Bucket, ColumnId, ColumnType, EntityKey, FieldId, FieldSource, KeyFunction, KeyPart, KeyPath, Named,
-    Order, Scalar, TableDecl, TypeId, TypeKind, key_column, path_shown,
+    Bucket, ColumnId, ColumnType, EntityKey, Expiry, FieldId, FieldSource, KeyFunction, KeyPart, KeyPath,
+    Named, Order, Scalar, TableDecl, TypeId, TypeKind, key_column, path_shown,
 };
 use crate::diagnostic::{Diagnostic, Span};
 
@@ -200,12 +200,14 @@ impl Binder<'_> {
         let (partition, clustering) = (partition.parts, clustering.parts);
         self.check_parts(ty, &partition, &clustering, used);
         let fields = used.text("fields").map(|text| self.table_fields(ty, text));
+        let expiry = self.expiry(ty, used);
         (whole && self.faults.len() == faults_before).then(|| TableDecl {
             name: name.value.clone(),
             partition: partition.into_iter().map(|(part, _)| part).collect(),
             clustering,
             fields,
             filter: used.text("where").map(|text| (text.value.clone(), filter_span(text))),
+            expiry,
             rows: used.int("rows"),
             rate: used.int("rate"),
             span: used.span,
@@ -376,6 +378,40 @@ impl Binder<'_> {
                     .help("All writes of the moment would go to one partition. Put a column before it, or `hash(id, 16)`."),
             );
         }
+    }
+
+    /// `ttl` and `ttlFrom`, of which neither says anything without the other.
+    fn expiry(&mut self, ty: TypeId, used: &Use) -> Option<Expiry> {
+        let (ttl, from) = match (used.text("ttl"), used.text("ttlFrom")) {
+            (Some(ttl), Some(from)) => (ttl, from),
+            (None, None) => return None,
+            (Some(one), None) | (None, Some(one)) => {
+                let (name, other) =
+                    if used.text("ttl").is_some() { ("ttl", "ttlFrom") } else { ("ttlFrom", "ttl") };
+                let help = match other {
+                    "ttl" => "Say how long after it a row is gone: `ttl: \"90d\"`.",
+                    _ => "Name the DateTime column that the time is counted from: `ttlFrom: \"placedAt\"`.",
+                };
+                let message = format!("`{name}` says nothing without `{other}`");
+                self.faults.push(
+                    Diagnostic::error("S037", one.span, message).label(format!("no `{other}`")).help(help),
+                );
+                return None;
+            }
+        };
+        let after_ms = duration_ms(&ttl.value);
+        if after_ms.is_none() {
+            self.faults.push(super::columns::no_duration(ttl));
+        }
+        let column = self.column_in(ty, &from.value, from.span)?;
+        let found = self.types[ty.0 as usize].column(column);
+        if found.ty != ColumnType::Scalar(Scalar::DateTime) {
+            let message = format!("`{}` is no DateTime, so no time can be counted from it", found.name);
+            self.faults.push(Diagnostic::error("S037", from.span, message).label("not a DateTime").help(
+                "Name a column of type DateTime; events have their time in one, such as `at: event.at`.",
+            ));
+        }
+        Some(Expiry { from: column, after_ms: after_ms? })
     }
 
     fn table_fields(&mut self, ty: TypeId, text: &Text) -> Vec<ColumnId> {

@@ -13,6 +13,8 @@ pub mod row;
 
 use core::net::IpAddr;
 
+use crate::schema::Expiry;
+
 pub use decimal::Decimal;
 pub use parked::ParkedKey;
 pub use period::Period;
@@ -79,6 +81,16 @@ impl Value {
         match self {
             Value::Text(text) => Some(text),
             _ => None,
+        }
+    }
+}
+
+impl Expiry {
+    /// Whether a row with these cells is gone at a time, milliseconds since 1970.
+    pub fn is_over(&self, cells: &[Value], at_ms: i64) -> bool {
+        match cells.get(self.from.0 as usize) {
+            Some(Value::Timestamp(from_ms)) => from_ms.saturating_add(self.after_ms) <= at_ms,
+            _ => false,
         }
     }
 }

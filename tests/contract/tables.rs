@@ -71,6 +71,7 @@ fn table(
         columns: (0..columns).map(ColumnId).collect(),
         complete: true,
         filter: None,
+        expires: Vec::new(),
         buckets: None,
         rows: None,
         rate: None,
@@ -135,7 +136,7 @@ async fn open(store: &dyn Store, plan: &Arc<Plan>) -> Arc<dyn Tables> {
 
 fn scan(table: TableId, partition: &[u8]) -> Scan<'_> {
     let (from, to) = (Bound::Unbounded, Bound::Unbounded);
-    Scan { table, partition, from, to, reverse: false, limit: 100, columns: Columns::All }
+    Scan { table, partition, from, to, reverse: false, limit: 100, columns: Columns::All, at_ms: None }
 }
 
 async fn a_row_is_what_was_last_written(store: impl Store) {

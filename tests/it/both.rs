@@ -13,7 +13,7 @@ use kinora::store::Store;
 use kinora::store::embedded::{Durability, EmbeddedStore};
 use kinora::store::memory::MemoryStore;
 
-use crate::support::{Project, ask, record};
+use crate::support::{Project, ask_at, record};
 
 /// A read model `T` that takes over the fields of events `Set`, and is deleted by `Gone`.
 pub fn upserting(columns: &[&str]) -> String {
@@ -93,11 +93,17 @@ impl Both {
     /// The whole answer to a query, the same from both stores, not older than what was published.
     #[track_caller]
     pub fn ask<'q>(&'q self, query: &'q str) -> impl Future<Output = Json> + 'q {
+        self.ask_at(query, None)
+    }
+
+    /// As [`Both::ask`], at a time.
+    #[track_caller]
+    fn ask_at<'q>(&'q self, query: &'q str, at_ms: Option<i64>) -> impl Future<Output = Json> + 'q {
         let caller = std::panic::Location::caller();
         async move {
             let mut answers = Vec::new();
             for (engine, last) in self.engines.iter().zip(&self.last) {
-                let mut answer = ask(engine, query, last).await;
+                let mut answer = ask_at(engine, query, last, at_ms).await;
                 answer.as_object_mut().expect("an object").remove("extensions");
                 answers.push(answer);
             }
@@ -109,9 +115,20 @@ impl Both {
     /// What the query answers, which has no errors.
     #[track_caller]
     pub fn data<'q>(&'q self, query: &'q str) -> impl Future<Output = Json> + 'q {
+        self.free_of_errors(query, None)
+    }
+
+    /// As [`Both::data`], at a time, milliseconds since 1970.
+    #[track_caller]
+    pub fn data_at<'q>(&'q self, query: &'q str, at_ms: i64) -> impl Future<Output = Json> + 'q {
+        self.free_of_errors(query, Some(at_ms))
+    }
+
+    #[track_caller]
+    fn free_of_errors<'q>(&'q self, query: &'q str, at_ms: Option<i64>) -> impl Future<Output = Json> + 'q {
         let caller = std::panic::Location::caller();
         async move {
-            let mut answer = self.ask(query).await;
+            let mut answer = self.ask_at(query, at_ms).await;
             assert_eq!(answer.get("errors"), None, "asked at {caller}");
             answer["data"].take()
         }

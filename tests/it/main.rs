@@ -9,6 +9,7 @@ mod commands;
 mod counts;
 mod custom;
 mod embedded;
+mod expiry;
 mod generations;
 mod hostile;
 mod indexes;

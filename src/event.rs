@@ -41,6 +41,19 @@ pub struct Record {
     pub headers: Vec<(String, Bytes)>,
 }
 
+impl Record {
+    /// Bytes of key, value and headers.
+    pub fn len_bytes(&self) -> usize {
+        content_len(&self.key, &self.value, &self.headers)
+    }
+}
+
+/// Bytes of the parts of a record.
+pub(crate) fn content_len(key: &Option<Bytes>, value: &Option<Bytes>, headers: &[(String, Bytes)]) -> usize {
+    let headers = headers.iter().map(|(name, value)| name.len() + value.len()).sum::<usize>();
+    key.as_ref().map_or(0, Bytes::len) + value.as_ref().map_or(0, Bytes::len) + headers
+}
+
 /// A JSON value: what an event's body is made of. Numbers keep their text, so that decimals are exact.
 pub type Json = sonic_rs::Value;
 

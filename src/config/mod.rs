@@ -103,7 +103,7 @@ pub struct Parking {
 /// `[project]`: the write loop.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Project {
-    /// `project.batch`: about how many bytes of events are folded in one batch. Default `512KiB`, from `1KiB` to `64MiB`.
+    /// `project.batch`: about how many bytes of events are folded in one batch. Default `16MiB`, from `1KiB` to `64MiB`.
     pub batch: Bytes,
 }
 
@@ -186,6 +186,6 @@ impl Default for Parking {
 
 impl Default for Project {
     fn default() -> Project {
-        Project { batch: Bytes::kib(512) }
+        Project { batch: Bytes::mib(16) }
     }
 }

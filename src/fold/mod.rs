@@ -4,6 +4,7 @@
 //! the same row and event always give the same change. `run` carries out the declared cases, `patch` has what they
 //! change in a row that is there, `settle` checks what every row must hold. Positions, keys and stores are not known here.
 
+mod columns;
 mod patch;
 mod run;
 mod settle;
@@ -13,6 +14,7 @@ mod tests;
 use std::sync::Arc;
 
 pub use crate::handler::{Change, Fold};
+pub use columns::ColumnSet;
 
 use crate::event::{Event, Reject, Stage};
 use crate::handler::{Handling, Projection};
@@ -39,6 +41,14 @@ enum Before {
 }
 
 impl Undo {
+    /// Adds the columns that the event may have changed; `width` is how many the row has.
+    pub fn add_changed(&self, width: usize, changed: &mut ColumnSet) {
+        match &self.0 {
+            Before::Row(_) => changed.extend(&ColumnSet::first(width)),
+            Before::Patch(patch) => patch.columns().for_each(|column| changed.insert(column)),
+        }
+    }
+
     /// Makes the row what it was before the event.
     pub fn take_back(self, row: &mut State) {
         match (self.0, row) {

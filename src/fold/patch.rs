@@ -6,6 +6,7 @@
 
 use smallvec::SmallVec;
 
+use crate::schema::ColumnId;
 use crate::value::Value;
 
 /// New cells and elements, each place once; once swapped, the old ones.
@@ -88,6 +89,13 @@ impl Patch {
                 element.swap(entries);
             }
         }
+    }
+
+    /// The columns of which the patch says something; one may come twice.
+    pub fn columns(&self) -> impl Iterator<Item = ColumnId> {
+        let cells = self.cells.iter().map(|(column, _)| *column);
+        let columns = cells.chain(self.elements.iter().map(|element| element.column));
+        columns.map(|column| ColumnId(u32::try_from(column).expect("a row has far fewer columns")))
     }
 
     /// The columns that are set as a whole, with their cells.

@@ -11,18 +11,56 @@ use std::sync::Arc;
 use smallvec::SmallVec;
 
 use crate::event::Offset;
-use crate::expr::{Fault, Slot};
-use crate::fold::State;
-use crate::plan::{EntityPlan, Plan, TablePlan, key};
+use crate::expr::{Fault, Read, Slot};
+use crate::fold::{ColumnSet, State};
+use crate::plan::{EntityPlan, Plan, TableId, TablePlan, key};
 use crate::schema::ColumnId;
 use crate::store::{Batch, Mutation};
 use crate::value::Value;
 use crate::value::encode::RowKey;
 
+/// The copies of an entity, and which columns matter to each.
+pub struct Copies(Vec<Copy>);
+
+struct Copy {
+    table: Arc<TablePlan>,
+    /// The table of its non-empty buckets.
+    buckets: Option<Arc<TablePlan>>,
+    /// Columns that its key is made of or its `where` reads: only they move it.
+    place: ColumnSet,
+    /// All columns that it holds or that move it.
+    held: ColumnSet,
+}
+
+impl Copies {
+    /// The copies of an entity.
+    pub fn of(plan: &Plan, entity: &EntityPlan) -> Copies {
+        let all: ColumnSet = plan.table(entity.base).columns.iter().copied().collect();
+        let copy = |id: &TableId| {
+            let table = Arc::clone(plan.table(*id));
+            let mut place: ColumnSet =
+                table.partition.iter().chain(&table.clustering).map(|column| column.part.column).collect();
+            let mut held = table.columns.iter().copied().collect::<ColumnSet>();
+            for read in table.filter.iter().flat_map(|filter| &filter.reads) {
+                match read {
+                    Read::Column(_, column) => place.insert(*column),
+                    // It reads the row as a whole.
+                    Read::Slot(_) | Read::Field(..) => place.extend(&all),
+                }
+            }
+            held.extend(&place);
+            Copy { buckets: table.buckets.map(|id| Arc::clone(plan.table(id))), table, place, held }
+        };
+        Copies(entity.copies.iter().map(copy).collect())
+    }
+}
+
 /// Where the copies of one row have stood through a batch.
 pub struct Trail {
     /// Offset of the last event that changed the row; `None` until one has.
     changed_at: Option<Offset>,
+    /// The columns that were changed.
+    changed: ColumnSet,
     /// One for each copy of the entity.
     copies: SmallVec<[CopyTrail; 3]>,
 }
@@ -30,6 +68,8 @@ pub struct Trail {
 struct CopyTrail {
     /// Where the copy of the present state stands.
     current: Option<RowKey>,
+    /// Whether it has stood there since before the batch.
+    stayed: bool,
     /// Keys that were left, with the offset of the event that last left each.
     left: Vec<(RowKey, Offset)>,
 }
@@ -39,74 +79,81 @@ impl Trail {
     ///
     /// # Errors
     /// A `where` that has no value for the stored row.
-    pub fn begin(plan: &Plan, entity: &EntityPlan, stored: &State) -> Result<Trail, Fault> {
-        let mut copies = SmallVec::with_capacity(entity.copies.len());
-        for id in &entity.copies {
-            copies.push(CopyTrail { current: copy_key(plan.table(*id), stored.as_ref())?, left: Vec::new() });
+    pub fn begin(copies: &Copies, stored: &State) -> Result<Trail, Fault> {
+        let mut trails = SmallVec::with_capacity(copies.0.len());
+        for copy in &copies.0 {
+            let current = copy_key(&copy.table, stored.as_ref())?;
+            trails.push(CopyTrail { stayed: current.is_some(), current, left: Vec::new() });
         }
-        Ok(Trail { changed_at: None, copies })
+        Ok(Trail { changed_at: None, changed: ColumnSet::default(), copies: trails })
     }
 
-    /// Takes the state after the event at `offset`. On an error nothing has changed.
+    /// Takes the state after the event at `offset`, which changed these columns. On an error nothing has changed.
     ///
     /// # Errors
     /// A `where` that has no value for the new state.
     pub fn advance(
         &mut self,
-        plan: &Plan,
-        entity: &EntityPlan,
+        copies: &Copies,
         offset: Offset,
         state: &State,
+        changed: &ColumnSet,
     ) -> Result<(), Fault> {
-        let mut keys: SmallVec<[Option<RowKey>; 3]> = SmallVec::with_capacity(entity.copies.len());
-        for id in &entity.copies {
-            keys.push(copy_key(plan.table(*id), state.as_ref())?);
+        let mut keys: SmallVec<[Option<Option<RowKey>>; 3]> = SmallVec::with_capacity(copies.0.len());
+        for copy in &copies.0 {
+            let moves = changed.meets(&copy.place);
+            keys.push(moves.then(|| copy_key(&copy.table, state.as_ref())).transpose()?);
         }
         for (copy, key) in self.copies.iter_mut().zip(keys) {
-            if copy.current != key
-                && let Some(old) = std::mem::replace(&mut copy.current, key)
-            {
-                copy.left.retain(|(left, _)| *left != old);
-                copy.left.push((old, offset));
+            if let Some(key) = key.filter(|key| *key != copy.current) {
+                copy.stayed = false;
+                if let Some(old) = std::mem::replace(&mut copy.current, key) {
+                    copy.left.retain(|(left, _)| *left != old);
+                    copy.left.push((old, offset));
+                }
             }
         }
+        self.changed.extend(changed);
         self.changed_at = Some(offset);
         Ok(())
     }
 
-    /// Adds the writes of the row, as it now stands, to a batch. `known_bucket` answers whether a bucket's name is
-    /// surely stored already.
+    /// Adds the writes of the row, as it now stands, to a batch. A copy that stands where it stood, and of whose
+    /// columns none was changed, is not written again: the base row stored before says that it is there.
+    /// `known_bucket` answers whether a bucket's name is surely stored already.
     pub fn finish(
         self,
-        plan: &Plan,
-        entity: &EntityPlan,
+        copies: &Copies,
+        base_table: TableId,
         (key, state): (&RowKey, &State),
         base: i64,
         batch: &mut Batch,
         mut known_bucket: impl FnMut(&TablePlan, &RowKey) -> bool,
     ) {
         let Some(offset) = self.changed_at else { return };
-        for (id, copy) in entity.copies.iter().zip(self.copies) {
-            for (key, left_at) in copy.left {
-                if copy.current.as_ref() != Some(&key) {
-                    batch.left.push(Mutation::Delete { table: *id, key, offset: left_at, base });
+        for (copy, trail) in copies.0.iter().zip(self.copies) {
+            let table = copy.table.id;
+            for (key, left_at) in trail.left {
+                if trail.current.as_ref() != Some(&key) {
+                    batch.left.push(Mutation::Delete { table, key, offset: left_at, base });
                 }
             }
-            if let (Some(key), Some(cells)) = (copy.current, state) {
-                if let Some(buckets) = plan.table(*id).buckets {
-                    let names = plan.table(buckets);
-                    let name = key::row_key(names, cells).expect("a copy's key columns are set");
-                    if !known_bucket(names, &name) {
-                        batch.buckets.push(replace(buckets, name, cells, offset, base));
-                    }
-                }
-                batch.derived.push(replace(*id, key, cells, offset, base));
+            let (Some(key), Some(cells)) = (trail.current, state) else { continue };
+            if trail.stayed && !self.changed.meets(&copy.held) {
+                continue;
             }
+            if let Some(names) = &copy.buckets {
+                let name = key::row_key(names, cells).expect("a copy's key columns are set");
+                if !known_bucket(names, &name) {
+                    batch.buckets.push(replace(names.id, name, cells, offset, base));
+                }
+            }
+            batch.derived.push(replace(table, key, cells, offset, base));
         }
         let key = key.clone();
         batch.base.push(match state {
-            Some(cells) => replace(entity.base, key, cells, offset, base),
-            None => Mutation::Bury { table: entity.base, key, offset, base },
+            Some(cells) => replace(base_table, key, cells, offset, base),
+            None => Mutation::Bury { table: base_table, key, offset, base },
         });
     }
 }
@@ -149,13 +196,7 @@ pub fn assign(
     batch.base.push(Mutation::Assign { table: entity.base, key, cells, offset, base });
 }
 
-fn replace(
-    table: crate::plan::TableId,
-    key: RowKey,
-    cells: &Arc<Vec<Value>>,
-    offset: Offset,
-    base: i64,
-) -> Mutation {
+fn replace(table: TableId, key: RowKey, cells: &Arc<Vec<Value>>, offset: Offset, base: i64) -> Mutation {
     Mutation::Replace { table, key, cells: Arc::clone(cells), offset, base }
 }
 

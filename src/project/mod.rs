@@ -21,10 +21,10 @@ use rustc_hash::{FxBuildHasher, FxHashMap};
 use tokio::sync::watch;
 
 use crate::event::{Event, Offset, Position, Record, Reject, Stage, TopicPartition};
-use crate::fold::{self, State};
+use crate::fold::{self, ColumnSet, State};
 use crate::handler::{Projection, UpdateKind};
 use crate::plan::{EntityPlan, Plan, TablePlan};
-use crate::project::batch::{Assigned, Trail};
+use crate::project::batch::{Assigned, Copies, Trail};
 use crate::project::park::ParkedKeys;
 use crate::route::{KeyCells, Routed, route};
 use crate::schema::ColumnId;
@@ -39,7 +39,7 @@ use crate::value::row::{decode_row, push_row};
 /// Bounds of a write loop.
 #[derive(Clone, Copy, Debug)]
 pub struct ProjectSettings {
-    /// Records fetched at once, in bytes. A row is written once for all of its events among them.
+    /// Events of one partition folded into one batch, in bytes. A row is written once for all of its events among them.
     pub batch_bytes_max: usize,
     /// Rows of a batch, about: when so many are touched it is committed before more records are folded.
     pub batch_rows_max: usize,
@@ -54,8 +54,8 @@ pub struct ProjectSettings {
 impl Default for ProjectSettings {
     fn default() -> ProjectSettings {
         ProjectSettings {
-            batch_bytes_max: 512 << 10,
-            batch_rows_max: 4_000,
+            batch_bytes_max: 16 << 20,
+            batch_rows_max: 12_000,
             cached_rows_max: 2_000,
             cached_buckets_max: 10_000,
             parked_keys_max: 1_000,
@@ -117,6 +117,7 @@ pub struct Projector {
     projection: Arc<Projection>,
     plan: Arc<Plan>,
     entity: EntityPlan,
+    copies: Copies,
     tables: Arc<dyn Tables>,
     reader: Box<dyn Reader>,
     settings: ProjectSettings,
@@ -175,6 +176,9 @@ impl Row {
 /// Most records that are decoded before they are folded: few, so that what was decoded is still at hand.
 const CHUNK_RECORDS: usize = 128;
 
+/// Records fetched at once, in bytes: what is held of the log while it is folded.
+const FETCH_BYTES: usize = 256 << 10;
+
 /// The rows that a batch touches, in the order in which it met them.
 #[derive(Default)]
 struct Touched {
@@ -207,12 +211,26 @@ impl Touched {
     }
 }
 
-/// What was folded of some records.
+/// What was folded of one partition and is not committed yet.
 struct Folded {
-    rows: Vec<Work>,
-    /// How many records were looked at.
-    taken: usize,
-    stop: Option<Stopped>,
+    /// Number of the partition.
+    place: usize,
+    touched: Touched,
+    /// The next offset to read after it.
+    next: Offset,
+    /// End of the partition when it was last read.
+    end: Offset,
+    /// Time of the last event.
+    time_ms: i64,
+}
+
+impl Folded {
+    /// Nothing yet.
+    fn after(at: &TopicPartition, places: &[Place]) -> Folded {
+        let place = at.partition as usize;
+        let Place { next, time_ms, .. } = places[place];
+        Folded { place, touched: Touched::default(), next, end: next, time_ms }
+    }
 }
 
 /// An event that says to stop: its offset, and why.
@@ -283,8 +301,10 @@ impl Projector {
         let from: Vec<_> = places.iter().map(|place| (place.at.clone(), place.next)).collect();
         let reader = source.read(&from).await?;
         let parked = ParkedKeys::from_store(&projection.name, &tables.parked());
+        let entity = plan.entity(projection.entity).clone();
         Ok(Projector {
-            entity: plan.entity(projection.entity).clone(),
+            copies: Copies::of(&plan, &entity),
+            entity,
             topic_id: topic.id,
             rows: Cache::new(settings.cached_rows_max),
             columns: (0..).map(ColumnId).take(projection.shape.columns.len()).collect(),
@@ -340,7 +360,7 @@ impl Projector {
             let fetched = tokio::select! {
                 biased;
                 _ = stop.wait_for(|stop| *stop) => return,
-                fetched = self.reader.next(self.settings.batch_bytes_max) => fetched,
+                fetched = self.reader.next(self.settings.batch_bytes_max.min(FETCH_BYTES)) => fetched,
             };
             let worked = match fetched {
                 Ok(fetched) => self.work_off(fetched).await,
@@ -393,72 +413,72 @@ impl Projector {
     /// Trouble with the store or the log, or `unknown: stop` met an unknown type. Nothing is lost: progress has
     /// not passed what was not committed.
     pub async fn step(&mut self) -> Result<(), Halt> {
-        let fetched = self.reader.next(self.settings.batch_bytes_max).await?;
+        let fetched = self.reader.next(self.settings.batch_bytes_max.min(FETCH_BYTES)).await?;
         self.work_off(fetched).await
     }
 
-    /// Folds what was fetched, and commits it in as many batches as its rows need.
+    /// Folds what was fetched, and what more of its partition is at hand, and commits it in as few batches as its
+    /// bounds allow: a row that many events touch is written once for all of them.
     async fn work_off(&mut self, fetched: Fetched) -> Result<(), Halt> {
-        let mut records = fetched.records.as_slice();
-        loop {
-            let Folded { rows, taken, stop } = self.fold_some(&fetched.at, records).await?;
-            let (done, rest) = records.split_at(taken);
-            let next = match (&stop, rest.first()) {
-                (Some((offset, _)), _) => *offset,
-                (None, Some(record)) => record.offset,
-                (None, None) => fetched.next,
-            };
-            self.commit(&fetched, rows, next, last_time(done, next)).await?;
-            match stop {
-                Some((offset, reason)) => {
-                    let position = format_position(&fetched.at, offset);
-                    return Err(Halt::UnknownType { position, reason });
-                }
-                None if rest.is_empty() => return Ok(()),
-                None => records = rest,
-            }
+        let bytes_max = self.settings.batch_bytes_max;
+        let mut folded = Folded::after(&fetched.at, &self.places);
+        let (mut fetched, mut bytes) = (Some(fetched), 0);
+        while let Some(some) = fetched {
+            bytes += some.records.iter().map(Record::len_bytes).sum::<usize>();
+            self.fold_some(&some, &mut folded).await?;
+            let left = bytes_max.saturating_sub(bytes).min(FETCH_BYTES);
+            fetched = if left > 0 { self.reader.more(left)? } else { None };
         }
+        self.commit(&mut folded).await
     }
 
-    /// Folds records up to the first that says to stop, or until their rows fill a batch.
-    async fn fold_some(&mut self, at: &TopicPartition, records: &[Record]) -> Result<Folded, Halt> {
-        let mut touched = Touched::default();
-        let mut taken = 0;
-        for records in records.chunks(self.settings.batch_rows_max.clamp(1, CHUNK_RECORDS)) {
-            let (touches, stop) = self.sort(at, records, &mut touched);
+    /// Folds what was fetched. Commits what has gathered when its rows fill a batch, and before it halts.
+    async fn fold_some(&mut self, fetched: &Fetched, folded: &mut Folded) -> Result<(), Halt> {
+        folded.end = fetched.end;
+        let rows_max = self.settings.batch_rows_max;
+        for records in fetched.records.chunks(rows_max.clamp(1, CHUNK_RECORDS)) {
+            let (touches, stop) = self.sort(&fetched.at, records, &mut folded.touched);
             if self.projection.kind == UpdateKind::OwnedFold {
-                self.load(&mut touched.rows).await?;
+                self.load(&mut folded.touched.rows).await?;
             }
             for (row, touch) in touches {
-                self.take(at, &mut touched.rows[row], &touch);
+                self.take(&fetched.at, &mut folded.touched.rows[row], &touch);
             }
-            taken += records.len();
-            if stop.is_some() || touched.rows.len() >= self.settings.batch_rows_max {
-                return Ok(Folded { rows: touched.rows, taken, stop });
+            let before_stop = |record: &&Record| stop.as_ref().is_none_or(|(at, _)| record.offset < *at);
+            if let Some(last) = records.iter().rfind(before_stop) {
+                folded.next = last.offset + 1;
+                folded.time_ms = last.timestamp_ms;
+            }
+            if let Some((offset, reason)) = stop {
+                self.commit(folded).await?;
+                let position = Position { at: fetched.at.clone(), offset }.to_string();
+                return Err(Halt::UnknownType { position, reason });
+            }
+            if folded.touched.rows.len() >= rows_max {
+                self.commit(folded).await?;
             }
         }
-        Ok(Folded { rows: touched.rows, taken, stop: None })
+        folded.next = fetched.next;
+        Ok(())
     }
 
-    /// Commits folded rows, with `next` as the partition's progress.
-    async fn commit(
-        &mut self,
-        fetched: &Fetched,
-        rows: Vec<Work>,
-        next: Offset,
-        time_ms: Option<i64>,
-    ) -> Result<(), Halt> {
-        let place = fetched.at.partition as usize;
+    /// Commits what was folded, and the partition's progress with it.
+    async fn commit(&mut self, folded: &mut Folded) -> Result<(), Halt> {
+        let place = folded.place;
+        if folded.next == self.places[place].next {
+            return Ok(());
+        }
         let mut batch = Batch::default();
-        let folded = self.finish(rows, self.places[place].base, &mut batch);
+        let rows = std::mem::take(&mut folded.touched).rows;
+        let remembered = self.finish(rows, self.places[place].base, &mut batch);
         batch.parked = self.parked.take_changes();
         self.check_parked(&batch)?;
-        let time_ms = time_ms.unwrap_or(self.places[place].time_ms);
-        batch.progress.push(self.mark(place, next, fetched.end, time_ms));
+        batch.progress.push(self.mark(folded));
+        batch.begins_at = Some(self.places[place].next);
         self.tables.commit(batch).await?;
-        self.places[place].next = next;
-        self.places[place].time_ms = time_ms;
-        for (key, row) in folded {
+        self.places[place].next = folded.next;
+        self.places[place].time_ms = folded.time_ms;
+        for (key, row) in remembered {
             self.rows.insert(key, row);
         }
         Ok(())
@@ -477,15 +497,16 @@ impl Projector {
         }
     }
 
-    fn mark(&self, place: usize, next: Offset, end: Offset, time_ms: i64) -> ProgressMark {
+    fn mark(&self, folded: &Folded) -> ProgressMark {
+        let place = &self.places[folded.place];
         ProgressMark {
             projection: Arc::clone(&self.projection.name),
-            at: self.places[place].at.clone(),
+            at: place.at.clone(),
             topic_id: self.topic_id,
-            next,
-            end,
-            time_ms,
-            base: self.places[place].base,
+            next: folded.next,
+            end: folded.end,
+            time_ms: folded.time_ms,
+            base: place.base,
         }
     }
 
@@ -617,7 +638,7 @@ impl Projector {
             return Ok(());
         }
         let begun = match &work.trail {
-            None => Some(Trail::begin(&self.plan, &self.entity, &row.state)),
+            None => Some(Trail::begin(&self.copies, &row.state)),
             Some(_) => None,
         };
         let undo = match touch {
@@ -626,12 +647,14 @@ impl Projector {
             Touch::Rejected { reject, .. } => return Err(reject.clone()),
         };
         let Some(undo) = undo else { return Ok(()) };
+        let mut changed = ColumnSet::default();
+        undo.add_changed(self.columns.len(), &mut changed);
         let advanced = begun.transpose().and_then(|begun| {
             let trail = match begun {
                 Some(begun) => work.trail.insert(begun),
                 None => work.trail.as_mut().expect("it was begun by an earlier record"),
             };
-            trail.advance(&self.plan, &self.entity, offset, &row.state)
+            trail.advance(&self.copies, offset, &row.state, &changed)
         });
         match advanced {
             Ok(()) => {
@@ -658,18 +681,24 @@ impl Projector {
 
     /// Adds the writes of the rows to the batch; answers those that changed as they will stand, for memory.
     fn finish(&mut self, rows: Vec<Work>, base: i64, batch: &mut Batch) -> Vec<(RowKey, Box<[u8]>)> {
-        let mut folded = Vec::with_capacity(rows.len());
+        let mut folded = Vec::with_capacity(rows.len().min(self.settings.cached_rows_max));
         let mut bytes = Vec::new();
-        for work in rows {
+        let forgotten = rows.len().saturating_sub(self.settings.cached_rows_max);
+        for (at, work) in rows.into_iter().enumerate() {
             match work.row {
                 Some(row) => {
                     if let Some(trail) = work.trail {
                         let buckets = &mut self.buckets;
                         let known = |table: &TablePlan, name: &RowKey| is_known(buckets, table, name);
-                        trail.finish(&self.plan, &self.entity, (&work.key, &row.state), base, batch, known);
-                        bytes.clear();
-                        row.pack(&self.columns, &mut bytes);
-                        folded.push((work.key, bytes.as_slice().into()));
+                        let row_now = (&work.key, &row.state);
+                        trail.finish(&self.copies, self.entity.base, row_now, base, batch, known);
+                        if at >= forgotten {
+                            bytes.clear();
+                            row.pack(&self.columns, &mut bytes);
+                            folded.push((work.key, bytes.as_slice().into()));
+                        } else {
+                            self.rows.remove(&work.key);
+                        }
                     }
                 }
                 None => {
@@ -699,14 +728,6 @@ fn is_known(buckets: &mut Buckets, table: &TablePlan, name: &RowKey) -> bool {
         buckets.insert(place, ());
     }
     known
-}
-
-fn format_position(at: &TopicPartition, offset: Offset) -> String {
-    format!("{}:{}@{offset}", at.topic, at.partition)
-}
-
-fn last_time(records: &[Record], next: Offset) -> Option<i64> {
-    records.iter().rev().find(|record| record.offset < next).map(|record| record.timestamp_ms)
 }
 
 fn say(state: &watch::Sender<ProjectorState>, new: ProjectorState) {

@@ -247,8 +247,12 @@ impl Source for Lines {
                 self.inner.check(at, *offset)?;
             }
             let changes = self.inner.changes.subscribe();
-            let reader =
-                LinesReader { inner: Arc::clone(&self.inner), from: from.to_vec(), turn: 0, changes };
+            let reader = LinesReader {
+                inner: Arc::clone(&self.inner),
+                from: from.to_vec(),
+                turn: from.len().saturating_sub(1),
+                changes,
+            };
             Ok(Box::new(reader) as Box<dyn Reader>)
         })
     }
@@ -268,7 +272,7 @@ impl Source for Lines {
 struct LinesReader {
     inner: Arc<Inner>,
     from: Vec<(TopicPartition, Offset)>,
-    /// Whose turn it is.
+    /// Whose turn it was.
     turn: usize,
     changes: watch::Receiver<u64>,
 }
@@ -276,16 +280,22 @@ struct LinesReader {
 impl LinesReader {
     fn poll(&mut self, bytes_max: usize) -> Result<Option<Fetched>, SourceError> {
         for _ in 0..self.from.len() {
-            let turn = self.turn % self.from.len();
-            self.turn = turn + 1;
-            let (at, next) = &mut self.from[turn];
-            let (records, end) = self.inner.with(at, |records| chunk(records, *next, bytes_max))?;
-            if !records.is_empty() {
-                *next += records.len() as Offset;
-                return Ok(Some(Fetched { at: at.clone(), records, next: *next, end }));
+            self.turn = (self.turn + 1) % self.from.len();
+            if let Some(fetched) = self.fetch(bytes_max)? {
+                return Ok(Some(fetched));
             }
         }
         Ok(None)
+    }
+
+    fn fetch(&mut self, bytes_max: usize) -> Result<Option<Fetched>, SourceError> {
+        let Some((at, next)) = self.from.get_mut(self.turn) else { return Ok(None) };
+        let (records, end) = self.inner.with(at, |records| chunk(records, *next, bytes_max))?;
+        if records.is_empty() {
+            return Ok(None);
+        }
+        *next += records.len() as Offset;
+        Ok(Some(Fetched { at: at.clone(), records, next: *next, end }))
     }
 }
 
@@ -315,6 +325,10 @@ impl Reader for LinesReader {
                 let _ = self.changes.changed().await;
             }
         })
+    }
+
+    fn more(&mut self, bytes_max: usize) -> Result<Option<Fetched>, SourceError> {
+        self.fetch(bytes_max)
     }
 
     fn seek(&mut self, at: &TopicPartition, offset: Offset) -> Result<(), SourceError> {

@@ -12,7 +12,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use futures_util::future::BoxFuture;
 
-use crate::event::{Offset, Record, TopicPartition};
+use crate::event::{Offset, Record, TopicPartition, content_len};
 
 /// Why a log could not be read or written.
 #[derive(Debug, thiserror::Error)]
@@ -79,6 +79,9 @@ pub trait Reader: Send {
     /// Partitions take turns. Dropping the future loses nothing.
     fn next(&mut self, bytes_max: usize) -> BoxFuture<'_, Result<Fetched, SourceError>>;
 
+    /// More of the partition whose turn it was, without waiting; `None` where nothing more is at hand.
+    fn more(&mut self, bytes_max: usize) -> Result<Option<Fetched>, SourceError>;
+
     /// Reads on from another place.
     fn seek(&mut self, at: &TopicPartition, offset: Offset) -> Result<(), SourceError>;
 }
@@ -110,8 +113,7 @@ pub struct NewRecord {
 impl NewRecord {
     /// Bytes of key, value and headers.
     pub fn len_bytes(&self) -> usize {
-        let headers = self.headers.iter().map(|(name, value)| name.len() + value.len()).sum::<usize>();
-        self.key.as_ref().map_or(0, Bytes::len) + self.value.as_ref().map_or(0, Bytes::len) + headers
+        content_len(&self.key, &self.value, &self.headers)
     }
 }
 

@@ -191,6 +191,9 @@ pub struct Batch {
     pub parked: Vec<ParkChange>,
     /// Progress: only over events that the phases above made durable.
     pub progress: Vec<ProgressMark>,
+    /// Where its events begin, if all are of the one partition in `progress`. To a store of the atomic profile whose
+    /// progress stands there, none of the rows is news: they were made from what it holds, and need not be compared.
+    pub begins_at: Option<Offset>,
 }
 
 /// One write of one row.

@@ -216,6 +216,9 @@ async fn store(data: &Path, broker: &Broker, definitions: &Definitions) -> Made 
     if let Ok(bytes) = std::env::var("KINORA_BENCH_BATCH") {
         settings.batch_bytes_max = bytes.parse().expect("a number of bytes");
     }
+    if let Ok(n) = std::env::var("KINORA_BENCH_ROWS") {
+        settings.batch_rows_max = n.parse().expect("a number of rows");
+    }
     let mut loops = Vec::new();
     for projection in &definitions.projections {
         let tables = Arc::clone(&counted) as Arc<dyn Tables>;

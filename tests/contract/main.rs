@@ -1,5 +1,7 @@
-//! The contract suites: what every store and every source promises, run on each of them.
+//! The contract suites: what every store and every source promises, run on each of them, and what the write loop
+//! promises to a store.
 
+mod projector;
 mod sources;
 mod tables;
 

@@ -146,6 +146,30 @@ async fn partitions_take_turns(subject: impl Subject) {
     assert_eq!(seen, [0, 1, 2]);
 }
 
+async fn more_comes_of_the_same_partition_and_never_waits(subject: impl Subject) {
+    subject.create_topic("t", 3);
+    let new = (0..300).map(|number| record(number % 3, format!("value {number}"))).collect();
+    subject.append("t", new).await.expect("appends");
+    let from: Vec<_> = (0..3).map(|number| (at(number), 0)).collect();
+    let mut reader = subject.source().read(&from).await.expect("reads");
+    let mut turns = Vec::new();
+    for _ in 0..3 {
+        let first = reader.next(200).await.expect("reads");
+        let mut next = first.next;
+        while let Some(more) = reader.more(200).expect("reads") {
+            assert_eq!((&more.at, more.records[0].offset), (&first.at, next));
+            next = more.next;
+        }
+        assert_eq!(next, 100);
+        turns.push(first.at.partition);
+    }
+    turns.sort_unstable();
+    assert_eq!(turns, [0, 1, 2]);
+    assert!(reader.more(200).expect("reads").is_none());
+    let mut nothing = subject.source().read(&[]).await.expect("reads");
+    assert!(nothing.more(200).expect("reads").is_none());
+}
+
 async fn a_record_larger_than_asked_for_comes_alone(subject: impl Subject) {
     subject.create_topic("t", 1);
     let large = "x".repeat(10_000);
@@ -230,6 +254,7 @@ suite!(
     records_come_back_as_they_were_given,
     a_reader_sees_each_partition_in_order_and_without_gaps,
     partitions_take_turns,
+    more_comes_of_the_same_partition_and_never_waits,
     a_record_larger_than_asked_for_comes_alone,
     a_reader_at_the_end_waits_and_dropping_the_wait_loses_nothing,
     a_reader_seeks_and_refuses_what_is_not_there,

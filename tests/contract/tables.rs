@@ -169,6 +169,28 @@ async fn an_older_or_repeated_write_of_a_base_row_changes_nothing(store: impl St
     assert_eq!((row.offset, row.live), (6, false));
 }
 
+async fn a_batch_that_does_not_begin_where_progress_stands_takes_no_row_back(store: impl Store) {
+    let plan = plan();
+    let tables = open(&store, &plan).await;
+    let (old, new) = (cells("o1", "u1", 1, Some("x")), cells("o1", "u2", 2, None));
+    let key = key(&plan, BASE, &old);
+    let batch = |cells: &[Value], offset, begins_at, next| Batch {
+        progress: vec![mark(0, next)],
+        begins_at: Some(begins_at),
+        ..base(vec![replace(&plan, BASE, cells, offset)])
+    };
+    for (cells, offset, begins_at, next) in [(&old, 2, 0, 3), (&new, 5, 3, 8)] {
+        tables.commit(batch(cells, offset, begins_at, next)).await.expect("commits");
+        assert_eq!(one(&*tables, BASE, &key).await.expect("is there").offset, offset);
+    }
+    // One that was sent again, one of other bounds, and one that says what cannot be.
+    for (begins_at, next) in [(0, 3), (1, 6), (9, 10)] {
+        tables.commit(batch(&old, 2, begins_at, next)).await.expect("commits");
+        let row = one(&*tables, BASE, &key).await.expect("is there");
+        assert_eq!((row.offset, &row.cells), (5, &new), "from {begins_at} to {next}");
+    }
+}
+
 async fn a_buried_row_keeps_its_position_and_is_in_no_scan(store: impl Store) {
     let plan = plan();
     let tables = open(&store, &plan).await;
@@ -592,6 +614,7 @@ macro_rules! suite {
 suite!(
     a_row_is_what_was_last_written,
     an_older_or_repeated_write_of_a_base_row_changes_nothing,
+    a_batch_that_does_not_begin_where_progress_stands_takes_no_row_back,
     a_buried_row_keeps_its_position_and_is_in_no_scan,
     a_copy_that_was_left_is_gone,
     of_several_writes_of_one_key_in_a_batch_the_stamps_decide,

@@ -22,7 +22,7 @@ const CHUNK: usize = 64 * 1024;
 /// Reads partitions of the embedded log.
 pub(super) struct BrokerReader {
     cursors: Vec<Cursor>,
-    /// Whose turn it is.
+    /// Whose turn it was.
     turn: usize,
     /// Told after each write to the log.
     changes: watch::Receiver<u64>,
@@ -45,15 +45,14 @@ struct OpenSegment {
 
 impl BrokerReader {
     pub fn new(cursors: Vec<Cursor>, changes: watch::Receiver<u64>) -> BrokerReader {
-        BrokerReader { cursors, turn: 0, changes }
+        BrokerReader { turn: cursors.len().saturating_sub(1), cursors, changes }
     }
 
     /// Records of the next partition in turn that has some.
     fn poll(&mut self, bytes_max: usize) -> Result<Option<Fetched>, SourceError> {
         for _ in 0..self.cursors.len() {
-            let turn = self.turn % self.cursors.len();
-            self.turn = turn + 1;
-            if let Some(fetched) = self.cursors[turn].fetch(bytes_max)? {
+            self.turn = (self.turn + 1) % self.cursors.len();
+            if let Some(fetched) = self.cursors[self.turn].fetch(bytes_max)? {
                 return Ok(Some(fetched));
             }
         }
@@ -74,6 +73,13 @@ impl Reader for BrokerReader {
                 }
             }
         })
+    }
+
+    fn more(&mut self, bytes_max: usize) -> Result<Option<Fetched>, SourceError> {
+        match self.cursors.get_mut(self.turn) {
+            Some(cursor) => cursor.fetch(bytes_max),
+            None => Ok(None),
+        }
     }
 
     fn seek(&mut self, at: &TopicPartition, offset: Offset) -> Result<(), SourceError> {

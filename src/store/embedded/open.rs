@@ -14,13 +14,15 @@ use crate::store::StoreError;
 const FORMAT_VERSION: u8 = 1;
 const VERSION_KEY: &[u8] = b"version";
 const META: &str = "meta";
+/// Threads that write and merge files. Of several, fjall's first hands work to the others in a loop that never rests.
+const WORKERS: usize = 1;
 
 /// Opens the database and its `meta`, after checking its version.
 pub(super) fn open(directory: &Path, settings: EmbeddedSettings) -> Result<(Database, Keyspace), StoreError> {
     let what = || format!("opening the store in {}", directory.display());
     let io = |source| StoreError::Io { what: what(), source };
     std::fs::create_dir_all(directory).map_err(io)?;
-    let database = Database::builder(directory).cache_size(settings.cache_bytes).open().map_err(|error| {
+    let database = Database::builder(directory).cache_size(settings.cache_bytes).worker_threads(WORKERS).open().map_err(|error| {
         match error {
             fjall::Error::Locked => StoreError::Refused(format!(
                 "another process has the store in {} open; stop it, or let it do this through its admin address",

@@ -3,16 +3,15 @@
 //! Comes in: batches. Goes out: one write of fjall's for each, then the new progress. Why plain deletes of copies are
 //! enough: a batch and its progress are one atomic write and one process holds the store, so no write is ever late; an
 //! event that comes again is skipped by the position of its base row before it makes a mutation. Base rows check their
-//! offset all the same, so that an old batch cannot take a row back. `Assign` (kind A) does not: the events of such a
+//! offset all the same, so that an old batch cannot take a row back; only a batch that begins where its partition's
+//! progress stands was surely made from these rows, and is spared the reads. `Assign` (kind A) does not: the events of such a
 //! row may come from several partitions, whose offsets do not compare, and progress is what keeps them from coming twice.
 
 use std::sync::{Arc, Mutex};
 
-use fjall::{Database, Keyspace, PersistMode};
+use fjall::{Database, Keyspace, OwnedWriteBatch as WriteBatch, PersistMode};
 use futures_util::future::BoxFuture;
-use quick_cache::sync::Cache;
 use rustc_hash::FxHashMap;
-use xxhash_rust::xxh3::xxh3_128;
 
 use super::meta::{self, MetaWrites};
 use super::open::{self, fault};
@@ -28,7 +27,7 @@ use crate::store::{
 };
 use crate::value::Value;
 use crate::value::encode::RowKey;
-use crate::value::row::{DecodedRow, decode_row, encode_row, row_head};
+use crate::value::row::{DecodedRow, decode_row, encode_row, push_row, row_head};
 
 /// What all handles to one generation share.
 pub(super) struct Generation {
@@ -38,16 +37,7 @@ pub(super) struct Generation {
     ledger: Ledger,
     /// Held for a whole commit: it reads offsets before it writes.
     committing: Mutex<()>,
-    /// Offsets of base rows that were written lately, by table and hash of the key: asking the tree for each row that is
-    /// written again would cost more than writing it. 128 bits of hash: two keys of one hash are not to be expected.
-    offsets: Cache<HashedKey, Offset>,
 }
-
-/// A table, and the hash of a key in it.
-type HashedKey = (TableId, u128);
-
-/// How many offsets are remembered; about 5 MiB.
-const OFFSETS_MAX: usize = 65_536;
 
 impl Generation {
     /// Reads progress and parked keys.
@@ -59,7 +49,6 @@ impl Generation {
             number,
             ledger,
             committing: Mutex::new(()),
-            offsets: Cache::new(OFFSETS_MAX),
         })
     }
 
@@ -177,12 +166,20 @@ impl Tables for EmbeddedTables {
 
 /// What a batch will write, one entry for each row: fjall gives all of a batch one sequence number, so of two
 /// writes of one key in it either might win.
-type Pending<'b> = FxHashMap<(TableId, &'b RowKey), PendingRow>;
+type Pending = FxHashMap<(TableId, RowKey), PendingRow>;
 
 struct PendingRow {
     offset: Offset,
-    /// `None` removes the row.
-    bytes: Option<Vec<u8>>,
+    content: Content,
+}
+
+enum Content {
+    Cells(Arc<Vec<Value>>),
+    /// A base row that only remembers its position.
+    Buried,
+    /// Encoded already.
+    Bytes(Vec<u8>),
+    Removed,
 }
 
 impl Inner {
@@ -193,23 +190,21 @@ impl Inner {
     fn commit(&self, batch: Batch) -> Result<(), StoreError> {
         let generation = &*self.generation;
         let _one_at_a_time = lock(&generation.committing);
+        let mut progress = Progress::clone(&generation.ledger.progress());
+        let is_next = continues(&progress, &batch);
         let mut pending = Pending::default();
         pending.reserve(batch.buckets.len() + batch.derived.len() + batch.left.len() + batch.base.len());
-        let written = batch.buckets.iter().chain(&batch.derived).chain(&batch.left).chain(&batch.base);
+        let written = batch.buckets.into_iter().chain(batch.derived).chain(batch.left).chain(batch.base);
         for mutation in written {
-            self.apply(&mut pending, mutation)?;
+            self.apply(&mut pending, mutation, is_next)?;
         }
-        let mut progress = Progress::clone(&generation.ledger.progress());
         let moved = !ledger::advance(&mut progress, batch.progress).is_empty();
         let mut writes = MetaWrites::new(&generation.meta, generation.number);
         if moved {
             writes.progress(&progress);
         }
         let parked = writes.park(&generation.ledger.parked(), batch.parked)?;
-        let written = self.write(pending, writes)?;
-        for (place, offset) in written {
-            generation.offsets.insert(place, offset);
-        }
+        self.write(pending, writes)?;
         if let Some(parked) = parked {
             generation.ledger.set_parked(parked);
         }
@@ -219,109 +214,111 @@ impl Inner {
         Ok(())
     }
 
-    /// Writes all at once. Answers the offsets of the base rows that were written.
-    fn write(
-        &self,
-        pending: Pending<'_>,
-        meta: MetaWrites<'_>,
-    ) -> Result<Vec<(HashedKey, Offset)>, StoreError> {
+    /// Writes all at once.
+    fn write(&self, pending: Pending, meta: MetaWrites<'_>) -> Result<(), StoreError> {
         let mode = match self.durability {
             Durability::Buffer => PersistMode::Buffer,
             Durability::Sync => PersistMode::SyncData,
         };
-        let mut write = self.generation.database.batch().durability(Some(mode));
-        let mut written = Vec::with_capacity(pending.len());
-        for ((table, key), row) in pending {
+        let mut write = WriteBatch::with_capacity(self.generation.database.clone(), pending.len() + 1);
+        // In order of the keys each finds its place in the tree near the one before.
+        let mut rows: Vec<_> = pending.into_iter().collect();
+        rows.sort_unstable_by(|((table_a, a), _), ((table_b, b), _)| {
+            (table_a, a.bytes()).cmp(&(table_b, b.bytes()))
+        });
+        let mut bytes = Vec::new();
+        for ((table, key), row) in rows {
             let Table { layout, keyspace } = self.table(table)?;
-            match row.bytes {
-                Some(bytes) => {
-                    if layout.is_base() {
-                        written.push(((table, xxh3_128(key.bytes())), row.offset));
-                    }
-                    write.insert(keyspace, key.bytes(), bytes);
+            bytes.clear();
+            match row.content {
+                Content::Cells(cells) => {
+                    push_row(&mut bytes, row.offset, true, &cells, &layout.table.columns);
                 }
-                None => {
-                    self.generation.offsets.remove(&(table, xxh3_128(key.bytes())));
+                Content::Buried => push_row(&mut bytes, row.offset, false, &[], &[]),
+                Content::Bytes(encoded) => bytes = encoded,
+                Content::Removed => {
                     write.remove(keyspace, key.bytes());
+                    continue;
                 }
             }
+            write.insert(keyspace, key.bytes(), bytes.as_slice());
         }
         meta.into_batch(&mut write);
-        write.commit().map_err(|error| fault("committing a batch", error))?;
-        Ok(written)
+        write.durability(Some(mode)).commit().map_err(|error| fault("committing a batch", error))
     }
 
-    fn apply<'b>(&self, pending: &mut Pending<'b>, mutation: &'b Mutation) -> Result<(), StoreError> {
-        let table = self.table(mutation.table())?;
-        let place = (mutation.table(), mutation.key());
-        let offset = mutation.offset();
-        let row = match mutation {
-            Mutation::Assign { cells, .. } => assign(table, pending.get(&place), mutation, cells)?,
-            _ if !self.passes(table, pending.get(&place), mutation)? => return Ok(()),
-            Mutation::Replace { cells, .. } => PendingRow {
-                offset,
-                bytes: Some(encode_row(offset, true, cells, &table.layout.table.columns)),
-            },
-            Mutation::Bury { .. } => PendingRow { offset, bytes: Some(encode_row(offset, false, &[], &[])) },
-            Mutation::Delete { .. } => PendingRow { offset, bytes: None },
+    fn apply(&self, pending: &mut Pending, mutation: Mutation, is_next: bool) -> Result<(), StoreError> {
+        let (id, offset) = (mutation.table(), mutation.offset());
+        let table = self.table(id)?;
+        let (key, content) = match mutation {
+            Mutation::Replace { key, cells, .. } => (key, Content::Cells(cells)),
+            Mutation::Bury { key, .. } => (key, Content::Buried),
+            Mutation::Delete { key, .. } => (key, Content::Removed),
+            Mutation::Assign { key, cells, .. } => {
+                let place = (id, key);
+                let row = assign(table, pending.get(&place), (&place.1, offset), cells)?;
+                pending.insert(place, row);
+                return Ok(());
+            }
         };
-        pending.insert(place, row);
-        Ok(())
-    }
-
-    /// Whether a write is newer than what stands there. What stands in the store is only asked for base rows.
-    fn passes(
-        &self,
-        table: &Table,
-        before: Option<&PendingRow>,
-        mutation: &Mutation,
-    ) -> Result<bool, StoreError> {
-        let stored = match before {
+        let place = (id, key);
+        // What stands in the store is only asked for base rows, and not if the batch is the next one of its partition.
+        let stands = match pending.get(&place) {
             Some(row) => Some(row.offset),
-            None if table.layout.is_base() => self.stored_offset(table, mutation)?,
+            None if table.layout.is_base() && !is_next => stored_offset(table, &place.1)?,
             None => None,
         };
         // On one stamp a delete wins over a row.
-        let wins_ties = matches!(mutation, Mutation::Delete { .. });
-        Ok(stored.is_none_or(|stored| mutation.offset() > stored || wins_ties && mutation.offset() == stored))
-    }
-
-    fn stored_offset(&self, table: &Table, mutation: &Mutation) -> Result<Option<Offset>, StoreError> {
-        let place = (mutation.table(), xxh3_128(mutation.key().bytes()));
-        if let Some(offset) = self.generation.offsets.get(&place) {
-            return Ok(Some(offset));
+        let wins_ties = matches!(content, Content::Removed);
+        if stands.is_none_or(|stands| offset > stands || wins_ties && offset == stands) {
+            pending.insert(place, PendingRow { offset, content });
         }
-        let Some(bytes) = table.bytes(mutation.key())? else {
-            return Ok(None);
-        };
-        let (offset, _) = row_head(&bytes).map_err(|error| table.layout.corrupt(&error))?;
-        Ok(Some(offset))
+        Ok(())
     }
+}
+
+/// Whether a batch begins where the stored progress of its partition stands.
+fn continues(progress: &Progress, batch: &Batch) -> bool {
+    let [mark] = batch.progress.as_slice() else { return false };
+    let stored = progress.of(&mark.projection, &mark.at);
+    stored.is_some_and(|stored| batch.begins_at == Some(stored.next))
+}
+
+fn stored_offset(table: &Table, key: &RowKey) -> Result<Option<Offset>, StoreError> {
+    let Some(bytes) = table.bytes(key)? else {
+        return Ok(None);
+    };
+    let (offset, _) = row_head(&bytes).map_err(|error| table.layout.corrupt(&error))?;
+    Ok(Some(offset))
 }
 
 /// The row with the assigned cells, everything else as it was.
 fn assign(
     table: &Table,
     before: Option<&PendingRow>,
-    mutation: &Mutation,
-    assigned: &[(ColumnId, Value)],
+    (key, offset): (&RowKey, Offset),
+    assigned: Vec<(ColumnId, Value)>,
 ) -> Result<PendingRow, StoreError> {
     let width = table.layout.width;
     let decode =
         |bytes: &[u8]| decode_row(bytes, Columns::All, width).map_err(|error| table.layout.corrupt(&error));
+    let whole = |offset, cells: Vec<Value>| DecodedRow { offset, live: true, cells };
+    let nothing = || vec![Value::Null; width];
     let row = match before {
-        Some(PendingRow { bytes: Some(bytes), .. }) => Some(decode(bytes)?),
-        Some(PendingRow { bytes: None, .. }) => None,
-        None => table.bytes(mutation.key())?.map(|bytes| decode(&bytes)).transpose()?,
+        Some(PendingRow { content: Content::Bytes(bytes), .. }) => Some(decode(bytes)?),
+        Some(PendingRow { content: Content::Cells(cells), offset }) => Some(whole(*offset, cells.to_vec())),
+        Some(PendingRow { content: Content::Buried, offset }) => Some(whole(*offset, nothing())),
+        Some(PendingRow { content: Content::Removed, .. }) => None,
+        None => table.bytes(key)?.map(|bytes| decode(&bytes)).transpose()?,
     };
-    let absent = || DecodedRow { offset: 0, live: false, cells: vec![Value::Null; width] };
-    let mut row = row.unwrap_or_else(absent);
+    let mut row = row.unwrap_or_else(|| whole(0, nothing()));
     for (column, value) in assigned {
         if let Some(cell) = row.cells.get_mut(column.0 as usize) {
-            cell.clone_from(value);
+            *cell = value;
         }
     }
-    table.layout.fill_from_key(mutation.key(), &mut row.cells)?;
-    let offset = row.offset.max(mutation.offset());
-    Ok(PendingRow { offset, bytes: Some(encode_row(offset, true, &row.cells, &table.layout.table.columns)) })
+    table.layout.fill_from_key(key, &mut row.cells)?;
+    let offset = row.offset.max(offset);
+    let bytes = encode_row(offset, true, &row.cells, &table.layout.table.columns);
+    Ok(PendingRow { offset, content: Content::Bytes(bytes) })
 }

@@ -63,13 +63,14 @@ const PRINTS: [&str; 4] = ["println!", "eprintln!", "print!", "eprint!"];
 const PRINTERS: [&str; 2] = ["cli", "main"];
 
 /// What may lie at the top level beside dot files.
-const TOP_LEVEL: [&str; 9] = [
+const TOP_LEVEL: [&str; 10] = [
     "CHANGELOG.md",
     "Cargo.lock",
     "Cargo.toml",
     "LICENSE-APACHE",
     "LICENSE-MIT",
     "README.md",
+    "docs",
     "kinora.toml",
     "projections",
     "schema",

@@ -160,6 +160,24 @@ const OURS: &[Ours] = &[
 
 const RESERVED: &[&str] = &["rollup", "agg", "top", "live", "owner"];
 
+/// A directive with its arguments, each with the words that it takes; those of words that are reserved too.
+#[cfg(test)]
+pub(super) type Vocabulary = (&'static str, Vec<(&'static str, Vec<&'static str>)>);
+
+/// All of ours, for the test of the reference.
+#[cfg(test)]
+pub(super) fn vocabulary() -> Vec<Vocabulary> {
+    let words = |kind: &Kind| match kind {
+        Kind::Choice { now, later } | Kind::Words { now, later } => [*now, *later].concat(),
+        _ => Vec::new(),
+    };
+    let one = |ours: &Ours| {
+        let arguments = ours.parameters.iter().map(|parameter| (parameter.name, words(&parameter.kind)));
+        (ours.name, arguments.collect())
+    };
+    OURS.iter().map(one).chain(RESERVED.iter().map(|name| (*name, Vec::new()))).collect()
+}
+
 /// Directives of the federation specification, with the minor version that brought them.
 pub(super) const FEDERATION: &[(&str, u32)] = &[
     ("key", 0),

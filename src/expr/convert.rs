@@ -8,7 +8,7 @@ use std::borrow::Cow;
 use base64::Engine as _;
 
 use crate::event::Json;
-use crate::schema::{ColumnType, ReadModel, Scalar};
+use crate::schema::{ColumnType, ReadModel, Scalar, TypeKind};
 use crate::value::narrow::{float, ip_of, time_uuid, whole};
 use crate::value::{Decimal, Period, Text, Uuid, Value};
 
@@ -28,6 +28,11 @@ pub(super) enum Target {
         values: Vec<Text>,
     },
     Record(Box<RecordTarget>),
+    /// One of several records, told by the `__typename` of a JSON object: its name, then each of them, of which one is there.
+    Variants {
+        name: String,
+        members: Vec<(Text, Target)>,
+    },
     List(Box<Target>),
     Set(Box<Target>),
     /// Records by one of their columns.
@@ -75,6 +80,14 @@ impl Target {
                 let values = found.values.iter().map(|value| value.as_str().into()).collect();
                 Target::Enum { name: found.name.clone(), values }
             }
+            ColumnType::Record(id) if model.ty(*id).kind == TypeKind::Variants => {
+                let columns = model.ty(*id).columns.iter().skip(1);
+                let members = columns.map(|column| {
+                    Some((column.name.as_str().into(), Target::to_depth(&column.ty, model, depth)?))
+                });
+                let members = members.collect::<Option<_>>()?;
+                Target::Variants { name: model.ty(*id).name.clone(), members }
+            }
             ColumnType::Record(id) => Target::Record(record(*id)?),
             ColumnType::List(of) => Target::List(Box::new(Target::to_depth(of, model, depth)?)),
             ColumnType::Set(of) => Target::Set(Box::new(Target::to_depth(of, model, depth)?)),
@@ -115,6 +128,13 @@ impl Target {
                 return Cow::Owned(format!("one of {name}: {}", values.join(", ")));
             }
             Target::Record(record) => &record.name,
+            Target::Variants { name, members } => {
+                let names: Vec<&str> = members.iter().map(|(name, _)| name.as_str()).collect();
+                return Cow::Owned(format!(
+                    "a {name}: an object whose `__typename` is {}",
+                    names.join(" or ")
+                ));
+            }
             Target::List(_) | Target::Set(_) => "a list",
             Target::Map { record, .. } => return Cow::Owned(format!("a list of {}", record.shown())),
             Target::Natural => "a value",
@@ -169,6 +189,7 @@ fn convert(value: &Val<'_>, target: &Target) -> Result<Value, Misfit> {
             }
         }
         Target::Record(record) => to_record(value, record, &misfit),
+        Target::Variants { members, .. } => to_variant(value, members, &misfit),
         Target::List(of) => Ok(Value::List(to_elements(value, of, &misfit)?)),
         Target::Set(of) => {
             let mut elements = to_elements(value, of, &misfit)?;
@@ -289,6 +310,27 @@ fn to_record(value: &Val<'_>, record: &RecordTarget, misfit: &dyn Fn() -> Misfit
         }
         _ => Err(misfit()),
     }
+}
+
+fn to_variant(
+    value: &Val<'_>,
+    members: &[(Text, Target)],
+    misfit: &dyn Fn() -> Misfit,
+) -> Result<Value, Misfit> {
+    if let Val::Record(cells) = value {
+        return if cells.len() == members.len() + 1 {
+            Ok(Value::Record(cells.to_vec()))
+        } else {
+            Err(misfit())
+        };
+    }
+    let Val::Json(object) = value else { return Err(misfit()) };
+    let name = json::field(object, "__typename").and_then(json::text).ok_or_else(misfit)?;
+    let mut cells = vec![Value::text(name)];
+    for (member, target) in members {
+        cells.push(if member.as_str() == name { convert(value, target)? } else { Value::Null });
+    }
+    if cells[1..].iter().all(Value::is_null) { Err(misfit()) } else { Ok(Value::Record(cells)) }
 }
 
 fn below(inner: Misfit, name: &str) -> Misfit {

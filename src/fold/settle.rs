@@ -85,6 +85,8 @@ pub fn check(shape: &RowShape, column: &Column, value: &Value) -> Result<(), Rej
     }
     let inside = |place: String, record: &Value| {
         let Value::Record(cells) = record else { return Ok(()) };
+        check_variant(columns, cells)
+            .map_err(|found| reject(format!("{}{place} {}", column.name, found.reason)))?;
         let mut parts = columns.iter().zip(cells).filter(|(column, _)| is_compound(column));
         parts.try_for_each(|(part, cell)| {
             check(shape, part, cell)
@@ -99,6 +101,22 @@ pub fn check(shape: &RowShape, column: &Column, value: &Value) -> Result<(), Rej
             entries.iter().try_for_each(|(key, item)| inside(format!("[{}]", shown(key)), item))
         }
         record => inside(String::new(), record),
+    }
+}
+
+/// Of an interface or union: the member that is named is there, and no other.
+fn check_variant(columns: &[Column], cells: &[Value]) -> Result<(), Reject> {
+    let Some((Column { name, .. }, Value::Text(member))) = columns.first().zip(cells.first()) else {
+        return Ok(());
+    };
+    if name != "__typename" {
+        return Ok(());
+    }
+    let mut parts = columns.iter().zip(cells).skip(1);
+    match parts.find(|(part, cell)| (part.name == **member) == cell.is_null()) {
+        None => Ok(()),
+        Some((part, Value::Null)) => Err(reject(format!("is named {member}, but holds no {}", part.name))),
+        Some((part, _)) => Err(reject(format!("is named {member}, but holds a {}", part.name))),
     }
 }
 

@@ -12,7 +12,8 @@ pub fn create_statements(model: &ReadModel, plan: &Plan) -> Vec<String> {
     let mut done = Vec::new();
     let mut statements = Vec::new();
     for (index, ty) in model.types.iter().enumerate() {
-        if ty.kind == TypeKind::Udt {
+        let is_stored = ty.kind == TypeKind::Udt || (ty.kind == TypeKind::Variants && !ty.columns.is_empty());
+        if is_stored {
             create_type(
                 model,
                 TypeId(u32::try_from(index).expect("types are counted in u32")),

@@ -106,6 +106,8 @@ pub(super) enum Shape {
     Scalar(Scalar),
     Enum(EnumId),
     Record(Vec<Out>),
+    /// An interface or union: the fields for each member, in the members' order.
+    Variants(Vec<Vec<Out>>),
     List {
         item_non_null: bool,
         item: Box<Shape>,

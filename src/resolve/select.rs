@@ -11,8 +11,8 @@ use apollo_compiler::executable as exe;
 
 use crate::plan::{KeyLoad, Part, Plan, ReadPlan, ReadSource, Shape as Answers};
 use crate::schema::{
-    ColumnId, ColumnType, FieldId, FieldSource, FieldType, KeyPath, Named, ReadModel, RefDecl, TypeId,
-    TypeKind,
+    ColumnId, ColumnType, FieldId, FieldSource, FieldType, KeyPath, Named, ObjectType, ReadModel, RefDecl,
+    TypeId, TypeKind,
 };
 
 use super::error::{Code, Fault, Place, Refusal};
@@ -79,7 +79,7 @@ impl<'a> Planner<'a> {
         selections: &[&'a exe::SelectionSet],
     ) -> Result<Vec<Out>, Refusal> {
         let mut outs = Vec::new();
-        for (key, fields) in self.collect(&self.model.ty(ty).name, selections) {
+        for (key, fields) in self.collect(Some(self.model.ty(ty)), selections) {
             let first = fields[0];
             let what = if first.name == "__typename" {
                 What::Fixed(json_text(&self.model.ty(ty).name))
@@ -103,7 +103,7 @@ impl<'a> Planner<'a> {
     }
 
     /// Response keys in the order of their first field, fragments opened, `@skip` and `@include` applied.
-    fn collect(&self, ty: &str, selections: &[&'a exe::SelectionSet]) -> Vec<Selected<'a>> {
+    fn collect(&self, ty: Option<&ObjectType>, selections: &[&'a exe::SelectionSet]) -> Vec<Selected<'a>> {
         let mut found: Vec<Selected<'a>> = Vec::new();
         for set in selections {
             self.collect_into(ty, set, &mut found);
@@ -111,7 +111,12 @@ impl<'a> Planner<'a> {
         found
     }
 
-    fn collect_into(&self, ty: &str, set: &'a exe::SelectionSet, found: &mut Vec<Selected<'a>>) {
+    fn collect_into(
+        &self,
+        ty: Option<&ObjectType>,
+        set: &'a exe::SelectionSet,
+        found: &mut Vec<Selected<'a>>,
+    ) {
         for selection in &set.selections {
             if !self.included(selection.directives()) {
                 continue;
@@ -173,7 +178,7 @@ impl<'a> Planner<'a> {
 
     fn service(&mut self, fields: &[&'a Node<exe::Field>]) -> Result<What, Refusal> {
         let mut outs = Vec::new();
-        for (key, fields) in self.collect("_Service", &sets(fields)) {
+        for (key, fields) in self.collect(None, &sets(fields)) {
             let json = if fields[0].name == "sdl" { self.sdl.clone() } else { json_text("_Service") };
             outs.push(self.out(key, fields[0], What::Fixed(json)));
         }
@@ -268,10 +273,30 @@ impl<'a> Planner<'a> {
                 let mut path = spot.path.clone();
                 path.push(cell);
                 let inside = Spot { set: spot.set, path };
+                if self.model.ty(*record).kind == TypeKind::Variants {
+                    return self.variants(*record, &inside, fields);
+                }
                 Ok(Shape::Record(self.object(*record, view, &inside, &sets(fields))?))
             }
             FieldType::List { of, .. } => self.list(of, column, view, spot, cell, fields),
         }
+    }
+
+    /// What is selected of an interface or union, for each of its members.
+    fn variants(
+        &mut self,
+        ty: TypeId,
+        spot: &Spot,
+        fields: &[&'a Node<exe::Field>],
+    ) -> Result<Shape, Refusal> {
+        let mut members = Vec::new();
+        for (cell, column) in self.model.ty(ty).columns.iter().enumerate().skip(1) {
+            let ColumnType::Record(member) = column.ty else { continue };
+            let mut inside = spot.clone();
+            inside.path.push(cell);
+            members.push(self.object(member, View::Columns, &inside, &sets(fields))?);
+        }
+        Ok(Shape::Variants(members))
     }
 
     fn list(
@@ -297,7 +322,10 @@ impl<'a> Planner<'a> {
         self.planned.sets.push(Set::Elements { of: spot.set, path: spot.path.clone(), cell, key, level });
         let set = self.planned.sets.len() - 1;
         let inside = Spot { set, path: Vec::new() };
-        let item = Box::new(Shape::Record(self.object(*record, view, &inside, &sets(fields))?));
+        let item = Box::new(match self.model.ty(*record).kind {
+            TypeKind::Variants => self.variants(*record, &inside, fields)?,
+            _ => Shape::Record(self.object(*record, view, &inside, &sets(fields))?),
+        });
         let loads = self.planned.sites.len() > sites_before;
         Ok(Shape::List { item_non_null, item, set: loads.then_some(set), key })
     }
@@ -495,7 +523,7 @@ impl<'a> Planner<'a> {
         fields: &[&'a Node<exe::Field>],
     ) -> Result<Vec<Out>, Refusal> {
         let mut outs = Vec::new();
-        for (key, fields) in self.collect(&self.model.ty(ty).name, &sets(fields)) {
+        for (key, fields) in self.collect(Some(self.model.ty(ty)), &sets(fields)) {
             let what = match fields[0].name.as_str() {
                 "edges" => {
                     self.want(site, |wants| wants.rows = true);
@@ -521,7 +549,9 @@ impl<'a> Planner<'a> {
     fn edge(&mut self, site: usize, fields: &[&'a Node<exe::Field>]) -> Result<Vec<Out>, Refusal> {
         let ty = fields[0].selection_set.ty.clone();
         let mut outs = Vec::new();
-        for (key, fields) in self.collect(&ty, &sets(fields)) {
+        for (key, fields) in
+            self.collect(self.model.type_named(&ty).map(|ty| self.model.ty(ty)), &sets(fields))
+        {
             let what = match fields[0].name.as_str() {
                 "cursor" => {
                     self.want(site, |wants| wants.cursors = true);
@@ -539,7 +569,9 @@ impl<'a> Planner<'a> {
     fn page_info(&mut self, site: usize, fields: &[&'a Node<exe::Field>]) -> Vec<Out> {
         let ty = fields[0].selection_set.ty.clone();
         let mut outs = Vec::new();
-        for (key, fields) in self.collect(&ty, &sets(fields)) {
+        for (key, fields) in
+            self.collect(self.model.type_named(&ty).map(|ty| self.model.ty(ty)), &sets(fields))
+        {
             let what = match fields[0].name.as_str() {
                 "hasNextPage" => {
                     self.want(site, |wants| wants.next = true);
@@ -658,9 +690,12 @@ pub(super) fn is_point(load: &KeyLoad, clustering: usize) -> bool {
     load.clustering.len() == clustering && known(&load.clustering) && known(&load.partition)
 }
 
-/// Types have no subtypes here, but for the union of all entities.
-fn applies(condition: &str, ty: &str) -> bool {
-    condition == ty || condition == "_Entity"
+/// Whether a fragment is about a type: by its own name, that of an interface or union of it, or the union of all entities.
+/// `None`: a type of the federation's own, which has no other name.
+fn applies(condition: &str, ty: Option<&ObjectType>) -> bool {
+    ty.is_none_or(|ty| {
+        condition == ty.name || condition == "_Entity" || ty.belongs_to.iter().any(|name| condition == name)
+    })
 }
 
 fn column_of(field: &crate::schema::Field) -> Option<ColumnId> {

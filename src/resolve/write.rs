@@ -339,6 +339,19 @@ impl<'a> Writer<'a> {
             (Shape::Record(fields), Value::Record(cells)) => {
                 self.object(fields, At { object: Object::of(cells), number, page: None })
             }
+            (Shape::Variants(members), Value::Record(cells)) => {
+                let there = members.iter().zip(cells.iter().skip(1));
+                let found = there.filter_map(|(fields, cell)| match cell {
+                    Value::Record(cells) => Some((fields, cells)),
+                    _ => None,
+                });
+                match found.into_iter().next() {
+                    Some((fields, cells)) => {
+                        self.object(fields, At { object: Object::of(cells), number, page: None })
+                    }
+                    None => self.null_here(field),
+                }
+            }
             (Shape::List { .. }, Value::List(values) | Value::Set(values)) => {
                 self.list(field, shape, values.iter().map(|value| (None, value)), number)
             }

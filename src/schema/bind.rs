@@ -28,6 +28,8 @@ pub(super) struct Binder<'a> {
     pub enums: Vec<EnumType>,
     /// Scalars that no name and no address binds, with their place: what a field of one stores, the field must say.
     pub unbound: FxHashMap<String, Span>,
+    /// Interfaces and unions, with their members.
+    pub variants: Vec<(TypeId, Vec<TypeId>)>,
     /// Connections whose rows are counted.
     pub counted: FxHashSet<String>,
     /// Types with a directive that is not known. What they lack may be what it was meant to say, so nothing is said of it.
@@ -85,6 +87,7 @@ pub(super) fn bind(declarations: &Declarations<'_>, sources: &Sources) -> Bound 
         types: Vec::new(),
         enums: Vec::new(),
         unbound: FxHashMap::default(),
+        variants: Vec::new(),
         counted: FxHashSet::default(),
         unclear: Vec::new(),
         faults: Vec::new(),
@@ -94,6 +97,7 @@ pub(super) fn bind(declarations: &Declarations<'_>, sources: &Sources) -> Bound 
     binder.add_scalars(declarations);
     binder.add_enums(declarations);
     binder.add_objects(declarations);
+    binder.add_abstracts(declarations);
     connection::derive(&mut binder, declarations);
     binder.add_fields(declarations);
     binder.bind_columns();
@@ -111,8 +115,7 @@ pub(super) fn bind(declarations: &Declarations<'_>, sources: &Sources) -> Bound 
 impl<'a> Binder<'a> {
     fn refuse_what_is_later(&mut self, declarations: &Declarations<'a>) {
         let refused = [
-            ("an interface", &declarations.interfaces),
-            ("a union", &declarations.unions),
+            ("an extension of an interface or union", &declarations.extended),
             ("an input type", &declarations.inputs),
         ];
         for (what, names) in refused {
@@ -124,8 +127,11 @@ impl<'a> Binder<'a> {
             if matches!(object.name.as_str(), "Mutation" | "Subscription") {
                 self.faults.push(later(&format!("the root type `{}`", object.name), object.span));
             }
-            for implemented in &object.implements {
-                self.faults.push(later("an interface", name_span(implemented.file, implemented.node)));
+        }
+        for In { file, node } in &declarations.interfaces {
+            for key in node.directives.iter().filter(|directive| directive.name == "key") {
+                self.faults
+                    .push(later("an interface with a `@key`", span(*file, key.location(), self.sources)));
             }
         }
         for operation in &declarations.root_operations {
@@ -156,6 +162,18 @@ impl<'a> Binder<'a> {
         }
         for value in declarations.enums.iter().flat_map(|found| &found.values) {
             elsewhere.extend(value.node.directives.iter().map(within(value.file)));
+        }
+        for In { file, node } in &declarations.interfaces {
+            elsewhere.extend(node.directives.iter().map(within(*file)));
+            for field in &node.fields {
+                elsewhere.extend(field.directives.iter().map(within(*file)));
+                elsewhere.extend(
+                    field.arguments.iter().flat_map(|argument| &argument.directives).map(within(*file)),
+                );
+            }
+        }
+        for In { file, node } in &declarations.unions {
+            elsewhere.extend(node.directives.iter().map(within(*file)));
         }
         uses(&elsewhere, Place::Elsewhere, &self.known, self.sources, &mut self.faults);
     }
@@ -220,21 +238,12 @@ impl<'a> Binder<'a> {
         for declared in &declarations.objects {
             let name = declared.name.to_string();
             let id = TypeId(u32::try_from(self.types.len()).expect("types are counted in u32"));
-            self.types.push(ObjectType {
-                name: name.clone(),
-                kind: TypeKind::Udt,
-                span: declared.span,
-                fields: Vec::new(),
-                columns: Vec::new(),
-                keys: Vec::new(),
-                tables: Vec::new(),
-                indexes: Vec::new(),
-            });
+            self.types.push(ObjectType::new(name.clone(), declared.span));
             self.name_type(name, Named::Object(id), declared.span);
         }
     }
 
-    fn name_type(&mut self, name: String, named: Named, at: Span) {
+    pub(super) fn name_type(&mut self, name: String, named: Named, at: Span) {
         if self.named.contains_key(&name) {
             let message = format!("two types are named `{name}`");
             self.faults

@@ -35,6 +35,7 @@ enum Role {
 impl Binder<'_> {
     /// Gives every type its fields and columns.
     pub(super) fn bind_columns(&mut self) {
+        self.bind_variants();
         let mut maps = Vec::new();
         for ty in self.ids() {
             for index in 0..self.drafts[ty.0 as usize].fields.len() {
@@ -300,6 +301,12 @@ impl Binder<'_> {
             Named::Object(id) if self.types[id.0 as usize].kind == TypeKind::Udt => {
                 Ok(ColumnType::Record(id))
             }
+            Named::Object(id) if self.types[id.0 as usize].kind == TypeKind::Variants => {
+                match self.unfit_variants(id, &field.node.name, field.span) {
+                    None => Ok(ColumnType::Record(id)),
+                    Some(fault) => Err(fault.into()),
+                }
+            }
             // What it is cannot be read; its directive is a fault already.
             Named::Object(id) if self.is_unclear(id) => Ok(ColumnType::Record(id)),
             Named::Object(id) => {
@@ -446,7 +453,10 @@ impl Binder<'_> {
     fn record_depths(&self) -> Vec<usize> {
         let mut depths = vec![0; self.types.len()];
         for _ in 0..=RECORDS_DEPTH_MAX {
-            for ty in self.ids().filter(|ty| self.types[ty.0 as usize].kind == TypeKind::Udt) {
+            let all = (0..u32::try_from(self.types.len()).expect("types are counted in u32")).map(TypeId);
+            let holds =
+                |ty: &TypeId| matches!(self.types[ty.0 as usize].kind, TypeKind::Udt | TypeKind::Variants);
+            for ty in all.filter(holds) {
                 let inner = self.records_in(ty).map(|inner| depths[inner.0 as usize]).max();
                 depths[ty.0 as usize] = 1 + inner.unwrap_or(0);
             }

@@ -82,18 +82,7 @@ fn add(binder: &mut Binder<'_>, name: &str, kind: TypeKind, span: Span) {
     }
     let id = TypeId(u32::try_from(binder.types.len()).expect("types are counted in u32"));
     binder.named.insert(name.to_string(), Named::Object(id));
-    let (fields, columns, keys) = (Vec::new(), Vec::new(), Vec::new());
-    let (tables, indexes) = (Vec::new(), Vec::new());
-    binder.types.push(ObjectType {
-        name: name.to_string(),
-        kind,
-        span,
-        fields,
-        columns,
-        keys,
-        tables,
-        indexes,
-    });
+    binder.types.push(ObjectType { kind, ..ObjectType::new(name.to_string(), span) });
 }
 
 /// Gives every derived type its fields, once all of them have numbers.

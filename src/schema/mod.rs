@@ -22,6 +22,7 @@ mod sdl;
 mod table;
 #[cfg(test)]
 mod tests;
+mod variant;
 
 use std::sync::Arc;
 
@@ -121,6 +122,8 @@ pub struct ObjectType {
     pub tables: Vec<TableDecl>,
     /// `@index`es of those tables.
     pub indexes: Vec<IndexDecl>,
+    /// Names of the interfaces that it implements, and of the unions that it is a member of.
+    pub belongs_to: Vec<String>,
 }
 
 /// What an object type is to us.
@@ -134,6 +137,9 @@ pub enum TypeKind {
     Stub,
     /// A value type stored inside a row.
     Udt,
+    /// An interface or union. Over value types it is stored inside a row: its first column is the name of the member
+    /// that a value is of, then one for each member, of which that one's is there. Over others it has no columns.
+    Variants,
     /// `XConnection`: `edges`, `nodes`, `pageInfo`.
     Connection { node: TypeId },
     /// `XEdge`: `cursor`, `node`.
@@ -541,6 +547,21 @@ impl ReadModel {
 }
 
 impl ObjectType {
+    /// A value type without anything yet.
+    pub fn new(name: String, span: Span) -> ObjectType {
+        ObjectType {
+            name,
+            kind: TypeKind::Udt,
+            span,
+            fields: Vec::new(),
+            columns: Vec::new(),
+            keys: Vec::new(),
+            tables: Vec::new(),
+            indexes: Vec::new(),
+            belongs_to: Vec::new(),
+        }
+    }
+
     /// The field with that number.
     pub fn field(&self, id: FieldId) -> &Field {
         &self.fields[id.0 as usize]

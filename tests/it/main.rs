@@ -20,3 +20,4 @@ mod reload;
 mod restart;
 mod scalars;
 mod support;
+mod variants;

@@ -137,11 +137,10 @@ fn check_walk(table: &TablePlan, given: &[Given], fit: &Fit, next: Option<&KeyCo
             bucket.part.name
         )));
     }
-    let is_one_of_many = |given: &Given| matches!(given, Given::AnyOf(_));
-    if fit.partition.iter().any(|part| matches!(part, Part::EachShard(_))) || given.iter().any(is_one_of_many)
-    {
+    let is_one_of_many = |index: &usize| matches!(given[*index], Given::AnyOf(_));
+    if fit.equal.iter().any(is_one_of_many) {
         return Err(Misfit::Clustering(format!(
-            "the buckets `{}` would have to be walked in several partitions at once, which is not supported yet",
+            "the buckets `{}` would have to be walked for each value of a list, whose rows come one after another",
             bucket.part.name
         )));
     }

@@ -148,6 +148,7 @@ impl Walk<'_> {
             return Ok(rows.into_iter().map(|row| Found { row, bucket: None, merged }).collect());
         };
         let mut buckets = Buckets::new(self, names, after, before, reverse).await?;
+        let merged = self.range.slices.len() > 1;
         let mut found = Vec::new();
         let mut step = 1;
         while found.len() < limit {
@@ -162,7 +163,7 @@ impl Walk<'_> {
                 found.extend(rows.into_iter().take(room).map(|row| Found {
                     row,
                     bucket: Some(bucket.bytes.clone()),
-                    merged: false,
+                    merged,
                 }));
             }
             step = (step * 2).min(STEP_MAX);

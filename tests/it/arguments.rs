@@ -17,11 +17,14 @@ type Query {
     @read(table: "by_org")
   namedDown(orgs: [ID!]! @arg(column: "org", op: IN), name: String @arg(op: PREFIX),
             first: Int, after: String, last: Int, before: String): TConnection! @read(table: "by_org_down")
+  over(orgs: [ID!]! @arg(column: "org", op: IN), since: DateTime @arg(column: "at", op: GTE),
+       first: Int, after: String, last: Int, before: String): TConnection! @read(table: "by_month")
 }
 type T @key(fields: "id") @table(name: "t", partition: "id")
   @table(name: "by_org", partition: "org", clustering: "name, n")
-  @table(name: "by_org_down", partition: "org", clustering: "name DESC, n DESC, id DESC") {
-  id: ID!  org: ID!  name: String!  n: Int!
+  @table(name: "by_org_down", partition: "org", clustering: "name DESC, n DESC, id DESC")
+  @table(name: "by_month", partition: "org, hash(n, 2), month(at)", clustering: "at DESC") {
+  id: ID!  org: ID!  name: String!  n: Int!  at: DateTime!
 }
 "#;
 
@@ -31,6 +34,7 @@ struct Row {
     org: String,
     name: String,
     n: i64,
+    at: String,
 }
 
 fn rows(random: &mut fastrand::Rng) -> Vec<Row> {
@@ -40,14 +44,14 @@ fn rows(random: &mut fastrand::Rng) -> Vec<Row> {
         org: format!("o{}", random.u8(0..4)),
         name: names[random.usize(0..names.len())].to_owned(),
         n: random.i64(0..4),
+        at: format!("2026-0{}-1{}T00:00:00.000Z", random.u8(1..6), random.u8(0..2)),
     };
     (0..60).map(row).collect()
 }
 
 async fn start(rows: &[Row]) -> Both {
-    let mut both = Both::start(SCHEMA, &upserting(&["org", "name", "n"])).await;
-    let event =
-        |row: &Row| json!({ "type": "Set", "id": row.id, "org": row.org, "name": row.name, "n": row.n });
+    let mut both = Both::start(SCHEMA, &upserting(&["org", "name", "n", "at"])).await;
+    let event = |row: &Row| json!({ "type": "Set", "id": row.id, "org": row.org, "name": row.name, "n": row.n, "at": row.at });
     both.publish(&rows.iter().map(event).collect::<Vec<_>>()).await;
     both
 }
@@ -136,6 +140,17 @@ async fn lists_ranges_and_prefixes_answer_what_a_filter_would_in_the_tables_orde
                 "seed {seed}: {arguments}"
             );
 
+            let since = format!("2026-0{}-11T00:00:00.000Z", random.u8(1..6));
+            let mut expected: Vec<&Row> =
+                rows.iter().filter(|row| orgs.contains(&row.org) && row.at >= since).collect();
+            expected.sort_by_key(|row| (std::cmp::Reverse(row.at.clone()), row.id.clone()));
+            let arguments = format!("orgs: {}, since: \"{since}\"", refs(&orgs));
+            assert_eq!(
+                paged(&both, "over", &arguments, size, backward).await,
+                ids_of(&expected),
+                "seed {seed}: {arguments}"
+            );
+
             let mut expected: Vec<&Row> =
                 rows.iter().filter(|row| orgs.contains(&row.org) && row.name.starts_with(prefix)).collect();
             expected.sort_by_key(|row| (row.name.clone(), row.n, row.id.clone()));
@@ -154,7 +169,13 @@ async fn lists_ranges_and_prefixes_answer_what_a_filter_would_in_the_tables_orde
 #[tokio::test]
 async fn lists_are_bounded_and_lone_values_and_left_out_ranges_are_taken() {
     let rows: Vec<Row> = (0..3)
-        .map(|at| Row { id: format!("t{at}"), org: "o".to_owned(), name: "a".to_owned(), n: at })
+        .map(|at| Row {
+            id: format!("t{at}"),
+            org: "o".to_owned(),
+            name: "a".to_owned(),
+            n: at,
+            at: "2026-01-01T00:00:00Z".to_owned(),
+        })
         .collect();
     let both = start(&rows).await;
     let many = |count: usize| list(&vec!["x"; count]);
@@ -182,7 +203,7 @@ async fn lists_are_bounded_and_lone_values_and_left_out_ranges_are_taken() {
 
 #[test]
 fn explain_shows_lists_and_prefixes_and_what_they_cost() {
-    let ended = project(SCHEMA, &upserting(&["org", "name", "n"])).run(&["check", "--explain"]);
+    let ended = project(SCHEMA, &upserting(&["org", "name", "n", "at"])).run(&["check", "--explain"]);
     ended.says(0, &[
         "partition   org in $orgs\n    rows        name in $names\n    range       n >= $from, n < $below",
         "1 partition for each value of $orgs and $names, at most 100, merged; cost 100",

@@ -41,6 +41,8 @@
 //! - What outlives a process (rows, keys, progress, cursors, log segments) is encoded by hand in one place, with a
 //!   version.
 
+#![forbid(unsafe_code)]
+
 /// The README's code runs with the tests.
 #[cfg(doctest)]
 #[doc = include_str!("../README.md")]

@@ -1,9 +1,8 @@
 //! The program: the library's command line, and nothing else.
 
-// Folding makes and drops many small values, on several threads: it takes half the time with this allocator.
-#[global_allocator]
-static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+mod allocator;
 
 fn main() -> std::process::ExitCode {
+    allocator::set_up();
     kinora::cli::main()
 }

@@ -18,7 +18,7 @@ const GROUND: [&str; 2] = ["event", "diagnostic"];
 const APART: [(&str, &str); 2] = [("project", "resolve"), ("project", "serve")];
 
 /// Outside crates, and the places that may name them. A place is a path below `src`, without `.rs`.
-const CRATE_HOMES: [(&str, &[&str]); 16] = [
+const CRATE_HOMES: [(&str, &[&str]); 17] = [
     ("apollo_compiler", &["schema", "resolve"]),
     ("axum", &["serve"]),
     ("cel", &["expr"]),
@@ -28,7 +28,8 @@ const CRATE_HOMES: [(&str, &[&str]); 16] = [
     ("hmac", &["resolve"]),
     ("indicatif", &["cli"]),
     ("miette", &["diagnostic", "cli"]),
-    ("mimalloc", &["main"]),
+    ("libmimalloc_sys", &["allocator"]),
+    ("mimalloc", &["allocator"]),
     ("notify", &["engine", "cli"]),
     ("saphyr_parser", &["handler"]),
     ("smol_str", &["value"]),

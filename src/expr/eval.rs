@@ -138,6 +138,10 @@ impl<'f> Machine<'f> {
             Code::Const(value) => Ok(value.into()),
             Code::Slot(slot, name) => self.slot(*slot, name),
             Code::Local(local) => Ok(self.locals.get(*local).cloned().unwrap_or(Val::Null)),
+            Code::Select { of, by: By::Column(column), optional, text } => match self.record(of) {
+                Some(cells) => Ok(column_of(cells, *column, *optional)),
+                None => select(self.eval(of)?, &By::Column(*column), *optional, text),
+            },
             Code::Select { of, by, optional, text } => match self.field(of, by) {
                 Some(Some(field)) => Ok(Val::Json(field)),
                 Some(None) if *optional => Ok(Val::Nothing),
@@ -194,6 +198,25 @@ impl<'f> Machine<'f> {
         let (Code::Slot(slot, _), By::Name(name)) = (of, by) else { return None };
         match self.frame.get(*slot)? {
             Slot::Fields(_, fields) => Some(super::field_of(fields, name)),
+            _ => None,
+        }
+    }
+
+    /// The cells of a record that stands in the frame: reached without making values on the way.
+    fn record(&self, code: &Code) -> Option<&'f [Value]> {
+        match code {
+            Code::Slot(slot, _) => match self.frame.get(*slot)? {
+                Slot::Record(cells) => *cells,
+                _ => None,
+            },
+            Code::Local(local) => match self.locals.get(*local)? {
+                Val::Record(cells) => Some(cells),
+                _ => None,
+            },
+            Code::Select { of, by: By::Column(column), .. } => match self.record(of)?.get(*column)? {
+                Value::Record(cells) => Some(cells),
+                _ => None,
+            },
             _ => None,
         }
     }
@@ -426,15 +449,19 @@ pub(super) fn items<'f>(list: &Val<'f>) -> Option<Items<'f>> {
     })
 }
 
+fn column_of(cells: &[Value], column: usize, optional: bool) -> Val<'_> {
+    match cells.get(column) {
+        None | Some(Value::Null) if optional => Val::Nothing,
+        Some(cell) => cell.into(),
+        None => Val::Null,
+    }
+}
+
 fn select<'f>(of: Val<'f>, by: &By, optional: bool, text: &Arc<str>) -> Result<Val<'f>, Stop> {
     match (of, by) {
         (Val::Nothing, _) => Ok(Val::Nothing),
         (Val::Null, _) => Ok(if optional { Val::Nothing } else { Val::Null }),
-        (Val::Record(cells), By::Column(column)) => Ok(match cells.get(*column) {
-            None | Some(Value::Null) if optional => Val::Nothing,
-            Some(cell) => cell.into(),
-            None => Val::Null,
-        }),
+        (Val::Record(cells), By::Column(column)) => Ok(column_of(cells, *column, optional)),
         (Val::Money(money), By::Amount) => Ok(Val::Decimal(money.0)),
         (Val::Money(money), By::Currency) => Ok(Val::Text(money.1)),
         (Val::Json(json), By::Name(name)) => match json::field(json, name) {

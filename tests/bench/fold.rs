@@ -42,10 +42,8 @@ use kinora::value::encode::RowKey;
 use rustc_hash::FxHashMap;
 use sonic_rs::JsonValueTrait;
 
-/// That of the program.
-#[global_allocator]
-static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
-
+#[path = "../../src/allocator.rs"]
+mod allocator;
 #[path = "usage.rs"]
 mod usage;
 
@@ -59,6 +57,7 @@ const NOW_MS: i64 = 1_760_000_000_000;
 const BATCH_BYTES: usize = 1 << 20;
 
 fn main() {
+    allocator::set_up();
     let events =
         std::env::var("KINORA_BENCH_EVENTS").map_or(1_000_000, |text| text.parse().expect("a number"));
     if let (Ok(stage), Ok(data)) = (std::env::var(STAGE), std::env::var(DATA)) {
@@ -215,9 +214,6 @@ async fn store(data: &Path, broker: &Broker, definitions: &Definitions) -> Made 
     let mut settings = ProjectSettings::default();
     if let Ok(bytes) = std::env::var("KINORA_BENCH_BATCH") {
         settings.batch_bytes_max = bytes.parse().expect("a number of bytes");
-    }
-    if let Ok(n) = std::env::var("KINORA_BENCH_ROWS") {
-        settings.batch_rows_max = n.parse().expect("a number of rows");
     }
     let mut loops = Vec::new();
     for projection in &definitions.projections {

@@ -28,9 +28,8 @@ use kinora::store::embedded::EmbeddedStore;
 
 use usage::cpu_seconds_of_threads as cpu_seconds;
 
-/// That of the program.
-#[global_allocator]
-static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+#[path = "../../src/allocator.rs"]
+mod allocator;
 
 const ORDERS: usize = 1_500;
 const FIELDS: &str = "id number status placedAt total { amount currency }";
@@ -44,6 +43,7 @@ struct Operation {
 }
 
 fn main() {
+    allocator::set_up();
     let pairs: usize = std::env::var("KINORA_BENCH_PAIRS").map_or(8, |text| text.parse().expect("a number"));
     let runtime =
         tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime can be built");

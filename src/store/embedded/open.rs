@@ -4,7 +4,9 @@
 //! one byte in `meta`; it is raised when keys, rows or `meta` are laid out differently.
 
 use std::path::Path;
+use std::sync::Arc;
 
+use fjall::compaction::Leveled;
 use fjall::{Database, Keyspace, KeyspaceCreateOptions, PersistMode};
 
 use super::EmbeddedSettings;
@@ -16,6 +18,9 @@ const VERSION_KEY: &[u8] = b"version";
 const META: &str = "meta";
 /// Threads that write and merge files. Of several, fjall's first hands work to the others in a loop that never rests.
 const WORKERS: usize = 1;
+/// New files of a table before they are merged into its old ones. Each merge of rows with keys at random rewrites most of
+/// the table, each file costs a read a look at its filter; fjall's default is 4.
+const FILES_BEFORE_MERGE: u8 = 8;
 
 /// Opens the database and its `meta`, after checking its version.
 pub(super) fn open(directory: &Path, settings: EmbeddedSettings) -> Result<(Database, Keyspace), StoreError> {
@@ -69,9 +74,13 @@ pub(super) fn keyspace(
             "{name:?} is not a name for a table: it has 1 to 255 bytes"
         )));
     }
-    database
-        .keyspace(name, || KeyspaceCreateOptions::default().max_memtable_size(settings.memtable_bytes))
-        .map_err(|error| fault(&format!("opening table {name:?}"), error))
+    let options = || {
+        let merging = Leveled::default().with_l0_threshold(FILES_BEFORE_MERGE);
+        KeyspaceCreateOptions::default()
+            .max_memtable_size(settings.memtable_bytes)
+            .compaction_strategy(Arc::new(merging))
+    };
+    database.keyspace(name, options).map_err(|error| fault(&format!("opening table {name:?}"), error))
 }
 
 fn fjall_accepts(name: &str) -> bool {

@@ -1,4 +1,4 @@
-//! Lays the entities out as tables: base tables, copies, and the tables of buckets.
+//! Lays the entities out as tables: base tables, copies, the entries of indexes, and the tables of buckets.
 //!
 //! Comes in: a read model. Goes out: every table with its whole key, and the tables of each entity. A copy's key
 //! always contains the base key, so that two rows can never overwrite each other. Reads are bound after this.

@@ -1,10 +1,10 @@
 //! What is served: the read models, as the author's `schema/*.graphql` declare them.
 //!
 //! Comes in: SDL text. Goes out: a [`ReadModel`], or every fault of the text at once, and the SDL that a
-//! gateway sees. `parse` reads the text, `directive` knows our directives, `columns` the small languages inside
-//! them; `bind` makes the model with `scalar`, `column`, `reference`, `table`, `read` and `connection`; `names` has the rules of names;
-//! `sdl` cuts what is ours out of the text and appends what is derived. Nothing here knows of tables'
-//! layout on disk (that is `plan`) or of events.
+//! gateway sees. `parse` reads the text, `directive` knows our directives, `columns` and `fieldset` the small languages
+//! inside them; `bind` makes the model with `scalar`, `variant`, `column`, `reference`, `table`, `index`, `read` and
+//! `connection`; `names` has the rules of names; `sdl` cuts what is ours out of the text and appends what is derived.
+//! Nothing here knows of tables' layout on disk (that is `plan`) or of events.
 
 mod bind;
 mod column;

@@ -152,3 +152,31 @@ fn explain_shows_the_index_and_its_statement() {
     assert!(!ended.out.contains("CREATE TABLE by_org__by_status"), "{}", ended.out);
     assert!(!ended.out.contains("CREATE TABLE by_month__by_owner_id"), "{}", ended.out);
 }
+
+#[test]
+fn an_index_is_right_after_redelivery_and_a_crash_at_every_write() {
+    let project = project(SCHEMA, &upserting(&["org", "n", "at", "status", "city", "ownerId"]));
+    project.write(
+        "projections/things.cases.yaml",
+        r#"
+cases:
+  - name: a row is found by what it is now
+    given:
+      - { topic: things, key: a, value: { type: Set, id: a, org: o, n: 1, at: "2026-01-01T00:00:00Z", status: OPEN, city: x, ownerId: u } }
+      - { topic: things, key: b, value: { type: Set, id: b, org: o, n: 2, at: "2026-02-01T00:00:00Z", status: OPEN, city: x, ownerId: u } }
+      - { topic: things, key: a, value: { type: Set, id: a, org: o, n: 3, at: "2026-03-01T00:00:00Z", status: PAID, city: x, ownerId: null } }
+      - { topic: things, key: a, value: { type: Set, id: a, org: o, n: 3, at: "2026-03-01T00:00:00Z", status: OPEN, city: y, ownerId: u } }
+      - { topic: things, key: c, value: { type: Set, id: c, org: o, n: 4, at: "2026-03-01T00:00:00Z", status: OPEN, city: x, ownerId: u } }
+      - { topic: things, key: c, value: { type: Gone, id: c } }
+    query: |
+      { byStatus(org: "o", status: OPEN) { totalCount nodes { id } } paid: byStatus(org: "o", status: PAID) { totalCount }
+        byCity(org: "o", city: ["x", "y"]) { nodes { id city } } byOwner(org: "o", ownerId: "u") { id } }
+    answer:
+      byStatus: { totalCount: 2, nodes: [{ id: a }, { id: b }] }
+      paid: { totalCount: 0 }
+      byCity: { nodes: [{ id: a, city: y }, { id: b, city: x }] }
+      byOwner: [{ id: a }, { id: b }]
+"#,
+    );
+    project.run(&["test"]).says(0, &["1 passed, 0 failed"]);
+}

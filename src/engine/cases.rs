@@ -10,9 +10,11 @@ use serde_json::{Map, Value as Json};
 
 use crate::diagnostic::{Sources, Span};
 use crate::engine::{Definitions, dump, now_ms};
+use crate::event::{Record, TopicPartition};
 use crate::handler::cases::{Case, ExpectedParked, ExpectedRow, Given};
 use crate::project::{Halt, ProjectSettings, Projector};
 use crate::resolve::{Graph, GraphSettings, Limits, Request};
+use crate::route::{Routed, route};
 use crate::source::file::Lines;
 use crate::source::{NewRecord, Source, SourceError};
 use crate::store::memory::MemoryStore;
@@ -243,8 +245,9 @@ impl Runner<'_> {
         };
         let (model, plan) = (Arc::clone(&self.definitions.model), Arc::clone(&self.definitions.plan));
         let graph = Graph::new(model, plan, settings).map_err(RunError::Graph)?;
-        let request =
-            Request { query: query.text.clone(), variables: query.variables.clone(), ..Request::default() };
+        let at_ms = Some(self.last_time_ms());
+        let (query, variables) = (query.text.clone(), query.variables.clone());
+        let request = Request { query, variables, at_ms, ..Request::default() };
         let answer = graph.execute(request, tables).await;
         let mut response: Json =
             serde_json::from_slice(&answer.body).map_err(|error| RunError::Graph(error.to_string()))?;
@@ -252,6 +255,34 @@ impl Runner<'_> {
             return Ok(response);
         }
         Ok(response.get_mut("data").map(Json::take).unwrap_or_default())
+    }
+
+    /// The time of the last event: a case is asked then, so that rows with a `ttl` give the same answer for ever.
+    fn last_time_ms(&self) -> i64 {
+        let mut last_ms = 0;
+        for (given, offset) in self.case.given.iter().zip(0..) {
+            let record = Record {
+                offset,
+                timestamp_ms: given.timestamp_ms.unwrap_or(0),
+                key: given.key.clone().map(Into::into),
+                value: given.value.clone().map(Into::into),
+                headers: Vec::new(),
+            };
+            let at = TopicPartition { topic: given.topic.as_str().into(), partition: 0 };
+            let fed = self
+                .definitions
+                .projections
+                .iter()
+                .filter(|projection| *projection.from.topic == *given.topic);
+            for projection in fed {
+                let plan = &self.definitions.plan;
+                let base = plan.table(plan.entity(projection.entity).base);
+                if let Routed::Event { event, .. } = route(projection, base, &at, &record) {
+                    last_ms = last_ms.max(event.time_ms);
+                }
+            }
+        }
+        last_ms
     }
 
     fn compare_parked(&self, tables: &Arc<dyn Tables>, differences: &mut Vec<String>) {

@@ -60,13 +60,36 @@ impl Undo {
     }
 }
 
-/// Applies an event to the row with that key, in place where it is there and nobody else holds it. Answers what takes
+/// Applies an event to the row with that key, or to none where the row's `ttl` is over at the event's time; in place where it is there and nobody else holds it. Answers what takes
 /// it back; `None`: nothing has changed.
 ///
 /// # Errors
 /// A [`Reject`] that says of which event type, which column or condition, in which expression and why; the row then stays
 /// as it was.
 pub fn apply(
+    projection: &Projection,
+    key_cells: &[(ColumnId, Value)],
+    row: &mut State,
+    event: &Event,
+) -> Result<Option<Undo>, Reject> {
+    let is_over = |cells: &Arc<Cells>| {
+        projection.shape.expiry.is_some_and(|expiry| expiry.is_over(cells, event.time_ms))
+    };
+    if !row.as_ref().is_some_and(is_over) {
+        return apply_to(projection, key_cells, row, event);
+    }
+    // By the event's own time, not by a clock: a replay sees the same row.
+    let before = row.take();
+    match apply_to(projection, key_cells, row, event) {
+        Ok(Some(_)) => Ok(Some(Undo(Before::Row(before)))),
+        unchanged => {
+            *row = before;
+            unchanged
+        }
+    }
+}
+
+fn apply_to(
     projection: &Projection,
     key_cells: &[(ColumnId, Value)],
     row: &mut State,

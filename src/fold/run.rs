@@ -63,7 +63,7 @@ pub fn assignments(
     assigned.sort_unstable_by_key(|(index, _)| *index);
     let mut cells = key_cells.to_vec();
     for (index, value) in assigned {
-        settle::check(&projection.shape.columns[index], &value)?;
+        settle::check(&projection.shape, &projection.shape.columns[index], &value)?;
         cells.push((id(index), value));
     }
     Ok(Some(cells))
@@ -291,7 +291,7 @@ impl<'a> Steps<'a> {
             if let Some(value) = found {
                 cells[index] = value;
             }
-            settle::check(column, &cells[index])
+            settle::check(&self.projection.shape, column, &cells[index])
                 .map_err(|found| reject(format!("{}.{}", place(), found.reason)))?;
         }
         Ok(cells)
@@ -339,7 +339,15 @@ impl<'a> Steps<'a> {
         let found = value.cell(&self.slots).map_err(|fault| unevaluated(&place(), value, &fault));
         self.slots.pop();
         let Some(value) = found? else { return Ok(()) };
-        settle::check(declared, &value).map_err(|_| reject(format!("{} cannot be null", place())))?;
+        settle::check(&projection.shape, declared, &value).map_err(|found| match value.is_null() {
+            true => reject(format!("{} cannot be null", place())),
+            false => reject(format!(
+                "{}[{}].{}",
+                projection.shape.column(column).name,
+                settle::shown(&key),
+                found.reason
+            )),
+        })?;
         if let Some(there) = self.element(column, &key) {
             let mut cells = there.to_vec();
             cells[part.0 as usize] = value;

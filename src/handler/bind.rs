@@ -284,7 +284,15 @@ impl Binder<'_> {
             matches!(
                 self.ty.column(id).ty,
                 ColumnType::Scalar(
-                    Scalar::Id | Scalar::String | Scalar::Int | Scalar::Long | Scalar::BigInt | Scalar::Uuid
+                    Scalar::Id
+                        | Scalar::String
+                        | Scalar::Ascii
+                        | Scalar::Byte
+                        | Scalar::Short
+                        | Scalar::Int
+                        | Scalar::Long
+                        | Scalar::BigInt
+                        | Scalar::Uuid
                 )
             )
         };
@@ -443,6 +451,7 @@ fn without_blanks(text: &str) -> String {
 fn shape(model: &ReadModel, ty: &ObjectType) -> RowShape {
     let mut shape = RowShape {
         columns: ty.columns.clone(),
+        expiry: ty.tables.first().and_then(|base| base.expiry),
         blank: ty.columns.iter().map(blank).collect(),
         records: FxHashMap::default(),
         enums: FxHashMap::default(),

@@ -265,7 +265,8 @@ impl Runner<'_> {
                 value: new.value,
                 headers: new.headers,
             };
-            found.extend(events_of(route(projection, self.definitions.plan.table(base), &at, &record)));
+            let events = events_of(route(projection, self.definitions.plan.table(base), &at, &record));
+            found.extend(events.into_iter().map(shown));
         }
         for (index, wanted) in expected.rows.iter().enumerate() {
             let (at, found) = (self.at(wanted.span), found.get(index).unwrap_or(&Json::Null));
@@ -294,8 +295,9 @@ impl Runner<'_> {
         };
         let (model, plan) = (Arc::clone(&self.definitions.model), Arc::clone(&self.definitions.plan));
         let graph = Graph::new(model, plan, settings).map_err(RunError::Graph)?;
-        let request =
-            Request { query: query.text.clone(), variables: query.variables.clone(), ..Request::default() };
+        let at_ms = Some(self.last_time_ms());
+        let (query, variables) = (query.text.clone(), query.variables.clone());
+        let request = Request { query, variables, at_ms, ..Request::default() };
         let answer = graph.execute(request, tables).await;
         let mut response: Json =
             serde_json::from_slice(&answer.body).map_err(|error| RunError::Graph(error.to_string()))?;
@@ -303,6 +305,33 @@ impl Runner<'_> {
             return Ok(response);
         }
         Ok(response.get_mut("data").map(Json::take).unwrap_or_default())
+    }
+
+    /// The time of the last event: a case is asked then, so that rows with a `ttl` give the same answer for ever.
+    fn last_time_ms(&self) -> i64 {
+        let mut last_ms = 0;
+        for (given, offset) in self.case.given.iter().zip(0..) {
+            let record = Record {
+                offset,
+                timestamp_ms: given.timestamp_ms.unwrap_or(i64::try_from(offset).unwrap_or_default()),
+                key: given.key.clone().map(Into::into),
+                value: given.value.clone().map(Into::into),
+                headers: Vec::new(),
+            };
+            let at = TopicPartition { topic: given.topic.as_str().into(), partition: 0 };
+            let fed = self
+                .definitions
+                .projections
+                .iter()
+                .filter(|projection| projection.topics().any(|topic| **topic == *given.topic));
+            for projection in fed {
+                let plan = &self.definitions.plan;
+                let base = plan.table(plan.entity(projection.entity).base);
+                let times = events_of(route(projection, base, &at, &record));
+                last_ms = times.iter().map(|event| event.time_ms).fold(last_ms, i64::max);
+            }
+        }
+        last_ms
     }
 
     fn compare_parked(&self, tables: &Arc<dyn Tables>, differences: &mut Vec<String>) {
@@ -334,8 +363,8 @@ impl Runner<'_> {
     }
 }
 
-/// The events of a record, in order, as `events` of a case says them.
-fn events_of(routed: Routed) -> Vec<Json> {
+/// The events of a record, in order.
+fn events_of(routed: Routed) -> Vec<Arc<Event>> {
     let mut events = match routed {
         Routed::Event { event, .. } => vec![Arc::new(event)],
         Routed::Range { event, .. } => vec![event],
@@ -346,11 +375,13 @@ fn events_of(routed: Routed) -> Vec<Json> {
     };
     events.sort_by_key(|event| event.part);
     events.dedup_by_key(|event| event.part);
-    let show = |event: Arc<Event>| {
-        let body: Json = serde_json::from_str(&event.body.to_string()).unwrap_or_default();
-        serde_json::json!({ "type": event.kind, "version": event.version, "event": body })
-    };
-    events.into_iter().map(show).collect()
+    events
+}
+
+/// An event as `events` of a case says it.
+fn shown(event: Arc<Event>) -> Json {
+    let body: Json = serde_json::from_str(&event.body.to_string()).unwrap_or_default();
+    serde_json::json!({ "type": event.kind, "version": event.version, "event": body })
 }
 
 fn record(given: &Given) -> NewRecord {

@@ -4,7 +4,7 @@ use serde_json::{Map, Value as Json};
 
 use crate::plan::{Plan, TableId};
 use crate::resolve::wire;
-use crate::schema::{ColumnType, ReadModel, Scalar, TypeId};
+use crate::schema::{ColumnType, ReadModel, Scalar, TypeId, TypeKind};
 use crate::store::{StoreError, Tables};
 use crate::value::Value;
 
@@ -51,6 +51,11 @@ fn cell_json(model: &ReadModel, ty: &ColumnType, cell: &Value) -> Json {
     match (ty, cell) {
         (ColumnType::Scalar(scalar), cell) => scalar_json(*scalar, cell),
         (ColumnType::Enum(_), Value::Text(name)) => Json::String(name.to_string()),
+        (ColumnType::Record(record), Value::Record(parts))
+            if model.ty(*record).kind == TypeKind::Variants =>
+        {
+            variant_json(model, *record, parts)
+        }
         (ColumnType::Record(record), Value::Record(parts)) => Json::Object(row(model, *record, parts)),
         (ColumnType::List(of) | ColumnType::Set(of), Value::List(items) | Value::Set(items)) => {
             items.iter().map(|item| cell_json(model, of, item)).collect()
@@ -61,6 +66,19 @@ fn cell_json(model: &ReadModel, ty: &ColumnType, cell: &Value) -> Json {
         }
         _ => Json::Null,
     }
+}
+
+/// A value of an interface or union as an event has it: the member's parts beside its name.
+fn variant_json(model: &ReadModel, ty: TypeId, parts: &[Value]) -> Json {
+    let mut columns = model.ty(ty).columns.iter().zip(parts);
+    let name = columns.next().map(|(column, name)| cell_json(model, &column.ty, name)).unwrap_or_default();
+    let member =
+        columns.find(|(_, part)| !part.is_null()).map(|(column, part)| cell_json(model, &column.ty, part));
+    let mut object = Map::from_iter([("__typename".to_owned(), name)]);
+    if let Some(Json::Object(member)) = member {
+        object.extend(member);
+    }
+    Json::Object(object)
 }
 
 fn scalar_json(scalar: Scalar, cell: &Value) -> Json {

@@ -8,8 +8,9 @@ use std::borrow::Cow;
 use base64::Engine as _;
 
 use crate::event::Json;
-use crate::schema::{ColumnType, ReadModel, Scalar};
-use crate::value::{Decimal, Text, Uuid, Value};
+use crate::schema::{ColumnType, ReadModel, Scalar, TypeKind};
+use crate::value::narrow::{float, ip_of, time_uuid, whole};
+use crate::value::{Decimal, Period, Text, Uuid, Value};
 
 use super::json;
 use super::time;
@@ -27,6 +28,11 @@ pub(super) enum Target {
         values: Vec<Text>,
     },
     Record(Box<RecordTarget>),
+    /// One of several records, told by the `__typename` of a JSON object: its name, then each of them, of which one is there.
+    Variants {
+        name: String,
+        members: Vec<(Text, Target)>,
+    },
     List(Box<Target>),
     Set(Box<Target>),
     /// Records by one of their columns.
@@ -74,6 +80,14 @@ impl Target {
                 let values = found.values.iter().map(|value| value.as_str().into()).collect();
                 Target::Enum { name: found.name.clone(), values }
             }
+            ColumnType::Record(id) if model.ty(*id).kind == TypeKind::Variants => {
+                let columns = model.ty(*id).columns.iter().skip(1);
+                let members = columns.map(|column| {
+                    Some((column.name.as_str().into(), Target::to_depth(&column.ty, model, depth)?))
+                });
+                let members = members.collect::<Option<_>>()?;
+                Target::Variants { name: model.ty(*id).name.clone(), members }
+            }
             ColumnType::Record(id) => Target::Record(record(*id)?),
             ColumnType::List(of) => Target::List(Box::new(Target::to_depth(of, model, depth)?)),
             ColumnType::Set(of) => Target::Set(Box::new(Target::to_depth(of, model, depth)?)),
@@ -87,7 +101,18 @@ impl Target {
         Cow::Borrowed(match self {
             Target::Scalar(scalar) => match scalar {
                 Scalar::Boolean => "a Boolean",
+                Scalar::Byte => "an integer of 8 bits",
+                Scalar::Short => "an integer of 16 bits",
                 Scalar::Int => "an integer of 32 bits",
+                Scalar::VarInt => "an integer of at most 38 digits",
+                Scalar::Float32 => "a finite number of 32 bits",
+                Scalar::Ascii => "a string of ASCII letters",
+                Scalar::Duration => "an ISO 8601 duration such as \"P1DT2H\"",
+                Scalar::TimeUuid => "a UUID of version 1",
+                Scalar::Ip => "an IP address",
+                Scalar::Ipv4 => "an address of IPv4",
+                Scalar::Ipv6 => "an address of IPv6",
+                Scalar::Json => "JSON",
                 Scalar::Long | Scalar::BigInt => "an integer of 64 bits",
                 Scalar::Float => "a finite number",
                 Scalar::String => "a string",
@@ -103,6 +128,13 @@ impl Target {
                 return Cow::Owned(format!("one of {name}: {}", values.join(", ")));
             }
             Target::Record(record) => &record.name,
+            Target::Variants { name, members } => {
+                let names: Vec<&str> = members.iter().map(|(name, _)| name.as_str()).collect();
+                return Cow::Owned(format!(
+                    "a {name}: an object whose `__typename` is {}",
+                    names.join(" or ")
+                ));
+            }
             Target::List(_) | Target::Set(_) => "a list",
             Target::Map { record, .. } => return Cow::Owned(format!("a list of {}", record.shown())),
             Target::Natural => "a value",
@@ -157,6 +189,7 @@ fn convert(value: &Val<'_>, target: &Target) -> Result<Value, Misfit> {
             }
         }
         Target::Record(record) => to_record(value, record, &misfit),
+        Target::Variants { members, .. } => to_variant(value, members, &misfit),
         Target::List(of) => Ok(Value::List(to_elements(value, of, &misfit)?)),
         Target::Set(of) => {
             let mut elements = to_elements(value, of, &misfit)?;
@@ -175,15 +208,19 @@ fn to_scalar(value: &Val<'_>, scalar: Scalar) -> Option<Value> {
     }
     Some(match (scalar, value) {
         (Scalar::Boolean, Val::Bool(truth)) => Value::Bool(*truth),
-        (Scalar::Int, Val::Int(number)) => Value::Int(i32::try_from(*number).ok()?.into()),
-        (Scalar::Long | Scalar::BigInt, Val::Int(number)) => Value::Int(*number),
-        (Scalar::Int | Scalar::Long | Scalar::BigInt, Val::Decimal(number)) => {
-            return to_scalar(&Val::Int(number.to_i64()?), scalar);
+        (Scalar::Byte | Scalar::Short | Scalar::Int | Scalar::Long | Scalar::BigInt, Val::Int(number)) => {
+            whole(*number, scalar)?
         }
-        (Scalar::Float, Val::Float(number)) if number.is_finite() => Value::Float(*number),
+        (
+            Scalar::Byte | Scalar::Short | Scalar::Int | Scalar::Long | Scalar::BigInt,
+            Val::Decimal(number),
+        ) => return to_scalar(&Val::Int(number.to_i64()?), scalar),
+        (Scalar::VarInt, Val::Int(number)) => Value::Decimal(Decimal::from(*number)),
+        (Scalar::VarInt, Val::Decimal(number)) => Value::Decimal(number.whole()?),
+        (Scalar::Float | Scalar::Float32, Val::Float(number)) => float(*number, scalar)?,
         #[expect(clippy::cast_precision_loss, reason = "the nearest double is what a Float column holds")]
-        (Scalar::Float, Val::Int(number)) => Value::Float(*number as f64),
-        (Scalar::Float, Val::Decimal(number)) => Value::Float(number.to_f64()),
+        (Scalar::Float | Scalar::Float32, Val::Int(number)) => float(*number as f64, scalar)?,
+        (Scalar::Float | Scalar::Float32, Val::Decimal(number)) => float(number.to_f64(), scalar)?,
         (Scalar::String | Scalar::Id, Val::Text(text)) => Value::text(&**text),
         (Scalar::Id, Val::Int(number)) => Value::text(number.to_string()),
         (Scalar::String | Scalar::Id, Val::Uuid(uuid)) => Value::text(uuid.to_string()),
@@ -193,6 +230,10 @@ fn to_scalar(value: &Val<'_>, scalar: Scalar) -> Option<Value> {
         (Scalar::LocalDate, Val::Date(days)) => Value::Date(*days),
         (Scalar::LocalTime, Val::Time(nanos)) => Value::Time(*nanos),
         (Scalar::Uuid, Val::Uuid(uuid)) => Value::Uuid(*uuid),
+        (Scalar::TimeUuid, Val::Uuid(uuid)) => time_uuid(*uuid)?,
+        (Scalar::Duration, Val::Duration(ms)) => {
+            Value::Period(Period { nanos: ms.checked_mul(1_000_000)?, ..Period::default() })
+        }
         (Scalar::Bytes, Val::Bytes(bytes)) => Value::Bytes(bytes.as_ref().into()),
         (_, Val::Text(text)) => return text_to_scalar(text, scalar),
         _ => return None,
@@ -203,14 +244,16 @@ fn to_scalar(value: &Val<'_>, scalar: Scalar) -> Option<Value> {
 pub(super) fn json_to_scalar(json: &Json, scalar: Scalar) -> Option<Value> {
     Some(match scalar {
         Scalar::Boolean => Value::Bool(json::bool(json)?),
-        Scalar::Int => Value::Int(i32::try_from(json::integer(json)?).ok()?.into()),
-        Scalar::Long => Value::Int(json::integer(json)?),
+        Scalar::Byte | Scalar::Short | Scalar::Int | Scalar::Long => whole(json::integer(json)?, scalar)?,
+        Scalar::VarInt => Value::Decimal(json::decimal(json)?.whole()?),
         Scalar::BigInt => match json::text(json) {
             // It is a string on the wire, because many readers of JSON lose digits above 53 bits.
             Some(text) => Value::Int(text.parse().ok()?),
             None => Value::Int(json::integer(json)?),
         },
-        Scalar::Float => Value::Float(json::float(json)?),
+        Scalar::Float | Scalar::Float32 => float(json::float(json)?, scalar)?,
+        Scalar::Json if json::is_null(json) => return None,
+        Scalar::Json => Value::text(sonic_rs::to_string(json).ok()?),
         Scalar::Decimal => Value::Decimal(json::decimal(json)?),
         Scalar::Id => match json::text(json) {
             Some(text) => Value::text(text),
@@ -223,6 +266,10 @@ pub(super) fn json_to_scalar(json: &Json, scalar: Scalar) -> Option<Value> {
 fn text_to_scalar(text: &str, scalar: Scalar) -> Option<Value> {
     Some(match scalar {
         Scalar::String | Scalar::Id => Value::text(text),
+        Scalar::Ascii => text.is_ascii().then(|| Value::text(text))?,
+        Scalar::Duration => Value::Period(Period::parse(text)?),
+        Scalar::TimeUuid => time_uuid(Uuid::try_parse(text).ok()?)?,
+        Scalar::Ip | Scalar::Ipv4 | Scalar::Ipv6 => ip_of(text, scalar)?,
         Scalar::DateTime => Value::Timestamp(time::read_timestamp(text)?),
         Scalar::LocalDate => Value::Date(time::read_date(text)?),
         Scalar::LocalTime => Value::Time(time::read_time(text)?),
@@ -282,6 +329,27 @@ fn field_of(entries: &[(Val<'_>, Val<'_>)], column: &ColumnTarget) -> Result<Val
             Err(Misfit { path: format!(".{}", column.name), message })
         }
     }
+}
+
+fn to_variant(
+    value: &Val<'_>,
+    members: &[(Text, Target)],
+    misfit: &dyn Fn() -> Misfit,
+) -> Result<Value, Misfit> {
+    if let Val::Record(cells) = value {
+        return if cells.len() == members.len() + 1 {
+            Ok(Value::Record(cells.to_vec()))
+        } else {
+            Err(misfit())
+        };
+    }
+    let Val::Json(object) = value else { return Err(misfit()) };
+    let name = json::field(object, "__typename").and_then(json::text).ok_or_else(misfit)?;
+    let mut cells = vec![Value::text(name)];
+    for (member, target) in members {
+        cells.push(if member.as_str() == name { convert(value, target)? } else { Value::Null });
+    }
+    if cells[1..].iter().all(Value::is_null) { Err(misfit()) } else { Ok(Value::Record(cells)) }
 }
 
 fn below(inner: Misfit, name: &str) -> Misfit {

@@ -98,10 +98,13 @@ impl Checker<'_> {
             (Type::Text | Type::Timestamp, ColumnType::Scalar(Scalar::LocalDate)) => Some("write `date(…)`"),
             (
                 Type::Text | Type::Decimal | Type::Float | Type::Uint,
-                ColumnType::Scalar(Scalar::Int | Scalar::Long | Scalar::BigInt),
+                ColumnType::Scalar(
+                    Scalar::Byte | Scalar::Short | Scalar::Int | Scalar::Long | Scalar::BigInt,
+                ),
             ) => Some("write `int(…)`"),
-            (Type::Text, ColumnType::Scalar(Scalar::Float)) => Some("write `double(…)`"),
-            (_, ColumnType::Scalar(Scalar::String | Scalar::Id)) => Some("write `string(…)`"),
+            (Type::Text, ColumnType::Scalar(Scalar::Float | Scalar::Float32)) => Some("write `double(…)`"),
+            (_, ColumnType::Scalar(Scalar::String | Scalar::Ascii | Scalar::Id)) => Some("write `string(…)`"),
+            (_, ColumnType::Scalar(Scalar::Json)) => Some("only a value of the event is JSON"),
             _ => None,
         };
         let expected = column_shown(ty, self.model());
@@ -147,15 +150,19 @@ impl Checker<'_> {
 fn fits_scalar(found: &Type, scalar: Scalar) -> bool {
     match scalar {
         Scalar::Boolean => *found == Type::Bool,
-        Scalar::Int | Scalar::Long | Scalar::BigInt => *found == Type::Int,
-        Scalar::Float => matches!(found, Type::Float | Type::Int),
-        Scalar::String => matches!(found, Type::Text),
+        Scalar::Byte | Scalar::Short | Scalar::Int | Scalar::Long | Scalar::BigInt => *found == Type::Int,
+        Scalar::Float | Scalar::Float32 => matches!(found, Type::Float | Type::Int),
+        Scalar::String | Scalar::Ascii => matches!(found, Type::Text),
         Scalar::Id => matches!(found, Type::Text | Type::Int | Type::Uuid),
-        Scalar::Decimal => matches!(found, Type::Decimal | Type::Int),
+        Scalar::Decimal | Scalar::VarInt => matches!(found, Type::Decimal | Type::Int),
         Scalar::DateTime => *found == Type::Timestamp,
         Scalar::LocalDate => *found == Type::Date,
         Scalar::LocalTime => matches!(found, Type::Time | Type::Text),
-        Scalar::Uuid => matches!(found, Type::Uuid | Type::Text),
+        Scalar::Duration => matches!(found, Type::Duration | Type::Text),
+        Scalar::Uuid | Scalar::TimeUuid => matches!(found, Type::Uuid | Type::Text),
+        Scalar::Ip | Scalar::Ipv4 | Scalar::Ipv6 => *found == Type::Text,
+        // Text that a column of JSON holds is JSON already: taken for a string, it would be quoted again.
+        Scalar::Json => false,
         Scalar::Bytes => matches!(found, Type::Bytes | Type::Text),
     }
 }

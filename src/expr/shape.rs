@@ -246,7 +246,7 @@ impl Checker<'_> {
         let expected = column_shown(ty, self.model());
         let fits = match ty {
             ColumnType::Scalar(Scalar::Id) => shape.integer || shape.number || shape.text.is_some(),
-            ColumnType::Scalar(scalar) => shape.may_be(kind_of(*scalar)),
+            ColumnType::Scalar(scalar) => kind_of(*scalar).is_none_or(|kind| shape.may_be(kind)),
             ColumnType::Enum(id) => {
                 let values = &self.model().enumeration(*id).values;
                 let Some(text) = &shape.text else { return self.never(typed, &shape, &expected) };
@@ -300,17 +300,19 @@ impl Shape {
     }
 }
 
-fn kind_of(scalar: Scalar) -> Kind {
-    match scalar {
+/// What a value must be for a scalar column; `None` where it may be several things.
+fn kind_of(scalar: Scalar) -> Option<Kind> {
+    Some(match scalar {
         Scalar::Boolean => Kind::Bool,
-        Scalar::Int | Scalar::Long | Scalar::BigInt => Kind::Int,
-        Scalar::Float => Kind::Float,
+        Scalar::Byte | Scalar::Short | Scalar::Int | Scalar::Long | Scalar::BigInt => Kind::Int,
+        Scalar::Float | Scalar::Float32 => Kind::Float,
         Scalar::Decimal => Kind::Decimal,
-        Scalar::String | Scalar::Id => Kind::Text,
+        Scalar::String | Scalar::Id | Scalar::Ascii => Kind::Text,
         Scalar::Bytes => Kind::Bytes,
         Scalar::DateTime => Kind::Timestamp,
         Scalar::LocalDate => Kind::Date,
         Scalar::LocalTime => Kind::Time,
-        Scalar::Uuid => Kind::Uuid,
-    }
+        Scalar::Uuid | Scalar::TimeUuid => Kind::Uuid,
+        _ => return None,
+    })
 }

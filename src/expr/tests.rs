@@ -52,7 +52,7 @@ pub(super) fn model() -> ReadModel {
         name: "user".to_owned(),
         ty: FieldType::Named { name: Named::Object(CART), non_null: false },
         args: Vec::new(),
-        source: FieldSource::Ref(RefDecl { target: CART, key: vec![(FieldId(0), ColumnId(1))] }),
+        source: FieldSource::Ref(RefDecl { target: CART, key: vec![(vec![FieldId(0)], ColumnId(1))] }),
         span: SPAN,
     });
     ReadModel {
@@ -81,6 +81,8 @@ fn object(name: &str, kind: TypeKind, columns: Vec<Column>) -> ObjectType {
         columns,
         keys: Vec::new(),
         tables: Vec::new(),
+        indexes: Vec::new(),
+        belongs_to: Vec::new(),
     }
 }
 

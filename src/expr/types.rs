@@ -2,7 +2,7 @@
 //!
 //! Comes in: types of names and columns. Goes out: types of expressions. Looks at no expression.
 
-use crate::schema::{ColumnType, ReadModel, Scalar};
+use crate::schema::{ColumnType, ReadModel, Scalar, scalar_name};
 
 use super::Type;
 
@@ -88,14 +88,16 @@ pub(super) fn of_column(column: &ColumnType, model: &ReadModel) -> Type {
 fn of_scalar(scalar: Scalar) -> Type {
     match scalar {
         Scalar::Boolean => Type::Bool,
-        Scalar::Int | Scalar::Long | Scalar::BigInt => Type::Int,
-        Scalar::Float => Type::Float,
-        Scalar::String | Scalar::Id => Type::Text,
-        Scalar::Decimal => Type::Decimal,
+        Scalar::Byte | Scalar::Short | Scalar::Int | Scalar::Long | Scalar::BigInt => Type::Int,
+        Scalar::Float | Scalar::Float32 => Type::Float,
+        Scalar::String | Scalar::Ascii | Scalar::Id => Type::Text,
+        // In their text form: no expression computes with them.
+        Scalar::Duration | Scalar::Ip | Scalar::Ipv4 | Scalar::Ipv6 | Scalar::Json => Type::Text,
+        Scalar::Decimal | Scalar::VarInt => Type::Decimal,
         Scalar::DateTime => Type::Timestamp,
         Scalar::LocalDate => Type::Date,
         Scalar::LocalTime => Type::Time,
-        Scalar::Uuid => Type::Uuid,
+        Scalar::Uuid | Scalar::TimeUuid => Type::Uuid,
         Scalar::Bytes => Type::Bytes,
     }
 }
@@ -103,10 +105,8 @@ fn of_scalar(scalar: Scalar) -> Type {
 /// The name of a column's type, as the author wrote it.
 pub(super) fn column_shown(column: &ColumnType, model: &ReadModel) -> String {
     match column {
-        ColumnType::Scalar(Scalar::Id) => "ID".to_owned(),
-        ColumnType::Scalar(Scalar::Long) => "Long".to_owned(),
-        ColumnType::Scalar(Scalar::BigInt) => "BigInt".to_owned(),
-        ColumnType::Scalar(scalar) => of_scalar(*scalar).shown(model),
+        ColumnType::Scalar(Scalar::Bytes) => Type::Bytes.shown(model),
+        ColumnType::Scalar(scalar) => scalar_name(*scalar).to_owned(),
         ColumnType::Enum(id) => model.enumeration(*id).name.clone(),
         ColumnType::Record(id) => model.ty(*id).name.clone(),
         ColumnType::List(of) | ColumnType::Set(of) => format!("[{}]", column_shown(of, model)),

@@ -103,7 +103,7 @@ impl Maker<'_> {
             if let Some(value) = self.make(slots, make, column, before, &inside)? {
                 cells[index] = value;
             }
-            settle::check(column, &cells[index])
+            settle::check(&self.projection.shape, column, &cells[index])
                 .map_err(|found| reject(format!("{}.{}", place(), found.reason)))?;
         }
         Ok(cells)

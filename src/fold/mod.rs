@@ -73,7 +73,7 @@ impl Undo {
     }
 }
 
-/// Applies an event to the row with that key, in place where it is there and nobody else holds it. Answers what takes
+/// Applies an event to the row with that key, or to none where the row's `ttl` is over at the event's time; in place where it is there and nobody else holds it. Answers what takes
 /// it back; `None`: nothing has changed.
 ///
 /// # Errors
@@ -85,11 +85,36 @@ pub fn apply(
     row: &mut State,
     event: &Event,
 ) -> Result<Option<Undo>, Reject> {
-    let marks = match guard::admit(projection, row.as_ref().map(|cells| cells.as_slice()), event)? {
-        Some(marks) => marks,
-        None => return Ok(None),
+    unless_over(projection, row, event, |row| {
+        match guard::admit(projection, row.as_ref().map(|cells| cells.as_slice()), event)? {
+            Some(marks) => apply_one(projection, key_cells, row, (event, None), &marks),
+            None => Ok(None),
+        }
+    })
+}
+
+/// Goes on with the row, or with none where the row's `ttl` is over at the event's time.
+fn unless_over(
+    projection: &Projection,
+    row: &mut State,
+    event: &Event,
+    then: impl FnOnce(&mut State) -> Result<Option<Undo>, Reject>,
+) -> Result<Option<Undo>, Reject> {
+    let is_over = |cells: &Arc<Cells>| {
+        projection.shape.expiry.is_some_and(|expiry| expiry.is_over(cells, event.time_ms))
     };
-    apply_one(projection, key_cells, row, (event, None), &marks)
+    if !row.as_ref().is_some_and(is_over) {
+        return then(row);
+    }
+    // By the event's own time, not by a clock: a replay sees the same row.
+    let before = row.take();
+    match then(row) {
+        Ok(Some(_)) => Ok(Some(Undo(Before::Row(before)))),
+        unchanged => {
+            *row = before;
+            unchanged
+        }
+    }
 }
 
 fn apply_one(
@@ -146,13 +171,24 @@ pub fn apply_all(
     events: &[Taken],
 ) -> Result<Option<Undo>, Reject> {
     let Some(first) = events.first() else { return Ok(None) };
-    let Some(marks) = guard::admit(projection, row.as_ref().map(|cells| cells.as_slice()), &first.event)?
-    else {
-        return Ok(None);
-    };
+    unless_over(projection, row, &first.event, |row| {
+        match guard::admit(projection, row.as_ref().map(|cells| cells.as_slice()), &first.event)? {
+            Some(marks) => apply_each(projection, key_cells, row, events, &marks),
+            None => Ok(None),
+        }
+    })
+}
+
+fn apply_each(
+    projection: &Projection,
+    key_cells: &[(ColumnId, Value)],
+    row: &mut State,
+    events: &[Taken],
+    marks: &Marks,
+) -> Result<Option<Undo>, Reject> {
     let mut changes = Vec::new();
     for Taken { event, element } in events {
-        match apply_one(projection, key_cells, row, (event, element.as_ref()), &marks) {
+        match apply_one(projection, key_cells, row, (event, element.as_ref()), marks) {
             Ok(change) => changes.extend(change),
             Err(reject) => {
                 Undo(Before::Several(changes)).take_back(row);

@@ -67,7 +67,7 @@ pub fn assignments(
     assigned.sort_unstable_by_key(|(index, _)| *index);
     let mut cells = key_cells.to_vec();
     for (index, value) in assigned {
-        settle::check(&projection.shape.columns[index], &value)?;
+        settle::check(&projection.shape, &projection.shape.columns[index], &value)?;
         cells.push((id(index), value));
     }
     Ok(Some(cells))

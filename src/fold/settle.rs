@@ -14,7 +14,7 @@ use crate::value::Value;
 pub fn fresh(projection: &Projection, cells: &mut [Value]) -> Result<(), Reject> {
     for (index, column) in projection.shape.columns.iter().enumerate() {
         if !is_computed(projection, index) {
-            check(column, &cells[index])?;
+            check(&projection.shape, column, &cells[index])?;
         }
     }
     for compute in &projection.compute {
@@ -47,7 +47,7 @@ pub fn patched(projection: &Projection, cells: &mut [Value], patch: &mut Patch) 
                 check_len(column, entries.len())?;
             }
         } else if patch.sets(index) && !is_computed(projection, index) {
-            check(column, &cells[index])?;
+            check(&projection.shape, column, &cells[index])?;
         }
     }
     for compute in &projection.compute {
@@ -75,12 +75,66 @@ fn computed(projection: &Projection, compute: &Compute, cells: &[Value]) -> Resu
     let made = compute.value.cell(&[Slot::Record(Some(cells))]);
     let value = made.map_err(|fault| unevaluated(&column.name, &compute.value, &fault))?;
     let value = value.unwrap_or_default();
-    check(column, &value)?;
+    check(&projection.shape, column, &value)?;
     Ok(value)
 }
 
-/// Checks one cell against its column.
-pub fn check(column: &Column, value: &Value) -> Result<(), Reject> {
+/// Checks one cell against its column, and what is inside it.
+pub fn check(shape: &RowShape, column: &Column, value: &Value) -> Result<(), Reject> {
+    check_alone(column, value)?;
+    let inner = match (&column.ty, value) {
+        (ColumnType::Record(id), Value::Record(_)) => Some(*id),
+        (ColumnType::Map { record, .. }, _) => Some(*record),
+        (ColumnType::List(of), _) => match **of {
+            ColumnType::Record(id) => Some(id),
+            _ => None,
+        },
+        _ => None,
+    };
+    let Some(columns) = inner.and_then(|id| shape.records.get(&id)) else { return Ok(()) };
+    // Scalars were made to fit; only collections have bounds, here or deeper.
+    let is_compound = |column: &Column| !matches!(column.ty, ColumnType::Scalar(_) | ColumnType::Enum(_));
+    if !columns.iter().any(is_compound) {
+        return Ok(());
+    }
+    let inside = |place: String, record: &Value| {
+        let Value::Record(cells) = record else { return Ok(()) };
+        check_variant(columns, cells)
+            .map_err(|found| reject(format!("{}{place} {}", column.name, found.reason)))?;
+        let mut parts = columns.iter().zip(cells).filter(|(column, _)| is_compound(column));
+        parts.try_for_each(|(part, cell)| {
+            check(shape, part, cell)
+                .map_err(|found| reject(format!("{}{place}.{}", column.name, found.reason)))
+        })
+    };
+    match value {
+        Value::List(items) => {
+            items.iter().enumerate().try_for_each(|(at, item)| inside(format!("[{at}]"), item))
+        }
+        Value::Map(entries) => {
+            entries.iter().try_for_each(|(key, item)| inside(format!("[{}]", shown(key)), item))
+        }
+        record => inside(String::new(), record),
+    }
+}
+
+/// Of an interface or union: the member that is named is there, and no other.
+fn check_variant(columns: &[Column], cells: &[Value]) -> Result<(), Reject> {
+    let Some((Column { name, .. }, Value::Text(member))) = columns.first().zip(cells.first()) else {
+        return Ok(());
+    };
+    if name != "__typename" {
+        return Ok(());
+    }
+    let mut parts = columns.iter().zip(cells).skip(1);
+    match parts.find(|(part, cell)| (part.name == **member) == cell.is_null()) {
+        None => Ok(()),
+        Some((part, Value::Null)) => Err(reject(format!("is named {member}, but holds no {}", part.name))),
+        Some((part, _)) => Err(reject(format!("is named {member}, but holds a {}", part.name))),
+    }
+}
+
+fn check_alone(column: &Column, value: &Value) -> Result<(), Reject> {
     match value {
         Value::Null if column.non_null => {
             Err(reject(format!("{} has no value, and cannot be null", column.name)))
@@ -174,7 +228,7 @@ fn record_fits(shape: &RowShape, id: crate::schema::TypeId, cells: &[Value]) -> 
         && columns
             .iter()
             .zip(cells)
-            .all(|(column, cell)| fits(shape, &column.ty, cell) && check(column, cell).is_ok())
+            .all(|(column, cell)| fits(shape, &column.ty, cell) && check(shape, column, cell).is_ok())
 }
 
 fn scalar_fits(scalar: Scalar, value: &Value) -> bool {
@@ -182,14 +236,30 @@ fn scalar_fits(scalar: Scalar, value: &Value) -> bool {
         (Scalar::Boolean, Value::Bool(_))
         | (Scalar::Long | Scalar::BigInt, Value::Int(_))
         | (Scalar::String | Scalar::Id, Value::Text(_))
+        | (Scalar::Duration, Value::Period(_))
         | (Scalar::Decimal, Value::Decimal(_))
         | (Scalar::DateTime, Value::Timestamp(_))
         | (Scalar::LocalDate, Value::Date(_))
         | (Scalar::LocalTime, Value::Time(_))
         | (Scalar::Uuid, Value::Uuid(_))
         | (Scalar::Bytes, Value::Bytes(_)) => true,
+        (Scalar::Byte, Value::Int(number)) => i8::try_from(*number).is_ok(),
+        (Scalar::Short, Value::Int(number)) => i16::try_from(*number).is_ok(),
         (Scalar::Int, Value::Int(number)) => i32::try_from(*number).is_ok(),
+        (Scalar::VarInt, Value::Decimal(number)) => number.scale == 0,
         (Scalar::Float, Value::Float(number)) => number.is_finite(),
+        #[expect(clippy::cast_possible_truncation, reason = "what is lost is what must not be there")]
+        (Scalar::Float32, Value::Float(number)) => {
+            number.is_finite() && f64::from(*number as f32).to_bits() == number.to_bits()
+        }
+        (Scalar::Ascii, Value::Text(text)) => text.is_ascii(),
+        (Scalar::TimeUuid, Value::TimeUuid(uuid)) => uuid.get_version_num() == 1,
+        (Scalar::Ip, Value::Ip(ip)) => *ip == ip.to_canonical(),
+        (Scalar::Ipv4, Value::Ip(ip)) => ip.is_ipv4(),
+        (Scalar::Ipv6, Value::Ip(ip)) => ip.is_ipv6(),
+        (Scalar::Json, Value::Text(text)) => {
+            serde_json::from_str::<&serde_json::value::RawValue>(text).is_ok()
+        }
         _ => false,
     }
 }

@@ -124,6 +124,8 @@ impl<'a> Steps<'a> {
         let Some((declared, cell, place)) = walk(self.projection, record, parts, &mut cells, begin) else {
             return Ok(());
         };
+        // What holds the part: the reason of a check names the part itself.
+        let holder = place.rsplit_once('.').map_or_else(String::new, |(holder, _)| holder.to_owned());
         let mut slots: Slots<'_> = self.slots.iter().map(reborrow).collect();
         slots.push(Slot::Record(old));
         let before = make::Before { now: Some(&*cell), old: None };
@@ -131,9 +133,9 @@ impl<'a> Steps<'a> {
             return Ok(());
         };
         drop(slots);
-        settle::check(declared, &value).map_err(|found| match value.is_null() {
+        settle::check(&self.projection.shape, declared, &value).map_err(|found| match value.is_null() {
             true => reject(format!("{place} cannot be null")),
-            false => found,
+            false => reject(format!("{holder}.{}", found.reason)),
         })?;
         *cell = value;
         match key {

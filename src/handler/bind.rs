@@ -376,6 +376,7 @@ pub fn same_text(one: &str, other: &str) -> bool {
 fn shape(model: &ReadModel, ty: &ObjectType) -> RowShape {
     let mut shape = RowShape {
         columns: ty.columns.clone(),
+        expiry: ty.tables.first().and_then(|base| base.expiry),
         blank: ty.columns.iter().map(blank).collect(),
         records: FxHashMap::default(),
         enums: FxHashMap::default(),

@@ -122,7 +122,15 @@ fn has_one_spelling(ty: &ColumnType) -> bool {
         ColumnType::Enum(_) => true,
         ColumnType::Scalar(scalar) => matches!(
             scalar,
-            Scalar::Id | Scalar::String | Scalar::Int | Scalar::Long | Scalar::BigInt | Scalar::Uuid
+            Scalar::Id
+                | Scalar::String
+                | Scalar::Ascii
+                | Scalar::Byte
+                | Scalar::Short
+                | Scalar::Int
+                | Scalar::Long
+                | Scalar::BigInt
+                | Scalar::Uuid
         ),
         _ => false,
     }
@@ -148,6 +156,9 @@ fn why_not_blind(
     }
     if !asserts.is_empty() {
         return Some("`assert` reads the new row".to_owned());
+    }
+    if binder.ty.tables.first().is_some_and(|base| base.expiry.is_some()) {
+        return Some("a row whose `ttl` is over counts as absent".to_owned());
     }
     not_blind_events(binder, declared).or_else(|| moving_copy(binder))
 }
@@ -208,7 +219,7 @@ fn not_blind_case(binder: &Binder<'_>, name: &str, case: &Case) -> Option<String
 fn moving_copy(binder: &Binder<'_>) -> Option<String> {
     let entity = binder.plan.entity(binder.entity);
     entity.copies.iter().map(|id| binder.plan.table(*id)).find_map(|table| {
-        if table.role != TableRole::Copy {
+        if matches!(table.role, TableRole::Base | TableRole::Buckets { .. }) {
             return None;
         }
         if table.filter.is_some() {

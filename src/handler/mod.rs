@@ -48,7 +48,7 @@ pub use step::{EachMake, Make, RecordMake, Step};
 use crate::diagnostic::{FileId, Span};
 use crate::expr::Compiled;
 use crate::plan::Feed;
-use crate::schema::{Column, ColumnId, TypeId};
+use crate::schema::{Column, ColumnId, Expiry, TypeId};
 use crate::upcast::Upcasts;
 use crate::value::{Cells, Value};
 
@@ -84,6 +84,8 @@ pub struct Projection {
 #[derive(Debug)]
 pub struct RowShape {
     pub columns: Vec<Column>,
+    /// Until when a row is there: an event after that sees none.
+    pub expiry: Option<Expiry>,
     /// A row with nothing in it: null, and empty where a collection must be.
     pub blank: Cells,
     /// Columns of each `@udt` that a column of this entity holds.

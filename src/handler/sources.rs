@@ -130,7 +130,15 @@ impl Binder<'_> {
             matches!(
                 self.ty.column(id).ty,
                 ColumnType::Scalar(
-                    Scalar::Id | Scalar::String | Scalar::Int | Scalar::Long | Scalar::BigInt | Scalar::Uuid
+                    Scalar::Id
+                        | Scalar::String
+                        | Scalar::Ascii
+                        | Scalar::Byte
+                        | Scalar::Short
+                        | Scalar::Int
+                        | Scalar::Long
+                        | Scalar::BigInt
+                        | Scalar::Uuid
                 )
             )
         };

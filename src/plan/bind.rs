@@ -6,11 +6,12 @@
 use std::sync::Arc;
 
 use super::fit::{Fit, Given, Misfit, fit};
-use super::{EntityPlan, Part, ReadPlan, ReadSource, Shape, TableId, TablePlan, lint};
+use super::{EntityPlan, Part, ReadPlan, ReadSource, Shape, TableId, TablePlan, TableRole, lint};
 use crate::diagnostic::{Diagnostic, Span, nearest};
 use crate::schema::{
     ArgOp, Argument, ArgumentBinding, ColumnId, ColumnType, Field, FieldId, FieldSource, FieldType,
-    KeyFunction, Named, ObjectType, ReadDecl, ReadModel, RefDecl, Scalar, TypeId, TypeKind, scalar_name,
+    KeyFunction, Named, ObjectType, ReadDecl, ReadModel, RefDecl, Scalar, TypeId, TypeKind, same_values,
+    scalar_name,
 };
 
 /// What reads are bound against.
@@ -93,7 +94,7 @@ impl Ground<'_> {
         let (page, max) = (decl.page, decl.max);
         match self.model.ty(answer).kind {
             TypeKind::Connection { node } => {
-                (node, Shape::Connection { page, max, lookback_ms: decl.lookback_ms })
+                (node, Shape::Connection { page, max, lookback_ms: decl.lookback_ms, counted: decl.counted })
             }
             _ if matches!(field.ty, FieldType::List { .. }) => (answer, Shape::List { page, max }),
             _ => (answer, Shape::One),
@@ -105,9 +106,9 @@ impl Ground<'_> {
         let (child, parent) = (self.model.ty(asked.entity), self.model.ty(asked.parent));
         let reference = self.reference_back(asked, child, parent)?;
         for (key, column) in &reference.key {
-            let source = match (&parent.field(*key).source, parent.kind) {
-                (FieldSource::Column(column), TypeKind::Entity) => ReadSource::ParentColumn(*column),
-                _ => ReadSource::ParentField(*key),
+            let source = match (self.model.key_column(asked.parent, key), parent.kind) {
+                (Some(column), TypeKind::Entity) => ReadSource::ParentColumn(column),
+                _ => ReadSource::ParentField(key.clone()),
             };
             asked.given.push(Given::Column(*column));
             asked.sources.push(source);
@@ -185,7 +186,18 @@ impl Ground<'_> {
             return Ok(());
         };
         self.check_type(child, id, argument)?;
-        if *op != ArgOp::Eq {
+        if *op == ArgOp::Prefix {
+            self.check_prefix(child, id, argument)?;
+        }
+        if *op == ArgOp::In && asked.shape == Shape::One {
+            let message =
+                format!("`{}` answers one row, but `{}` may name several", asked.field.name, argument.name);
+            return Err(fault(message)
+                .label("several values")
+                .help("Answer a list or a connection, or compare with one value.")
+                .into());
+        }
+        if !matches!(op, ArgOp::Eq | ArgOp::In) {
             let others = asked.bounds.iter().find(|(other, ..)| *other != id);
             if let Some((other, ..)) = others {
                 let message = format!("`{column}` and `{}` are both bounded", child.column(*other).name);
@@ -195,7 +207,10 @@ impl Ground<'_> {
                     .into());
             }
             let is_lower = |op: &ArgOp| matches!(op, ArgOp::Gt | ArgOp::Gte);
-            if asked.bounds.iter().any(|(_, before, _)| is_lower(before) == is_lower(op)) {
+            let same_side = |before: &ArgOp| {
+                is_lower(before) == is_lower(op) || *before == ArgOp::Prefix || *op == ArgOp::Prefix
+            };
+            if asked.bounds.iter().any(|(_, before, _)| same_side(before)) {
                 let message = format!("`{column}` is bounded twice on the same side");
                 return Err(fault(message)
                     .label("a second bound")
@@ -210,23 +225,39 @@ impl Ground<'_> {
                 "the argument `{}` may be left out, but its column is part of the key",
                 argument.name
             );
-            let help = format!(
-                "Write its type with `!`: `{}: {}!`.",
-                argument.name,
-                self.type_name(argument.ty.named())
-            );
+            let named = self.type_name(argument.ty.named());
+            let help = match op {
+                ArgOp::In => format!("Write its type with `!`: `{}: [{named}!]!`.", argument.name),
+                _ => format!("Write its type with `!`: `{}: {named}!`.", argument.name),
+            };
             return Err(fault(message).label("nullable").help(help).into());
         }
-        if asked.given.contains(&Given::Column(id)) {
+        if asked.given.contains(&Given::Column(id)) || asked.given.contains(&Given::AnyOf(id)) {
             let message = format!("`{column}` is given twice");
             return Err(fault(message)
                 .label("a second time")
                 .help("The parent's row, or another argument, gives it already.")
                 .into());
         }
-        asked.given.push(Given::Column(id));
+        asked.given.push(if *op == ArgOp::In { Given::AnyOf(id) } else { Given::Column(id) });
         asked.sources.push(source);
         Ok(())
+    }
+
+    fn check_prefix(
+        &self,
+        child: &ObjectType,
+        column: ColumnId,
+        argument: &Argument,
+    ) -> Result<(), Box<Diagnostic>> {
+        let column = child.column(column);
+        if matches!(column.ty, ColumnType::Scalar(Scalar::String | Scalar::Id | Scalar::Ascii)) {
+            return Ok(());
+        }
+        let wanted = self.column_text(&column.ty);
+        let message = format!("`op: PREFIX` compares text, but the column `{}` is `{wanted}`", column.name);
+        let fault = Diagnostic::error("S070", argument.span, message).label("not text");
+        Err(fault.help("Use `GTE` and `LT` for a range of other values.").into())
     }
 
     /// The column of a time bucket by the name of its key part.
@@ -259,9 +290,8 @@ impl Ground<'_> {
         argument: &Argument,
     ) -> Result<(), Box<Diagnostic>> {
         let column = child.column(column);
-        let text = |scalar: Scalar| if scalar == Scalar::Id { Scalar::String } else { scalar };
         let fits = match (&column.ty, argument.ty.named()) {
-            (ColumnType::Scalar(here), Named::Scalar(there)) => text(*here) == text(there),
+            (ColumnType::Scalar(here), Named::Scalar(there)) => same_values(*here, there),
             (ColumnType::Enum(here), Named::Enum(there)) => *here == there,
             _ => false,
         };
@@ -315,6 +345,7 @@ impl Ground<'_> {
             field: asked.field_id,
             table: table.id,
             entity: asked.entity,
+            arguments: asked.field.args.iter().map(|argument| self.read_as(asked.entity, argument)).collect(),
             partition: fit.partition.iter().map(source).collect(),
             equal: fit.equal.iter().map(|&index| asked.sources[index].clone()).collect(),
             bounds: asked.bounds.iter().map(|(_, op, source)| (*op, source.clone())).collect(),
@@ -323,10 +354,18 @@ impl Ground<'_> {
         })
     }
 
+    fn read_as(&self, entity: TypeId, argument: &Argument) -> Option<Named> {
+        let ArgumentBinding::Column { column, .. } = &argument.binds else { return None };
+        let child = self.model.ty(entity);
+        let column = child.column_named(column).or_else(|| self.bucket_part(entity, column));
+        column.and_then(|column| child.column(column).ty.named())
+    }
+
     fn named(&self, asked: &Asked<'_>, name: &str) -> Result<(&TablePlan, Fit), Box<Diagnostic>> {
         let child = self.model.ty(asked.entity);
-        let names = || self.tables_of(asked.entity).map(|table| table.name.as_str());
-        let Some(table) = self.tables_of(asked.entity).find(|table| table.name == name) else {
+        let declared = || self.tables_of(asked.entity).filter(|table| !is_index(table));
+        let names = || declared().map(|table| table.name.as_str());
+        let Some(table) = declared().find(|table| table.name == name) else {
             let message = format!("`{}` has no table `{name}`", child.name);
             let fault = Diagnostic::error("S071", asked.decl.span, message).label("not a table");
             return Err(Box::new(match nearest(name, names()) {
@@ -336,18 +375,34 @@ impl Ground<'_> {
         };
         match self.fit(asked, table) {
             Ok(fit) => Ok((table, fit)),
-            Err(misfit) => Err(Box::new(self.refused(asked, Some(table), &misfit))),
+            Err(misfit) => match self.index_of(asked, table)? {
+                Some(found) => Ok(found),
+                None => Err(Box::new(self.refused(asked, Some(table), &misfit))),
+            },
         }
     }
 
     /// The table that fits best: all parts given before walks, the base table before copies. A copy with a `where`
     /// holds only some rows, so it is never taken unasked.
     fn inferred(&self, asked: &Asked<'_>) -> Result<(&TablePlan, Fit), Box<Diagnostic>> {
-        let mut fits: Vec<((usize, usize, bool), &TablePlan, Fit)> = Vec::new();
+        let mut fits: Vec<((usize, usize, u8), &TablePlan, Fit)> = Vec::new();
         let mut misfit: Option<(&TablePlan, Misfit)> = None;
         let mut filtered = None;
         for table in self.tables_of(asked.entity) {
-            match self.fit(asked, table) {
+            if is_index(table) {
+                continue;
+            }
+            let fitted = match self.fit(asked, table) {
+                Err(misfit) => match self.index_of(asked, table)? {
+                    Some((entries, fit)) => {
+                        fits.push((rank(asked, entries, &fit), entries, fit));
+                        continue;
+                    }
+                    None => Err(misfit),
+                },
+                fit => fit,
+            };
+            match fitted {
                 Ok(fit) if table.filter.is_none() => fits.push((rank(asked, table, &fit), table, fit)),
                 Ok(_) => {
                     let why = format!(
@@ -380,6 +435,37 @@ impl Ground<'_> {
             (None, Some((table, misfit))) => Err(Box::new(self.refused(asked, Some(table), &misfit))),
             (None, None) => unreachable!("an entity has a table, which fits or does not"),
         }
+    }
+
+    /// The entries of an index of a table, where they answer what the table itself cannot.
+    fn index_of(
+        &self,
+        asked: &Asked<'_>,
+        table: &TablePlan,
+    ) -> Result<Option<(&TablePlan, Fit)>, Box<Diagnostic>> {
+        let child = self.model.ty(asked.entity);
+        let of_it = |entries: &&TablePlan| entries.role == TableRole::Index { of: table.id };
+        for entries in self.tables_of(asked.entity).filter(of_it) {
+            let column = entries.partition.last().expect("an index has the indexed column").part.column;
+            let op = asked.given.iter().find_map(|given| match given {
+                Given::Column(of) if *of == column => Some((ArgOp::Eq, "EQ")),
+                Given::AnyOf(of) if *of == column => Some((ArgOp::In, "IN")),
+                _ => None,
+            });
+            let (Some((op, word)), Ok(fit)) = (op, self.fit(asked, entries)) else { continue };
+            let declared =
+                child.indexes.iter().find(|index| index.column == column && index.table == table.name);
+            if declared.is_some_and(|index| !index.ops.contains(&op)) {
+                let name = &child.column(column).name;
+                let message = format!("the index of `{name}` of `{}` does not answer `{word}`", table.name);
+                return Err(Diagnostic::error("S071", asked.decl.span, message)
+                    .label("not in its `ops`")
+                    .help(format!("Add it there: `@index(ops: [EQ, IN])` on `{}.{name}`.", child.name))
+                    .into());
+            }
+            return Ok(Some((entries, fit)));
+        }
+        Ok(None)
     }
 
     fn fit(&self, asked: &Asked<'_>, table: &TablePlan) -> Result<Fit, Misfit> {
@@ -415,7 +501,7 @@ impl Ground<'_> {
             .given
             .iter()
             .filter_map(|given| match given {
-                Given::Column(column) => Some(*column),
+                Given::Column(column) | Given::AnyOf(column) => Some(*column),
                 Given::Bucket(_) => None,
             })
             .collect();
@@ -455,15 +541,24 @@ impl Ground<'_> {
 }
 
 /// Smaller is better: parts of the partition that are walked, clustering columns left open where one row is wanted,
-/// and copies after the base table.
-fn rank(asked: &Asked<'_>, table: &TablePlan, fit: &Fit) -> (usize, usize, bool) {
+/// copies after the base
+/// table, and indexes last.
+fn rank(asked: &Asked<'_>, table: &TablePlan, fit: &Fit) -> (usize, usize, u8) {
     let walked = fit.partition.iter().filter(|part| !matches!(part, Part::From(_))).count();
     let open = match asked.shape {
         Shape::One => table.clustering.len() - fit.equal.len(),
         _ => 0,
     };
-    let is_copy = !matches!(table.role, super::TableRole::Base);
-    (walked, open, is_copy)
+    let kind = match table.role {
+        TableRole::Base => 0,
+        TableRole::Copy | TableRole::Buckets { .. } => 1,
+        TableRole::Index { .. } => 2,
+    };
+    (walked, open, kind)
+}
+
+fn is_index(table: &TablePlan) -> bool {
+    matches!(table.role, TableRole::Index { .. })
 }
 
 fn list<'n>(names: impl Iterator<Item = &'n str>) -> String {

@@ -4,16 +4,16 @@
 //! generation and keyspace; running them is a store's.
 
 use super::{KeyColumn, Plan, TablePlan, TableRole};
-use crate::schema::{
-    BUCKETS, Column, ColumnId, ColumnType, Order, ReadModel, Scalar, TypeId, TypeKind, snake,
-};
+use crate::schema::{BUCKETS, Column, ColumnId, ColumnType, Order, ReadModel, TypeId, TypeKind, snake};
 
-/// The statements that make everything the plan stores: `CREATE TYPE`, each after those it holds, then `CREATE TABLE`.
+/// The statements that make everything the plan stores: `CREATE TYPE`, each after those it holds, then `CREATE TABLE`,
+/// and `CREATE INDEX` after its table.
 pub fn create_statements(model: &ReadModel, plan: &Plan) -> Vec<String> {
     let mut done = Vec::new();
     let mut statements = Vec::new();
     for (index, ty) in model.types.iter().enumerate() {
-        if ty.kind == TypeKind::Udt {
+        let is_stored = ty.kind == TypeKind::Udt || (ty.kind == TypeKind::Variants && !ty.columns.is_empty());
+        if is_stored {
             create_type(
                 model,
                 TypeId(u32::try_from(index).expect("types are counted in u32")),
@@ -22,7 +22,13 @@ pub fn create_statements(model: &ReadModel, plan: &Plan) -> Vec<String> {
             );
         }
     }
-    statements.extend(plan.tables.iter().map(|table| create_table(model, table)));
+    for table in &plan.tables {
+        match table.role {
+            TableRole::Index { of } => statements.push(create_index(model, plan.table(of), table)),
+            TableRole::Buckets { of } if matches!(plan.table(of).role, TableRole::Index { .. }) => {}
+            _ => statements.push(create_table(model, table)),
+        }
+    }
     statements
 }
 
@@ -54,6 +60,14 @@ pub fn create_table(model: &ReadModel, table: &TablePlan) -> String {
     };
     let name = quoted(&table_name(table));
     format!("CREATE TABLE {name} (\n{}  PRIMARY KEY ({partition}{clustering})\n){order};", columns.concat())
+}
+
+/// The statement that makes a storage-attached index: Cassandra keeps the entries itself.
+fn create_index(model: &ReadModel, of: &TablePlan, entries: &TablePlan) -> String {
+    let column = entries.partition.last().expect("an index has the indexed column").part.column;
+    let (table, column) = (table_name(of), snake(&model.ty(of.entity).column(column).name));
+    let name = quoted(&format!("{table}__by_{column}"));
+    format!("CREATE INDEX {name} ON {} ({}) USING 'sai';", quoted(&table), quoted(&column))
 }
 
 /// A table's name as the store has it, without generation.
@@ -114,7 +128,7 @@ fn record_of(ty: &ColumnType) -> Option<TypeId> {
 
 fn cql_type(model: &ReadModel, ty: &ColumnType) -> String {
     match ty {
-        ColumnType::Scalar(scalar) => scalar_type(*scalar).to_string(),
+        ColumnType::Scalar(scalar) => crate::schema::cql_type(*scalar).to_string(),
         ColumnType::Enum(_) => "text".to_string(),
         ColumnType::Record(record) => format!("frozen<{}>", quoted_type(&model.ty(*record).name)),
         ColumnType::List(of) => format!("frozen<list<{}>>", cql_type(model, of)),
@@ -123,22 +137,6 @@ fn cql_type(model: &ReadModel, ty: &ColumnType) -> String {
             let key = cql_type(model, &model.ty(*record).column(*key).ty);
             format!("frozen<map<{key}, {}>>", cql_type(model, &ColumnType::Record(*record)))
         }
-    }
-}
-
-fn scalar_type(scalar: Scalar) -> &'static str {
-    match scalar {
-        Scalar::Boolean => "boolean",
-        Scalar::Int => "int",
-        Scalar::Long | Scalar::BigInt => "bigint",
-        Scalar::Float => "double",
-        Scalar::String | Scalar::Id => "text",
-        Scalar::Decimal => "decimal",
-        Scalar::DateTime => "timestamp",
-        Scalar::LocalDate => "date",
-        Scalar::LocalTime => "time",
-        Scalar::Uuid => "uuid",
-        Scalar::Bytes => "blob",
     }
 }
 

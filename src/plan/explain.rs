@@ -5,7 +5,7 @@
 
 use serde_json::{Value, json};
 
-use super::{KeyColumn, Part, Plan, ReadPlan, ReadSource, Shape, TablePlan, TableRole, cql};
+use super::{KeyColumn, Part, Plan, ReadPlan, ReadSource, Shape, TablePlan, TableRole, VALUES_MAX, cql};
 use crate::schema::{ArgOp, Bucket, Field, KeyFunction, ReadModel, TypeId, function_name};
 
 /// How the rows of an entity are written, as it is shown.
@@ -80,6 +80,7 @@ fn table_text(model: &ReadModel, plan: &Plan, table: &TablePlan) -> String {
         TableRole::Base => format!("base table of {}", entity.name),
         TableRole::Copy => format!("copy of {}", entity.name),
         TableRole::Buckets { of } => format!("buckets of {}", plan.table(of).name),
+        TableRole::Index { of } => format!("index of {}", plan.table(of).name),
     };
     let mut text =
         format!("  {}: {role}\n    partition   {}\n", table.name, keys(model, table, &table.partition));
@@ -101,6 +102,10 @@ fn table_text(model: &ReadModel, plan: &Plan, table: &TablePlan) -> String {
             table.columns.iter().map(|column| entity.column(*column).name.as_str()).collect();
         text.push_str(&format!("    columns     {}\n", names.join(", ")));
     }
+    for expiry in &table.expires {
+        let after = span_of_time(expiry.after_ms);
+        text.push_str(&format!("    until       {after} after {}\n", entity.column(expiry.from).name));
+    }
     if let Some(rows) = table.rows {
         text.push_str(&format!("    rows        {rows} in a partition\n"));
     }
@@ -114,7 +119,7 @@ fn keys_text(model: &ReadModel, plan: &Plan, entity: TypeId) -> String {
     let (ty, found) = (model.ty(entity), plan.entity(entity));
     let mut text = String::new();
     for (key, load) in ty.keys.iter().zip(&found.keys) {
-        let names: Vec<&str> = key.fields.iter().map(|field| ty.field(*field).name.as_str()).collect();
+        let names: Vec<String> = key.fields.iter().map(|path| model.path_shown(entity, path)).collect();
         let how = match load {
             None => "not resolvable".to_string(),
             Some(load) => {
@@ -135,7 +140,7 @@ fn keys_text(model: &ReadModel, plan: &Plan, entity: TypeId) -> String {
 fn keys_json(model: &ReadModel, plan: &Plan, entity: TypeId) -> Vec<Value> {
     let (ty, found) = (model.ty(entity), plan.entity(entity));
     let one = |(key, load): (&crate::schema::EntityKey, &Option<super::KeyLoad>)| {
-        let fields: Vec<&str> = key.fields.iter().map(|field| ty.field(*field).name.as_str()).collect();
+        let fields: Vec<String> = key.fields.iter().map(|path| model.path_shown(entity, path)).collect();
         let table = load.as_ref().map(|load| plan.table(load.table));
         json!({
             "entity": ty.name,
@@ -150,12 +155,22 @@ fn keys_json(model: &ReadModel, plan: &Plan, entity: TypeId) -> Vec<Value> {
 fn read_text(model: &ReadModel, plan: &Plan, read: &ReadPlan) -> String {
     let (parent, table) = (model.ty(read.parent), plan.table(read.table));
     let field = parent.field(read.field);
-    let mut text = format!("  {}.{}: {}\n", parent.name, field.name, table.name);
+    let by = match table.role {
+        TableRole::Index { of } => {
+            let column = table.partition.last().map_or("", |key| &key.part.name);
+            format!("{} by its index of {column}", plan.table(of).name)
+        }
+        _ => table.name.clone(),
+    };
+    let mut text = format!("  {}.{}: {by}\n", parent.name, field.name);
     text.push_str(&format!("    partition   {}\n", partition(model, table, read, field)));
     if !read.equal.is_empty() {
         let given = read.equal.iter().zip(&table.clustering);
         let equal: Vec<String> = given
-            .map(|(from, key)| format!("{} = {}", key.part.name, source(model, read, field, from)))
+            .map(|(from, key)| {
+                let sign = if is_list(model, read, from) { "in" } else { "=" };
+                format!("{} {sign} {}", key.part.name, source(model, read, field, from))
+            })
             .collect();
         text.push_str(&format!("    rows        {}\n", equal.join(", ")));
     }
@@ -171,7 +186,7 @@ fn read_text(model: &ReadModel, plan: &Plan, read: &ReadPlan) -> String {
     if !order.is_empty() {
         text.push_str(&format!("    order       {order}\n"));
     }
-    let (reads, cost) = cost(plan, read);
+    let (reads, cost) = cost(model, plan, read);
     text.push_str(&format!(
         "    answers     {}\n    reads       {reads}; cost {cost}\n",
         answers(table, read)
@@ -198,7 +213,10 @@ fn partition(model: &ReadModel, table: &TablePlan, read: &ReadPlan, field: &Fiel
     let one = |(part, key): (&Part<ReadSource>, &KeyColumn)| {
         let name = &key.part.name;
         match part {
-            Part::From(from) => format!("{name} = {}", through(key, &source(model, read, field, from))),
+            Part::From(from) => {
+                let sign = if is_list(model, read, from) { "in" } else { "=" };
+                format!("{name} {sign} {}", through(key, &source(model, read, field, from)))
+            }
             Part::EachBucket => format!("{name}: each bucket in turn"),
             Part::EachShard(shards) => format!("{name}: all {shards} shards, merged"),
         }
@@ -219,8 +237,12 @@ fn source(model: &ReadModel, read: &ReadPlan, field: &Field, from: &ReadSource) 
     match from {
         ReadSource::Argument(index) => format!("${}", field.args[*index].name),
         ReadSource::ParentColumn(column) => format!("{}.{}", parent.name, parent.column(*column).name),
-        ReadSource::ParentField(id) => format!("{}.{}", parent.name, parent.field(*id).name),
+        ReadSource::ParentField(path) => format!("{}.{}", parent.name, model.path_shown(read.parent, path)),
     }
+}
+
+fn is_list(model: &ReadModel, read: &ReadPlan, from: &ReadSource) -> bool {
+    matches!(from, ReadSource::Argument(index) if read.any_of(model).contains(index))
 }
 
 fn order(clustering: &[KeyColumn]) -> String {
@@ -233,10 +255,11 @@ fn answers(table: &TablePlan, read: &ReadPlan) -> String {
         Shape::One if read.equal.len() == table.clustering.len() => "the row, or null".to_string(),
         Shape::One => "the first row, or null".to_string(),
         Shape::List { page, max } => format!("a list of {page} rows, at most {max}"),
-        Shape::Connection { page, max, lookback_ms } => {
+        Shape::Connection { page, max, lookback_ms, counted } => {
             let back =
                 lookback_ms.map_or(String::new(), |ms| format!(", buckets of the last {}", span_of_time(ms)));
-            format!("pages of {page} rows, at most {max}{back}")
+            let count = if counted { format!(", counted up to {max}") } else { String::new() };
+            format!("pages of {page} rows, at most {max}{back}{count}")
         }
     }
 }
@@ -251,22 +274,34 @@ fn span_of_time(ms: i64) -> String {
 
 /// How many partitions are read, in words, and the cost: the shards of one bucket (1 without shards), 1 for the table
 /// of buckets and 1 for the completion.
-fn cost(plan: &Plan, read: &ReadPlan) -> (String, u64) {
+fn cost(model: &ReadModel, plan: &Plan, read: &ReadPlan) -> (String, u64) {
     let shards: u64 = read
         .partition
         .iter()
         .map(|part| if let Part::EachShard(n) = part { u64::from(*n) } else { 1 })
         .product();
-    let at_once = match shards {
-        1 => "1 partition".to_string(),
-        shards => format!("{shards} partitions at once"),
+    let lists = read.any_of(model);
+    let at_once = match (shards, &lists[..]) {
+        (1, []) => "1 partition".to_string(),
+        (shards, []) => format!("{shards} partitions at once"),
+        (shards, lists) => {
+            let declared = &model.ty(read.parent).field(read.field).args;
+            let names: Vec<String> = lists.iter().map(|at| format!("${}", declared[*at].name)).collect();
+            let partitions =
+                if shards == 1 { "1 partition".to_string() } else { format!("{shards} partitions") };
+            format!("{partitions} for each value of {}, at most {VALUES_MAX}, merged", names.join(" and "))
+        }
     };
+    let values = if lists.is_empty() { 1 } else { VALUES_MAX as u64 };
+    let shards = shards * values;
     let walks = read.partition.contains(&Part::EachBucket);
     let reads = match walks {
         true => format!("the buckets, then {at_once} for each bucket until the page is full"),
         false => at_once,
     };
-    let cost = shards + u64::from(walks) + u64::from(read.completed);
+    let counted = matches!(read.shape, Shape::Connection { counted: true, .. });
+    let cost = shards * (1 + u64::from(counted)) + u64::from(walks) + u64::from(read.completed);
+    let reads = if counted { format!("{reads}, once more for the count") } else { reads };
     match read.completed {
         true => {
             let base = &plan.table(plan.entity(read.entity).base).name;
@@ -282,6 +317,7 @@ fn table_json(model: &ReadModel, table: &TablePlan) -> Value {
         TableRole::Base => "base",
         TableRole::Copy => "copy",
         TableRole::Buckets { .. } => "buckets",
+        TableRole::Index { .. } => "index",
     };
     let key = |key: &KeyColumn| {
         json!({
@@ -302,6 +338,11 @@ fn table_json(model: &ReadModel, table: &TablePlan) -> Value {
         "appended": table.appended,
         "columns": columns,
         "where": table.filter.as_ref().map(|filter| filter.text.to_string()),
+        "until": table
+            .expires
+            .iter()
+            .map(|expiry| json!({ "from": entity.column(expiry.from).name, "afterMs": expiry.after_ms }))
+            .collect::<Vec<_>>(),
         "rows": table.rows,
         "rate": table.rate,
     })
@@ -320,7 +361,7 @@ fn via_name(via: KeyFunction) -> Value {
 fn read_json(model: &ReadModel, plan: &Plan, read: &ReadPlan) -> Value {
     let (parent, table) = (model.ty(read.parent), plan.table(read.table));
     let field = parent.field(read.field);
-    let (reads, cost) = cost(plan, read);
+    let (reads, cost) = cost(model, plan, read);
     json!({
         "field": format!("{}.{}", parent.name, field.name),
         "table": table.name,
@@ -336,6 +377,8 @@ fn read_json(model: &ReadModel, plan: &Plan, read: &ReadPlan) -> Value {
 fn sign(op: ArgOp) -> &'static str {
     match op {
         ArgOp::Eq => "=",
+        ArgOp::In => "in",
+        ArgOp::Prefix => "begins with",
         ArgOp::Lt => "<",
         ArgOp::Lte => "<=",
         ArgOp::Gt => ">",

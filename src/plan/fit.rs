@@ -1,6 +1,6 @@
 //! Whether a table can answer equalities and a range, and how.
 //!
-//! Comes in: a table, the columns that are given by `=`, and perhaps one column that is bounded. Goes out: what fills
+//! Comes in: a table, the columns that are given by `=` or `IN`, and perhaps one column that is bounded. Goes out: what fills
 //! each part of the key, or the first reason why the table cannot answer without filtering. Knows nothing of fields
 //! and arguments; `bind` does.
 
@@ -13,6 +13,8 @@ pub(super) enum Given {
     Column(ColumnId),
     /// A time bucket by the name of its key part: a time inside the bucket is given.
     Bucket(String),
+    /// One of several values of the column.
+    AnyOf(ColumnId),
 }
 
 /// How a table answers. Numbers are places in the list of what is given.
@@ -51,7 +53,10 @@ pub(super) fn fit(
     range: Option<ColumnId>,
     name: &dyn Fn(ColumnId) -> String,
 ) -> Result<Fit, Misfit> {
-    let at = |column: ColumnId| given.iter().position(|given| *given == Given::Column(column));
+    let at = |column: ColumnId| {
+        let is_given = |given: &Given| matches!(given, Given::Column(of) | Given::AnyOf(of) if *of == column);
+        given.iter().position(is_given)
+    };
     let partition = partition(table, given, &at)?;
     let equal: Vec<usize> = table.clustering.iter().map_while(|key| at(key.part.column)).collect();
     let fit = Fit { partition, equal };
@@ -72,7 +77,7 @@ pub(super) fn fit(
             None => format!("`{range}` is bounded, but every clustering column is given already"),
         }));
     }
-    check_walk(table, &fit, next)?;
+    check_walk(table, given, &fit, next)?;
     Ok(fit)
 }
 
@@ -99,7 +104,7 @@ fn partition(
 fn is_used(table: &TablePlan, fit: &Fit, given: &Given, index: usize) -> bool {
     match given {
         Given::Bucket(name) => table.partition.iter().any(|key| key.part.name == *name),
-        Given::Column(column) => {
+        Given::Column(column) | Given::AnyOf(column) => {
             fit.equal.contains(&index)
                 || table.partition.iter().any(|key| key.is_plain() && key.part.column == *column)
         }
@@ -109,7 +114,7 @@ fn is_used(table: &TablePlan, fit: &Fit, given: &Given, index: usize) -> bool {
 fn unused(table: &TablePlan, given: &Given, name: &dyn Fn(ColumnId) -> String) -> String {
     let column = match given {
         Given::Bucket(name) => return format!("`{name}` is not in the partition of `{}`", table.name),
-        Given::Column(column) => *column,
+        Given::Column(column) | Given::AnyOf(column) => *column,
     };
     let given = name(column);
     let place = table.clustering.iter().position(|key| key.part.column == column);
@@ -120,7 +125,7 @@ fn unused(table: &TablePlan, given: &Given, name: &dyn Fn(ColumnId) -> String) -
 }
 
 /// Buckets are walked in the order of the table's rows, so the bucket's column must be what the rows are sorted by.
-fn check_walk(table: &TablePlan, fit: &Fit, next: Option<&KeyColumn>) -> Result<(), Misfit> {
+fn check_walk(table: &TablePlan, given: &[Given], fit: &Fit, next: Option<&KeyColumn>) -> Result<(), Misfit> {
     if !fit.walks_buckets() {
         return Ok(());
     }
@@ -132,9 +137,10 @@ fn check_walk(table: &TablePlan, fit: &Fit, next: Option<&KeyColumn>) -> Result<
             bucket.part.name
         )));
     }
-    if fit.partition.iter().any(|part| matches!(part, Part::EachShard(_))) {
+    let is_one_of_many = |index: &usize| matches!(given[*index], Given::AnyOf(_));
+    if fit.equal.iter().any(is_one_of_many) {
         return Err(Misfit::Clustering(format!(
-            "the buckets `{}` would have to be walked in every shard at once, which is not supported yet",
+            "the buckets `{}` would have to be walked for each value of a list, whose rows come one after another",
             bucket.part.name
         )));
     }

@@ -13,7 +13,7 @@ use xxhash_rust::xxh64::xxh64;
 use super::{KeyColumn, TablePlan};
 use crate::schema::{Bucket, ColumnId, ColumnType, KeyFunction, Scalar};
 use crate::value::Value;
-use crate::value::encode::{Malformed, RowKey, push_part, take_part};
+use crate::value::encode::{Malformed, RowKey, push_part, push_text_prefix, take_part};
 
 const DAY_MS: i64 = 86_400_000;
 const HOUR_MS: i64 = 3_600_000;
@@ -84,6 +84,15 @@ pub fn partition_bytes(table: &TablePlan, values: &[Value]) -> Option<Vec<u8>> {
 /// exactly the rows that begin with these values. `None` if there are more values than columns or one is null.
 pub fn clustering_prefix(table: &TablePlan, values: &[Value]) -> Option<Vec<u8>> {
     (values.len() <= table.clustering.len()).then(|| encode(&table.clustering, values))?
+}
+
+/// As [`clustering_prefix`], with the beginning of a text for the next column: it bounds exactly the rows whose text
+/// begins so. `None` also where that column holds no text.
+pub fn clustering_text_prefix(table: &TablePlan, values: &[Value], text: &str) -> Option<Vec<u8>> {
+    let column = table.clustering.get(values.len())?;
+    let mut out = clustering_prefix(table, values)?;
+    push_text_prefix(&mut out, text, column.order);
+    Some(out)
 }
 
 fn encode(columns: &[KeyColumn], values: &[Value]) -> Option<Vec<u8>> {
@@ -173,21 +182,38 @@ fn shard_of(shards: u32, value: &Value, source: &ColumnType) -> Option<Value> {
 fn cql_bytes(value: &Value, source: &ColumnType) -> Option<Vec<u8>> {
     Some(match value {
         Value::Bool(value) => vec![u8::from(*value)],
-        Value::Int(value) if *source == ColumnType::Scalar(Scalar::Int) => {
-            i32::try_from(*value).ok()?.to_be_bytes().to_vec()
+        Value::Int(value) => match source {
+            ColumnType::Scalar(Scalar::Byte) => i8::try_from(*value).ok()?.to_be_bytes().to_vec(),
+            ColumnType::Scalar(Scalar::Short) => i16::try_from(*value).ok()?.to_be_bytes().to_vec(),
+            ColumnType::Scalar(Scalar::Int) => i32::try_from(*value).ok()?.to_be_bytes().to_vec(),
+            _ => value.to_be_bytes().to_vec(),
+        },
+        Value::Timestamp(value) | Value::Time(value) => value.to_be_bytes().to_vec(),
+        #[expect(clippy::cast_possible_truncation, reason = "the column holds only what a float can")]
+        Value::Float(value) if *source == ColumnType::Scalar(Scalar::Float32) => {
+            (*value as f32).to_bits().to_be_bytes().to_vec()
         }
-        Value::Int(value) | Value::Timestamp(value) | Value::Time(value) => value.to_be_bytes().to_vec(),
         Value::Float(value) => value.to_bits().to_be_bytes().to_vec(),
         Value::Date(days) => (*days ^ i32::MIN).to_be_bytes().to_vec(),
+        Value::Decimal(decimal) if *source == ColumnType::Scalar(Scalar::VarInt) => {
+            shortest(&decimal.mantissa.to_be_bytes()).to_vec()
+        }
         Value::Decimal(decimal) => {
             let mut bytes = decimal.scale.to_be_bytes().to_vec();
             bytes.extend_from_slice(shortest(&decimal.mantissa.to_be_bytes()));
             bytes
         }
         Value::Text(text) => text.as_bytes().to_vec(),
-        Value::Uuid(uuid) => uuid.as_bytes().to_vec(),
+        Value::Uuid(uuid) | Value::TimeUuid(uuid) => uuid.as_bytes().to_vec(),
         Value::Bytes(bytes) => bytes.to_vec(),
-        Value::Null | Value::List(_) | Value::Set(_) | Value::Map(_) | Value::Record(_) => return None,
+        Value::Ip(core::net::IpAddr::V4(ip)) => ip.octets().to_vec(),
+        Value::Ip(core::net::IpAddr::V6(ip)) => ip.octets().to_vec(),
+        Value::Null
+        | Value::List(_)
+        | Value::Set(_)
+        | Value::Map(_)
+        | Value::Record(_)
+        | Value::Period(_) => return None,
     })
 }
 
@@ -234,6 +260,7 @@ mod tests {
             columns: (0..3).map(ColumnId).collect(),
             complete: true,
             filter: None,
+            expires: Vec::new(),
             buckets: None,
             rows: None,
             rate: None,

@@ -1,4 +1,4 @@
-//! Lays the entities out as tables: base tables, copies, and the tables of buckets.
+//! Lays the entities out as tables: base tables, copies, the entries of indexes, and the tables of buckets.
 //!
 //! Comes in: a read model. Goes out: every table with its whole key, and the tables of each entity. A copy's key
 //! always contains the base key, so that two rows can never overwrite each other. Reads are bound after this.
@@ -34,16 +34,31 @@ fn entity(
     tables: &mut Vec<TablePlan>,
     faults: &mut Vec<Diagnostic>,
 ) -> EntityPlan {
-    let base_key = ty.tables.first().map(base_key).unwrap_or_default();
+    let base_key = ty.tables.first().map(TableDecl::key_columns).unwrap_or_default();
+    let of_base = ty.tables.first().and_then(|base| base.expiry);
     let mut held: Vec<TableId> = Vec::new();
     for declared in &ty.tables {
         let role = if held.is_empty() { TableRole::Base } else { TableRole::Copy };
         let mut table = table(ty, id, declared, role, &base_key, next_id(tables));
+        let own = declared.expiry.filter(|own| of_base.is_none_or(|of_base| of_base != *own));
+        table.expires = of_base.into_iter().chain(own).collect();
         table.filter = filter(model, id, declared, faults);
         held.push(table.id);
         tables.push(table);
         let table = tables.last().expect("one was pushed");
         if let Some(buckets) = buckets(table, next_id(tables)) {
+            let of = tables.len() - 1;
+            tables[of].buckets = Some(buckets.id);
+            tables.push(buckets);
+        }
+    }
+    for index in &ty.indexes {
+        let of = tables.iter().find(|table| held.contains(&table.id) && table.name == index.table);
+        let Some(entries) = of.map(|of| index_of(ty, of, index.column, next_id(tables))) else { continue };
+        held.push(entries.id);
+        tables.push(entries);
+        let entries = tables.last().expect("one was pushed");
+        if let Some(buckets) = buckets(entries, next_id(tables)) {
             let of = tables.len() - 1;
             tables[of].buckets = Some(buckets.id);
             tables.push(buckets);
@@ -55,18 +70,6 @@ fn entity(
 
 fn next_id(tables: &[TablePlan]) -> TableId {
     TableId(u32::try_from(tables.len()).expect("tables are counted in u32"))
-}
-
-/// The columns of the base table's key, each once, in the key's order.
-pub(super) fn base_key(base: &TableDecl) -> Vec<ColumnId> {
-    let mut columns: Vec<ColumnId> = Vec::new();
-    let clustering = base.clustering.iter().map(|(part, _)| part);
-    for part in base.partition.iter().chain(clustering) {
-        if !columns.contains(&part.column) {
-            columns.push(part.column);
-        }
-    }
-    columns
 }
 
 fn table(
@@ -99,6 +102,10 @@ fn table(
         None => true,
         Some(fields) => {
             fields.contains(column)
+                || [ty.tables[0].expiry, declared.expiry]
+                    .into_iter()
+                    .flatten()
+                    .any(|expiry| expiry.from == *column)
                 || partition.iter().chain(&clustering).any(|key| key.part.column == *column)
         }
     };
@@ -114,6 +121,7 @@ fn table(
         appended,
         columns,
         filter: None,
+        expires: Vec::new(),
         buckets: None,
         rows: declared.rows,
         rate: declared.rate,
@@ -129,6 +137,38 @@ fn key_column(ty: &ObjectType, part: KeyPart, order: Order) -> KeyColumn {
         KeyFunction::Hash(_) => ColumnType::Scalar(Scalar::Int),
     };
     KeyColumn { part, ty: stored, source, order }
+}
+
+/// The table of an index's entries: partitioned as that table and by the indexed column, holding keys only.
+fn index_of(ty: &ObjectType, of: &TablePlan, column: ColumnId, id: TableId) -> TablePlan {
+    let name = ty.column(column).name.clone();
+    let mut partition = of.partition.clone();
+    partition.push(key_column(
+        ty,
+        KeyPart { column, via: KeyFunction::Itself, name: name.clone() },
+        Order::Asc,
+    ));
+    let mut columns: Vec<ColumnId> =
+        partition.iter().chain(&of.clustering).map(|key| key.part.column).collect();
+    columns.extend(of.expires.iter().map(|expiry| expiry.from));
+    columns.sort_unstable();
+    columns.dedup();
+    TablePlan {
+        id,
+        name: format!("{}__by_{name}", of.name),
+        entity: of.entity,
+        role: TableRole::Index { of: of.id },
+        complete: columns.len() == ty.columns.len(),
+        partition,
+        clustering: of.clustering.clone(),
+        appended: of.appended,
+        columns,
+        filter: of.filter.clone(),
+        expires: of.expires.clone(),
+        buckets: None,
+        rows: of.rows,
+        rate: of.rate,
+    }
 }
 
 /// The table of a table's non-empty buckets: partitioned as that table without its bucket, sorted by the bucket.
@@ -152,6 +192,7 @@ fn buckets(of: &TablePlan, id: TableId) -> Option<TablePlan> {
         columns,
         complete: false,
         filter: None,
+        expires: Vec::new(),
         buckets: None,
         rows: None,
         rate: None,

@@ -5,9 +5,9 @@
 
 use super::bind::Ground;
 use super::fit::{Fit, Given, fit};
-use super::{KeyLoad, Part, TablePlan, lint};
+use super::{KeyLoad, Part, TablePlan, TableRole, lint};
 use crate::diagnostic::Diagnostic;
-use crate::schema::{ColumnId, EntityKey, FieldSource, ObjectType, TypeId};
+use crate::schema::{ColumnId, EntityKey, TypeId};
 
 impl Ground<'_> {
     /// How each `@key` of an entity is loaded.
@@ -27,12 +27,12 @@ impl Ground<'_> {
     /// A key is loaded in at most two reads: of a table that it determines, and of the base table for the rest.
     fn key_load(&self, entity: TypeId, key: &EntityKey) -> Option<KeyLoad> {
         let ty = self.model.ty(entity);
-        let columns: Vec<ColumnId> = self.key_columns(ty, key)?;
+        let columns: Vec<ColumnId> = self.key_columns(entity, key)?;
         let given: Vec<Given> = columns.into_iter().map(Given::Column).collect();
         let name = |column: ColumnId| ty.column(column).name.clone();
         let mut fits: Vec<(bool, &TablePlan, Fit)> = self
             .tables_of(entity)
-            .filter(|table| table.filter.is_none())
+            .filter(|table| table.filter.is_none() && !matches!(table.role, TableRole::Index { .. }))
             .filter_map(|table| Some((!table.complete, table, fit(table, &given, None, &name).ok()?)))
             .filter(|(.., fit)| fit.is_determined())
             .collect();
@@ -46,20 +46,17 @@ impl Ground<'_> {
         })
     }
 
-    fn key_columns(&self, ty: &ObjectType, key: &EntityKey) -> Option<Vec<ColumnId>> {
-        let columns = key.fields.iter().map(|field| match &ty.field(*field).source {
-            FieldSource::Column(column) => Some(*column),
-            _ => None,
-        });
-        columns.collect()
+    fn key_columns(&self, entity: TypeId, key: &EntityKey) -> Option<Vec<ColumnId>> {
+        key.fields.iter().map(|path| self.model.key_column(entity, path)).collect()
     }
 
     fn no_load(&self, entity: TypeId, key: &EntityKey) -> Diagnostic {
         let ty = self.model.ty(entity);
-        let names: Vec<&str> = key.fields.iter().map(|field| ty.field(*field).name.as_str()).collect();
+        let shown: Vec<String> = key.fields.iter().map(|path| self.model.path_shown(entity, path)).collect();
         let base = ty.tables.first().map_or("", |table| &table.name);
         let found = self.entities.iter().find(|found| found.entity == entity);
-        let columns = self.key_columns(ty, key).unwrap_or_default();
+        let columns = self.key_columns(entity, key).unwrap_or_default();
+        let names: Vec<&str> = columns.iter().map(|column| ty.column(*column).name.as_str()).collect();
         let rest =
             found.into_iter().flat_map(|found| &found.base_key).filter(|column| !columns.contains(column));
         let rest: Vec<&str> = rest.map(|column| ty.column(*column).name.as_str()).collect();
@@ -70,6 +67,6 @@ impl Ground<'_> {
         };
         let name = self.free_name(format!("{base}_by_{}", by.join("_and_")));
         let line = format!("@table(name: \"{name}\", partition: \"{}\"{clustering})", names.join(", "));
-        lint::l21(&ty.name, &names, key.span).help(format!("Add to `{}`: {line}", ty.name))
+        lint::l21(&ty.name, &shown.join(" "), key.span).help(format!("Add to `{}`: {line}", ty.name))
     }
 }

@@ -21,7 +21,11 @@ use std::sync::Arc;
 pub use self::lint::{COLLECTION_MAX, COLLECTION_WARN};
 use crate::diagnostic::{Diagnostic, Severity, Sources};
 use crate::expr::Compiled;
-use crate::schema::{ColumnId, ColumnType, FieldId, KeyFunction, KeyPart, Order, ReadModel, TypeId};
+use crate::schema::{
+    ArgOp, ArgumentBinding, ColumnId, ColumnType, Expiry, FieldId, KeyFunction, KeyPart, KeyPath, Named,
+    Order, ReadModel, TypeId,
+};
+use crate::value::Value;
 
 /// Index of a table in [`Plan::tables`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -81,6 +85,8 @@ pub struct TablePlan {
     pub complete: bool,
     /// `where`: a row is in this table only while it holds.
     pub filter: Option<Compiled>,
+    /// Until when a row is in this table: its own `ttl`, and that of the base table.
+    pub expires: Vec<Expiry>,
     /// The table of this table's non-empty buckets, where its partition has a time bucket.
     pub buckets: Option<TableId>,
     pub rows: Option<u64>,
@@ -97,6 +103,9 @@ pub enum TableRole {
     /// Names the non-empty buckets of `of`: partition = that table's partition without the bucket,
     /// clustering = the bucket, in the order of the first clustering column of `of`.
     Buckets { of: TableId },
+    /// Entries of an `@index`: the rows of each partition of `of` by the indexed column too, in its order. Written as a
+    /// copy is, in the same batch. A store that has indexes of its own needs neither this table nor its buckets.
+    Index { of: TableId },
 }
 
 /// A column of a key.
@@ -128,8 +137,8 @@ pub enum ReadSource {
     Argument(usize),
     /// A column of the parent's row.
     ParentColumn(ColumnId),
-    /// A key field of the parent that is a stub: it comes in the representation or the `@ref`.
-    ParentField(FieldId),
+    /// A part of the key of a parent that is a stub: it comes in the representation or the `@ref`.
+    ParentField(KeyPath),
 }
 
 /// One `@read` field bound to its table.
@@ -139,8 +148,12 @@ pub struct ReadPlan {
     pub field: FieldId,
     pub table: TableId,
     pub entity: TypeId,
+    /// For each argument of the field what its values are read as: what the column stores that it is compared with.
+    /// `None` for those of paging.
+    pub arguments: Vec<Option<Named>>,
     pub partition: Vec<Part<ReadSource>>,
-    /// Equalities on the first clustering columns.
+    /// Equalities on the first clustering columns. Here and in the partition, an argument of `IN` is a list: the rows
+    /// of each of its values, merged.
     pub equal: Vec<ReadSource>,
     /// Bounds on the clustering column after `equal`.
     pub bounds: Vec<(crate::schema::ArgOp, ReadSource)>,
@@ -155,15 +168,26 @@ pub enum Shape {
     /// The first row in clustering order, or null.
     One,
     /// A plain list of at most `max` rows.
-    List {
-        page: u32,
-        max: u32,
-    },
+    List { page: u32, max: u32 },
     Connection {
         page: u32,
         max: u32,
         lookback_ms: Option<i64>,
+        /// Whether the rows of the whole list are counted, up to `max`.
+        counted: bool,
     },
+}
+
+/// Most values of an argument of `IN`, and most combinations of the values of several.
+pub const VALUES_MAX: usize = 100;
+
+impl ReadPlan {
+    /// The arguments of `IN`, by their index in `Field::args`.
+    pub fn any_of(&self, model: &ReadModel) -> Vec<usize> {
+        let declared = model.ty(self.parent).field(self.field).args.iter().enumerate();
+        let is_in = |binds: &ArgumentBinding| matches!(binds, ArgumentBinding::Column { op: ArgOp::In, .. });
+        declared.filter(|(_, argument)| is_in(&argument.binds)).map(|(index, _)| index).collect()
+    }
 }
 
 /// Lays a model out as tables, and binds every read and every key to exactly one of them.
@@ -215,6 +239,13 @@ impl Plan {
     /// The read of a field.
     pub fn read(&self, parent: TypeId, field: FieldId) -> Option<&ReadPlan> {
         self.reads.iter().find(|read| read.parent == parent && read.field == field)
+    }
+}
+
+impl TablePlan {
+    /// Whether a row with these cells is gone at a time.
+    pub fn is_over(&self, cells: &[Value], at_ms: i64) -> bool {
+        self.expires.iter().any(|expiry| expiry.is_over(cells, at_ms))
     }
 }
 

@@ -129,7 +129,7 @@ fn a_parent_gives_its_stored_key_or_that_of_its_representation() {
         plan.read(id, field).expect("is bound").partition[0].clone()
     };
     assert_eq!(source("A"), Part::From(ReadSource::ParentColumn(ColumnId(0))));
-    assert_eq!(source("U"), Part::From(ReadSource::ParentField(FieldId(0))));
+    assert_eq!(source("U"), Part::From(ReadSource::ParentField(vec![FieldId(0)])));
 }
 
 #[test]
@@ -160,7 +160,11 @@ fn reserved_words_of_cql_are_quoted() {
 
 #[test]
 fn no_text_of_a_schema_makes_it_panic_and_none_is_without_a_plan_for_no_reason() {
-    spoil::never_panics(&[include_str!("../../schema/shop.graphql")], |text| {
+    let page = include_str!("../../docs/schema.md");
+    let examples = page.split("```graphql\n").skip(1).filter_map(|block| block.split("```").next());
+    let texts: Vec<&str> =
+        std::iter::once(include_str!("../../schema/shop.graphql")).chain(examples).collect();
+    spoil::never_panics(&texts, |text| {
         let mut sources = Sources::default();
         let file = sources.add("schema.graphql", text);
         let (model, mut faults) = schema::load(&[file], &sources);

@@ -52,6 +52,8 @@ impl Projector {
             reverse: false,
             limit: PAGE,
             columns: Columns::All,
+            // A row whose time is over is for the fold to judge, by the event's time.
+            at_ms: None,
         };
         let stored = self.tables.scan(scan).await?;
         let next = stored.last().filter(|_| stored.len() == PAGE).map(|row| row.key.clustering().to_vec());

@@ -11,7 +11,7 @@ use jiff::Timestamp;
 use jiff::civil;
 
 use crate::schema::{Named, ReadModel, Scalar};
-use crate::value::{Decimal, Value};
+use crate::value::{Decimal, Period, Value, narrow};
 
 /// An input value, wherever it stood.
 #[derive(Clone, Debug, PartialEq)]
@@ -80,22 +80,27 @@ fn scalar_value(scalar: Scalar, given: &Given<'_>) -> Option<Value> {
     match (scalar, given) {
         (Scalar::Boolean, Given::Bool(truth)) => Some(Value::Bool(*truth)),
         (Scalar::String | Scalar::Id, Given::Text(text)) => Some(Value::text(*text)),
+        (Scalar::Ascii, Given::Text(text)) => text.is_ascii().then(|| Value::text(*text)),
         (Scalar::Id, Given::Number(digits)) => integer_digits(digits).then(|| Value::text(&**digits)),
-        (Scalar::Int, Given::Number(digits)) => {
-            whole(digits).filter(|number| i32::try_from(*number).is_ok()).map(Value::Int)
-        }
-        (Scalar::Long, Given::Number(digits)) => whole(digits).map(Value::Int),
-        (Scalar::BigInt, Given::Number(digits)) => whole(digits).map(Value::Int),
+        (
+            Scalar::Byte | Scalar::Short | Scalar::Int | Scalar::Long | Scalar::BigInt,
+            Given::Number(digits),
+        ) => narrow::whole(whole(digits)?, scalar),
+        (Scalar::VarInt, Given::Number(text)) => varint(text),
+        (Scalar::VarInt, Given::Text(text)) => varint(text),
         (Scalar::Long | Scalar::BigInt, Given::Text(text)) => text.parse().ok().map(Value::Int),
-        (Scalar::Float, Given::Number(digits)) => {
-            digits.parse().ok().filter(|number: &f64| number.is_finite()).map(Value::Float)
+        (Scalar::Float | Scalar::Float32, Given::Number(digits)) => {
+            narrow::float(digits.parse().ok()?, scalar)
         }
         (Scalar::Decimal, Given::Number(digits)) => decimal(digits),
         (Scalar::Decimal, Given::Text(text)) => decimal(text),
         (Scalar::DateTime, Given::Text(text)) => timestamp(text),
         (Scalar::LocalDate, Given::Text(text)) => date(text),
         (Scalar::LocalTime, Given::Text(text)) => time(text),
+        (Scalar::Duration, Given::Text(text)) => Period::parse(text).map(Value::Period),
         (Scalar::Uuid, Given::Text(text)) => uuid::Uuid::try_parse(text).ok().map(Value::Uuid),
+        (Scalar::TimeUuid, Given::Text(text)) => narrow::time_uuid(uuid::Uuid::try_parse(text).ok()?),
+        (Scalar::Ip | Scalar::Ipv4 | Scalar::Ipv6, Given::Text(text)) => narrow::ip_of(text, scalar),
         (Scalar::Bytes, Given::Text(text)) => {
             STANDARD.decode(text).ok().map(|bytes| Value::Bytes(bytes.into()))
         }
@@ -106,10 +111,21 @@ fn scalar_value(scalar: Scalar, given: &Given<'_>) -> Option<Value> {
 fn description(scalar: Scalar) -> &'static str {
     match scalar {
         Scalar::Boolean => "a Boolean",
+        Scalar::Byte => "a Byte (a whole number of 8 bits)",
+        Scalar::Short => "a Short (a whole number of 16 bits)",
         Scalar::Int => "an Int (a whole number of 32 bits)",
         Scalar::Long => "a Long (a whole number of 64 bits)",
         Scalar::BigInt => "a BigInt (a whole number of 64 bits, as a string)",
+        Scalar::VarInt => "a BigInt (a whole number of at most 38 digits, as a string)",
         Scalar::Float => "a Float (a finite number)",
+        Scalar::Float32 => "a Float (a number that 32 bits can hold)",
+        Scalar::Ascii => "a String of ASCII letters",
+        Scalar::Duration => "a Duration (like \"P1DT2H\")",
+        Scalar::TimeUuid => "a UUID of version 1",
+        Scalar::Ip => "an IP address",
+        Scalar::Ipv4 => "an address of IPv4",
+        Scalar::Ipv6 => "an address of IPv6",
+        Scalar::Json => "a value that can be compared: JSON cannot",
         Scalar::String => "a String",
         Scalar::Id => "an ID (a string or a whole number)",
         Scalar::Decimal => "a Decimal (a string like \"12.50\", at most 38 digits)",
@@ -139,6 +155,10 @@ fn whole(digits: &str) -> Option<i64> {
 
 fn decimal(text: &str) -> Option<Value> {
     Decimal::parse(text).ok().map(Value::Decimal)
+}
+
+fn varint(text: &str) -> Option<Value> {
+    Some(Value::Decimal(Decimal::parse(text).ok()?.whole()?))
 }
 
 fn timestamp(text: &str) -> Option<Value> {
@@ -189,6 +209,12 @@ mod tests {
             (Scalar::LocalTime, "23:59:59.000000001"),
             (Scalar::Uuid, "a1a2a3a4-b1b2-c1c2-d1d2-d3d4d5d6d7d8"),
             (Scalar::Bytes, "AAECAw=="),
+            (Scalar::VarInt, "-12345678901234567890123456789012345678"),
+            (Scalar::Duration, "P1Y2M3DT4H5M6.7S"),
+            (Scalar::TimeUuid, "a1a2a3a4-b1b2-11c2-91d2-d3d4d5d6d7d8"),
+            (Scalar::Ip, "2001:db8::1"),
+            (Scalar::Ipv4, "10.0.0.1"),
+            (Scalar::Ascii, "a b"),
         ] {
             assert_eq!(read(scalar, Given::Text(text)), Some(format!("{text:?}")), "{scalar:?}");
         }
@@ -199,6 +225,10 @@ mod tests {
         let number = |digits: &'static str| Given::Number(Cow::Borrowed(digits));
         assert_eq!(read(Scalar::Id, number("7")).as_deref(), Some("\"7\""));
         assert_eq!(read(Scalar::Int, number("7.0")).as_deref(), Some("7"));
+        assert_eq!(read(Scalar::Byte, number("-128")).as_deref(), Some("-128"));
+        assert_eq!(read(Scalar::Float32, number("0.1")).as_deref(), Some("0.1"));
+        assert_eq!(read(Scalar::VarInt, number("7")).as_deref(), Some("\"7\""));
+        assert_eq!(read(Scalar::Ip, Given::Text("::ffff:10.0.0.1")).as_deref(), Some("\"10.0.0.1\""));
         assert_eq!(read(Scalar::Decimal, number("12.50")).as_deref(), Some("\"12.50\""));
         assert_eq!(read(Scalar::Decimal, number("1.5e3")).as_deref(), Some("\"1500\""));
         assert_eq!(
@@ -231,6 +261,18 @@ mod tests {
             (Scalar::LocalTime, Given::Text("24:00:00")),
             (Scalar::Uuid, Given::Text("a1")),
             (Scalar::Bytes, Given::Text("AQ")),
+            (Scalar::Byte, number("128")),
+            (Scalar::Short, number("32768")),
+            (Scalar::Float32, number("1e39")),
+            (Scalar::VarInt, Given::Text("1.5")),
+            (Scalar::VarInt, Given::Text("123456789012345678901234567890123456789")),
+            (Scalar::Ascii, Given::Text("é")),
+            (Scalar::Duration, Given::Text("1 day")),
+            (Scalar::TimeUuid, Given::Text("a1a2a3a4-b1b2-41c2-91d2-d3d4d5d6d7d8")),
+            (Scalar::Ipv4, Given::Text("::1")),
+            (Scalar::Ipv6, Given::Text("10.0.0.1")),
+            (Scalar::Ip, Given::Text("10.0.0.256")),
+            (Scalar::Json, Given::Text("1")),
             (Scalar::Boolean, Given::Text("true")),
             (Scalar::String, Given::Compound),
         ] {

@@ -56,6 +56,10 @@ pub(super) struct Page {
     pub end: u32,
     pub next: bool,
     pub previous: bool,
+    /// How many rows the whole list has, where that is wanted and within the bound.
+    pub total: Option<usize>,
+    /// Whether its rows come from several partitions: then a cursor names the partition too.
+    pub merged: bool,
     pub home: Home,
 }
 

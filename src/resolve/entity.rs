@@ -8,7 +8,10 @@ use rustc_hash::FxHashMap;
 use serde_json::{Map, Value as Json};
 
 use crate::plan::{KeyLoad, Part, TablePlan, key};
-use crate::schema::{EntityKey, FieldId, FieldSource, ObjectType, TypeId, TypeKind};
+use crate::schema::{
+    EntityKey, Field, FieldId, FieldSource, FieldType, KeyPath, Named, ObjectType, ReadModel, TypeId,
+    TypeKind,
+};
 use crate::store::StoredRow;
 use crate::value::Value;
 use crate::value::encode::RowKey;
@@ -190,24 +193,24 @@ fn choice_of(item: &Json, by_name: &FxHashMap<&str, usize>) -> Result<usize, Fau
 fn found(executor: &Executor<'_>, ty: TypeId, item: &Json) -> Result<Found, Fault> {
     let object = executor.model.ty(ty);
     let item = item.as_object().expect("what is no object has no type and is refused before");
-    let given = |field: &FieldId| member(item, &object.field(*field).name).filter(|value| !value.is_null());
-    let complete = |key: &EntityKey| key.resolvable && key.fields.iter().all(|field| given(field).is_some());
+    let given = |path: &KeyPath| member_at(executor.model, ty, item, path).filter(|value| !value.is_null());
+    let complete = |key: &EntityKey| key.resolvable && key.fields.iter().all(|path| given(path).is_some());
     let Some(at) = object.keys.iter().position(complete) else {
-        let message =
-            format!("A representation of {} has none of its keys: {}.", object.name, keys_shown(object));
+        let message = format!(
+            "A representation of {} has none of its keys: {}.",
+            object.name,
+            keys_shown(executor, ty)
+        );
         return Err(Fault::new(Code::BadUserInput, message));
     };
     let values = object.keys[at]
         .fields
         .iter()
-        .map(|id| {
-            let field = object.field(*id);
-            let given = Given::json(given(id).unwrap_or(&Json::Null));
-            coerce(executor.model, field.ty.named(), &given).map_err(|why| {
-                Fault::new(
-                    Code::BadUserInput,
-                    format!("Key field `{}` of {}: {why}.", field.name, object.name),
-                )
+        .map(|path| {
+            let given = Given::json(given(path).unwrap_or(&Json::Null));
+            coerce(executor.model, executor.model.read_as(ty, path), &given).map_err(|why| {
+                let shown = executor.model.path_shown(ty, path);
+                Fault::new(Code::BadUserInput, format!("Key field `{shown}` of {}: {why}.", object.name))
             })
         })
         .collect::<Result<Vec<Value>, Fault>>()?;
@@ -241,21 +244,63 @@ fn cells(
         .iter()
         .map(|field| match (&field.source, member(item, &field.name)) {
             (FieldSource::Column(_) | FieldSource::External, Some(value)) => {
-                coerce(executor.model, field.ty.named(), &Given::json(value)).map_err(|why| {
-                    Fault::new(
-                        Code::BadUserInput,
-                        format!("Field `{}` of {}: {why}.", field.name, object.name),
-                    )
-                })
+                represented(executor, object, field, &field.ty, value)
             }
             _ => Ok(Value::Null),
         })
         .collect()
 }
 
-fn keys_shown(object: &ObjectType) -> String {
-    let keys = object.keys.iter().filter(|key| key.resolvable).map(|key| {
-        let names: Vec<&str> = key.fields.iter().map(|field| &*object.field(*field).name).collect();
+/// A field's value as it was sent; of an object a record with a cell for each field of its type.
+fn represented(
+    executor: &Executor<'_>,
+    object: &ObjectType,
+    field: &Field,
+    ty: &FieldType,
+    value: &Json,
+) -> Result<Value, Fault> {
+    let refused = |why: String| {
+        Fault::new(Code::BadUserInput, format!("Field `{}` of {}: {why}.", field.name, object.name))
+    };
+    match (ty, value) {
+        (_, Json::Null) => Ok(Value::Null),
+        (FieldType::List { of, .. }, Json::Array(items)) => {
+            let items = items.iter().map(|item| represented(executor, object, field, of, item));
+            Ok(Value::List(items.collect::<Result<_, Fault>>()?))
+        }
+        (FieldType::List { .. }, _) => Err(refused("it is not a list".to_owned())),
+        (FieldType::Named { name: Named::Object(inner), .. }, Json::Object(item)) => {
+            Ok(Value::Record(cells(executor, executor.model.ty(*inner), item)?))
+        }
+        (FieldType::Named { name: Named::Object(_), .. }, _) => {
+            Err(refused("it is not an object".to_owned()))
+        }
+        (FieldType::Named { name, .. }, value) => {
+            coerce(executor.model, *name, &Given::json(value)).map_err(refused)
+        }
+    }
+}
+
+/// What stands at the end of a path of members.
+fn member_at<'j>(
+    model: &ReadModel,
+    ty: TypeId,
+    item: &'j Map<String, Json>,
+    path: &[FieldId],
+) -> Option<&'j Json> {
+    let (first, rest) = path.split_first()?;
+    let field = model.ty(ty).field(*first);
+    let value = member(item, &field.name)?;
+    match field.ty.named() {
+        Named::Object(inner) if !rest.is_empty() => member_at(model, inner, value.as_object()?, rest),
+        _ => Some(value),
+    }
+}
+
+fn keys_shown(executor: &Executor<'_>, ty: TypeId) -> String {
+    let model = executor.model;
+    let keys = model.ty(ty).keys.iter().filter(|key| key.resolvable).map(|key| {
+        let names: Vec<String> = key.fields.iter().map(|path| model.path_shown(ty, path)).collect();
         format!("`{}`", names.join(" "))
     });
     keys.collect::<Vec<_>>().join(" or ")

@@ -4,10 +4,12 @@
 //! level are gathered first, one read for each different key among their parents, and then fetched together by
 //! `fetch`.
 
+use apollo_compiler::Node;
+use apollo_compiler::ast;
 use rustc_hash::FxHashMap;
 
-use crate::plan::{Part, Plan, ReadSource, Shape as Answers, TableId, key};
-use crate::schema::{ColumnId, ReadModel};
+use crate::plan::{Part, Plan, ReadSource, Shape as Answers, TableId, VALUES_MAX, key};
+use crate::schema::{FieldType, Named, ReadModel};
 use crate::store::Tables;
 use crate::value::Value;
 use crate::value::encode::{RowKey, push_part};
@@ -30,6 +32,8 @@ pub(super) struct Executor<'a> {
     pub homes: &'a [Home],
     pub tables: &'a dyn Tables,
     pub operation: &'a Operation,
+    /// The time of the answer, milliseconds since 1970: rows that are gone then are not there.
+    pub at_ms: i64,
     /// Whether base keys are wanted of all rows, because something is parked.
     pub marking: bool,
 }
@@ -71,7 +75,13 @@ pub(super) enum Goes {
     /// The first row fills this row of the site.
     Row(usize),
     /// The rows are this page of the site.
-    Page { page: usize, wanted: Wanted, wants: Wants },
+    Page {
+        page: usize,
+        wanted: Wanted,
+        wants: Wants,
+        /// Rows are counted up to here.
+        max: usize,
+    },
 }
 
 impl<'a> Executor<'a> {
@@ -160,7 +170,7 @@ impl<'a> Executor<'a> {
 
     fn gather_reads(&self, index: usize, site: &Site, read: &Read, data: &mut Data, pending: &mut Pending) {
         let bound = &self.plan.reads[read.read];
-        let arguments = self.arguments(read, bound.parent, bound.field);
+        let arguments = self.arguments(read);
         let mut known: FxHashMap<Vec<u8>, Target> = FxHashMap::default();
         let mut reader =
             ReadSite { executor: self, index, read, loaded: Loaded::default(), scans: Vec::new(), get: None };
@@ -206,27 +216,37 @@ impl<'a> Executor<'a> {
     }
 
     /// The arguments that bind to columns, as values of their types; `None` where one was not given.
-    fn arguments(
-        &self,
-        read: &Read,
-        parent: crate::schema::TypeId,
-        field: crate::schema::FieldId,
-    ) -> Result<Vec<Option<Value>>, Fault> {
-        let declared = &self.model.ty(parent).field(field).args;
+    fn arguments(&self, read: &Read) -> Result<Vec<Option<Value>>, Fault> {
+        let bound = &self.plan.reads[read.read];
+        let declared = &self.model.ty(bound.parent).field(bound.field).args;
         let mut values = Vec::with_capacity(declared.len());
-        for (argument, given) in declared.iter().zip(&read.arguments) {
-            if argument.binds == crate::schema::ArgumentBinding::Paging {
+        for ((argument, given), read_as) in declared.iter().zip(&read.arguments).zip(&bound.arguments) {
+            let node = given.as_ref();
+            let (Some(given), Some(named)) = (self.operation.variables.argument(node), *read_as) else {
                 values.push(None);
                 continue;
-            }
-            let given = self.operation.variables.argument(given.as_ref());
-            let value =
-                given.map(|given| coerce(self.model, argument.ty.named(), &given)).transpose().map_err(
-                    |why| Fault::new(Code::BadUserInput, format!("Argument `{}`: {why}.", argument.name)),
-                )?;
-            values.push(value);
+            };
+            let refused =
+                |why: String| Fault::new(Code::BadUserInput, format!("Argument `{}`: {why}.", argument.name));
+            let value = match (&argument.ty, given) {
+                (FieldType::List { .. }, given) if given != Given::Null => self.list(named, node),
+                (_, given) => coerce(self.model, named, &given),
+            };
+            values.push(Some(value.map_err(refused)?));
         }
         Ok(values)
+    }
+
+    /// The values of a list; a lone value is a list of one.
+    fn list(&self, named: Named, given: Option<&Node<ast::Value>>) -> Result<Value, String> {
+        let Some(given) = given else { return Ok(Value::Null) };
+        let json = self.operation.variables.json(given);
+        let items = json.as_array().map_or(std::slice::from_ref(&*json), Vec::as_slice);
+        if items.len() > VALUES_MAX {
+            return Err(format!("{} values are given; at most {VALUES_MAX} are taken", items.len()));
+        }
+        let values = items.iter().map(|item| coerce(self.model, named, &Given::json(item)));
+        Ok(Value::List(values.collect::<Result<_, String>>()?))
     }
 }
 
@@ -251,11 +271,17 @@ impl ReadSite<'_, '_> {
         let plan = self.executor.plan;
         let bound = &plan.reads[self.read.read];
         let table = plan.table(bound.table);
+        let combinations = Range::combinations(partition, &equal);
+        if combinations > VALUES_MAX {
+            let message =
+                format!("Lists of values make {combinations} combinations; at most {VALUES_MAX} are taken.");
+            return self.loaded.fault(Fault::new(Code::BadUserInput, message));
+        }
         let range = Range::new(plan, table, partition.to_vec(), &equal, bounds);
         let (page, max, lookback_ms) = match bound.shape {
-            Answers::One => return self.row(range, &equal),
+            Answers::One => return self.row(range),
             Answers::List { page, max } => (page, max, None),
-            Answers::Connection { page, max, lookback_ms } => (page, max, lookback_ms),
+            Answers::Connection { page, max, lookback_ms, .. } => (page, max, lookback_ms),
         };
         let mut named = format!("{}.{}\0", bound.parent.0, bound.field.0).into_bytes();
         named.extend_from_slice(place);
@@ -266,21 +292,29 @@ impl ReadSite<'_, '_> {
             Err(fault) => return self.loaded.fault(fault),
         };
         let at = self.loaded.pages.len();
-        self.loaded.pages.push(Page { start: 0, end: 0, next: false, previous: false, home });
+        self.loaded.pages.push(Page {
+            start: 0,
+            end: 0,
+            next: false,
+            previous: false,
+            total: Some(0),
+            merged: combinations > 1,
+            home,
+        });
         if let Some(range) = range {
             let range = range.looking_back(lookback_ms);
             self.scans.push(ScanJob {
                 site: self.index,
                 range,
-                goes: Goes::Page { page: at, wanted, wants: self.read.wants },
+                goes: Goes::Page { page: at, wanted, wants: self.read.wants, max: max as usize },
             });
         }
         Target::At(u32::try_from(at).expect("pages are counted in u32"))
     }
 
-    fn row(&mut self, range: Option<Range>, equal: &[Value]) -> Target {
+    fn row(&mut self, range: Option<Range>) -> Target {
         let Some(range) = range else { return Target::Null };
-        if let Some(key) = point_key(&range, equal) {
+        if let Some(key) = range.point() {
             let get = self.get.get_or_insert_with(|| Get::new(self.index, range.table.id));
             return Target::At(get.row_of(key, &mut self.loaded));
         }
@@ -343,17 +377,18 @@ impl Read {
     fn value(&self, source: &ReadSource, arguments: &[Option<Value>], object: &Object<'_>) -> Value {
         match source {
             ReadSource::Argument(index) => arguments.get(*index).cloned().flatten().unwrap_or_default(),
-            ReadSource::ParentColumn(column) => self.cell(Err(*column), object),
-            ReadSource::ParentField(field) => self.cell(Ok(*field), object),
+            ReadSource::ParentColumn(column) => {
+                let cell = self.column_cells.iter().find(|(id, _)| id == column);
+                cell.map(|(_, cell)| object.get(*cell).clone()).unwrap_or_default()
+            }
+            ReadSource::ParentField(path) => {
+                let cells = self.stub_cells.iter().find(|(known, _)| known == path);
+                let cells = cells.and_then(|(_, cells)| cells.split_last());
+                cells
+                    .and_then(|(last, through)| Some(object.inside(through)?.get(*last).clone()))
+                    .unwrap_or_default()
+            }
         }
-    }
-
-    fn cell(&self, wanted: Result<crate::schema::FieldId, ColumnId>, object: &Object<'_>) -> Value {
-        let cell = match wanted {
-            Ok(field) => self.stub_cells.iter().find(|(id, _)| *id == field).map(|(_, cell)| *cell),
-            Err(column) => self.column_cells.iter().find(|(id, _)| *id == column).map(|(_, cell)| *cell),
-        };
-        cell.map(|cell| object.get(cell).clone()).unwrap_or_default()
     }
 
     /// Whether a bound is not meant: its argument was not given, or is null.
@@ -365,30 +400,6 @@ impl Read {
             ReadSource::ParentColumn(_) | ReadSource::ParentField(_) => false,
         }
     }
-}
-
-/// The key of the only row of a range, if its whole key is known.
-fn point_key(range: &Range, equal: &[Value]) -> Option<RowKey> {
-    let table = &range.table;
-    if equal.len() != table.clustering.len() {
-        return None;
-    }
-    let values: Vec<Value> = range
-        .partition
-        .iter()
-        .map(|part| match part {
-            Part::From(value) => Some(value.clone()),
-            Part::EachBucket | Part::EachShard(_) => None,
-        })
-        .collect::<Option<_>>()?;
-    let partition = key::partition_bytes(table, &values)?;
-    let clustering: Vec<Value> = table
-        .clustering
-        .iter()
-        .zip(equal)
-        .map(|(column, value)| key::apply(column, value))
-        .collect::<Option<_>>()?;
-    Some(RowKey::new(partition, &key::clustering_prefix(table, &clustering)?))
 }
 
 /// What tells one read of a site from another.

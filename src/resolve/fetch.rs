@@ -71,10 +71,11 @@ impl Executor<'_> {
     }
 
     async fn scan(&self, scan: &ScanJob, columns: &[ColumnId]) -> Result<Rows, Fault> {
-        let walk = Walk { tables: self.tables, plan: self.plan, range: &scan.range, columns };
+        let walk =
+            Walk { tables: self.tables, plan: self.plan, range: &scan.range, at_ms: self.at_ms, columns };
         let rows = match &scan.goes {
             Goes::Row(_) => walk.first(1).await.map(|found| Rows { found, ..Rows::default() }),
-            Goes::Page { wanted, wants, .. } => walk.page(wanted, *wants).await,
+            Goes::Page { wanted, wants, max, .. } => walk.page(wanted, *wants, *max).await,
         };
         rows.map_err(|error| Fault::internal(&format!("reading table {:?}", scan.range.table.name), error))
     }
@@ -128,9 +129,18 @@ impl Executor<'_> {
         if keys.is_empty() {
             return Ok(Vec::new());
         }
-        let rows = self.tables.get(table, keys, Columns::Only(columns)).await.and_then(|rows| {
+        let found = self.plan.table(table);
+        let is_over = |row: &StoredRow| found.is_over(&row.cells, self.at_ms);
+        let mut columns = std::borrow::Cow::Borrowed(columns);
+        if !found.expires.is_empty() {
+            let columns = columns.to_mut();
+            columns.extend(found.expires.iter().map(|expiry| expiry.from));
+            columns.sort_unstable();
+            columns.dedup();
+        }
+        let rows = self.tables.get(table, keys, Columns::Only(&columns)).await.and_then(|rows| {
             if rows.len() == keys.len() {
-                return Ok(rows);
+                return Ok(rows.into_iter().map(|row| row.filter(|row| !is_over(row))).collect());
             }
             Err(StoreError::Corrupt(format!("{} rows came for {} keys", rows.len(), keys.len())))
         });
@@ -259,6 +269,7 @@ impl Loaded {
                 page.end = u32::try_from(end).expect("rows are counted in u32");
                 page.next = rows.next;
                 page.previous = rows.previous;
+                page.total = rows.total;
                 start..end
             }
             (Goes::Page { page, .. }, Err(fault)) => {

@@ -139,6 +139,12 @@ fn projections(feeds: &[&Feed], topic: &str) -> usize {
     names.len()
 }
 
+/// Milliseconds since 1970.
+pub(super) fn now_ms() -> i64 {
+    let now_ms = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default().as_millis();
+    i64::try_from(now_ms).unwrap_or(i64::MAX)
+}
+
 /// How fresh an answer is, at least.
 #[derive(Debug, Default)]
 pub(super) struct Freshness {
@@ -152,8 +158,7 @@ impl Freshness {
     /// From the progress of the feeds that are read.
     pub fn of(progress: &Progress, feeds: &[&Feed]) -> Freshness {
         let mut freshness = Freshness::default();
-        let now_ms = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default().as_millis();
-        let now_ms = i64::try_from(now_ms).unwrap_or(i64::MAX);
+        let now_ms = now_ms();
         // For each partition how many projections have come how far at least.
         let mut reached: BTreeMap<&Arc<str>, BTreeMap<u32, (usize, u64)>> = BTreeMap::new();
         for mark in &progress.marks {

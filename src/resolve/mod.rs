@@ -95,6 +95,8 @@ pub struct Request {
     pub wait: Wait,
     /// Whether mutations are refused because the request came by GET. (There are none; kept for the right code.)
     pub get: bool,
+    /// The time of the answer, milliseconds since 1970: rows whose `ttl` is over then are not there. `None`: now.
+    pub at_ms: Option<i64>,
 }
 
 /// How long to wait for positions, and what then.
@@ -180,7 +182,7 @@ impl Graph {
     }
 
     async fn answer(&self, request: Request, tables: &dyn Tables) -> Result<Answer, Refusal> {
-        let Request { query, operation_name, variables, read_after, wait, get: _ } = request;
+        let Request { query, operation_name, variables, read_after, wait, get: _, at_ms } = request;
         let operation = self.operations.accept(
             &query,
             operation_name.as_deref(),
@@ -197,6 +199,7 @@ impl Graph {
             homes: &self.homes,
             tables,
             operation: &operation,
+            at_ms: at_ms.unwrap_or_else(fresh::now_ms),
             marking: false,
         };
         self.check_representations(&operation)?;

@@ -14,10 +14,10 @@ use crate::plan::TablePlan;
 
 use super::error::{Code, Fault};
 
-/// Layout: version, table's name, table's key, definitions, place of reading (8 bytes each but the version), length of
-/// the bucket (2 bytes), bucket, clustering, signature.
-const VERSION: u8 = 1;
-const HEAD: usize = 1 + 8 * 4 + 2;
+/// Layout: version, table's name, table's key, definitions, place of reading (8 bytes each but the version), lengths of
+/// bucket and partition (4 bytes each), bucket, partition, clustering, signature.
+const VERSION: u8 = 2;
+const HEAD: usize = 1 + 8 * 4 + 4 * 2;
 const SIGNATURE: usize = 16;
 
 /// Signs and verifies cursors.
@@ -44,8 +44,18 @@ pub(super) struct Home {
 pub(super) struct Mark {
     /// Encoded value of the time bucket, where the table has one.
     pub bucket: Box<[u8]>,
+    /// Encoded partition of the row, where rows of several partitions are merged that may have the same clustering.
+    pub partition: Box<[u8]>,
     /// Encoded clustering of the row.
     pub clustering: Box<[u8]>,
+}
+
+/// A place whose bytes are elsewhere.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct MarkRef<'m> {
+    pub bucket: &'m [u8],
+    pub partition: &'m [u8],
+    pub clustering: &'m [u8],
 }
 
 /// A page that was asked for.
@@ -104,15 +114,20 @@ impl Signer {
     }
 
     /// Appends the cursor of a place, without quotes.
-    pub fn push_cursor(&self, out: &mut Vec<u8>, home: &Home, bucket: &[u8], clustering: &[u8]) {
-        let mut bytes = Vec::with_capacity(HEAD + bucket.len() + clustering.len() + SIGNATURE);
+    pub fn push_cursor(&self, out: &mut Vec<u8>, home: &Home, mark: MarkRef<'_>) {
+        let MarkRef { bucket, partition, clustering } = mark;
+        let mut bytes =
+            Vec::with_capacity(HEAD + bucket.len() + partition.len() + clustering.len() + SIGNATURE);
         bytes.push(VERSION);
         for hash in [home.table, home.key, self.definitions, home.place] {
             bytes.extend_from_slice(&hash.to_be_bytes());
         }
-        let bucket_len = u16::try_from(bucket.len()).expect("a bucket is a date or an hour: a few bytes");
-        bytes.extend_from_slice(&bucket_len.to_be_bytes());
+        for part in [bucket, partition] {
+            let length = u32::try_from(part.len()).expect("a key is far below 4 GiB");
+            bytes.extend_from_slice(&length.to_be_bytes());
+        }
         bytes.extend_from_slice(bucket);
+        bytes.extend_from_slice(partition);
         bytes.extend_from_slice(clustering);
         let mut mac = self.keys[0].clone();
         mac.update(&bytes);
@@ -155,13 +170,15 @@ impl Signer {
         if hash(3) != home.place {
             return Err(invalid("it comes from another field or another parent"));
         }
-        let bucket_len = usize::from(u16::from_be_bytes([signed[HEAD - 2], signed[HEAD - 1]]));
-        let rest = &signed[HEAD..];
-        if bucket_len > rest.len() {
-            return Err(invalid("it is cut short"));
-        }
-        let (bucket, clustering) = rest.split_at(bucket_len);
-        Ok(Mark { bucket: bucket.into(), clustering: clustering.into() })
+        let length = |at: usize| {
+            let bytes = signed[at..at + 4].try_into().expect("four bytes");
+            usize::try_from(u32::from_be_bytes(bytes)).unwrap_or(usize::MAX)
+        };
+        let parts = signed[HEAD..].split_at_checked(length(HEAD - 8)).and_then(|(bucket, rest)| {
+            let (partition, clustering) = rest.split_at_checked(length(HEAD - 4))?;
+            Some(Mark { bucket: bucket.into(), partition: partition.into(), clustering: clustering.into() })
+        });
+        parts.ok_or_else(|| invalid("it is cut short"))
     }
 
     /// Compares in constant time, with every key.
@@ -223,7 +240,8 @@ mod tests {
 
     fn cursor(signer: &Signer, home: &Home) -> String {
         let mut out = Vec::new();
-        signer.push_cursor(&mut out, home, b"bk", b"clustering");
+        let mark = MarkRef { bucket: b"bk", partition: b"part", clustering: b"clustering" };
+        signer.push_cursor(&mut out, home, mark);
         String::from_utf8(out).unwrap()
     }
 
@@ -232,6 +250,7 @@ mod tests {
         let made = cursor(&signer(&["old"]), &HOME);
         let mark = signer(&["new", "old"]).open("after", &made, &HOME).unwrap();
         assert_eq!((&*mark.bucket, &*mark.clustering), (&b"bk"[..], &b"clustering"[..]));
+        assert_eq!(&*mark.partition, b"part");
         assert_eq!(signer(&["new"]).open("after", &made, &HOME).unwrap_err().code, Code::CursorInvalid);
         assert_eq!(cursor(&signer(&["new", "old"]), &HOME), cursor(&signer(&["new"]), &HOME));
     }

@@ -111,7 +111,7 @@ fn record_text(value: &Value) -> Option<String> {
     match value {
         Value::Text(text) => Some(text.to_string()),
         Value::Int(number) => Some(number.to_string()),
-        Value::Uuid(uuid) => Some(uuid.to_string()),
+        Value::Uuid(uuid) | Value::TimeUuid(uuid) => Some(uuid.to_string()),
         _ => None,
     }
 }

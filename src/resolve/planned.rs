@@ -11,7 +11,7 @@ use std::sync::Arc;
 use apollo_compiler::Node;
 use apollo_compiler::ast;
 
-use crate::schema::{ColumnId, EnumId, FieldId, Scalar, TypeId};
+use crate::schema::{ColumnId, EnumId, KeyPath, Scalar, TypeId};
 
 use super::error::Place;
 
@@ -87,6 +87,8 @@ pub(super) enum What {
     Node {
         fields: Vec<Out>,
     },
+    /// How many rows the whole list has; null above the bound.
+    TotalCount,
     HasNext,
     HasPrevious,
     StartCursor,
@@ -104,6 +106,8 @@ pub(super) enum Shape {
     Scalar(Scalar),
     Enum(EnumId),
     Record(Vec<Out>),
+    /// An interface or union: the fields for each member, in the members' order.
+    Variants(Vec<Vec<Out>>),
     List {
         item_non_null: bool,
         item: Box<Shape>,
@@ -168,8 +172,8 @@ pub(super) struct Read {
     /// Index in [`Plan::reads`].
     pub read: usize,
     pub arguments: Vec<Option<Node<ast::Value>>>,
-    /// Where the parent's key fields are, and its columns.
-    pub stub_cells: Vec<(FieldId, usize)>,
+    /// Where the parts of the parent's key are, through records, and its columns.
+    pub stub_cells: Vec<(KeyPath, Vec<usize>)>,
     pub column_cells: Vec<(ColumnId, usize)>,
     pub paging: PagingArguments,
     pub wants: Wants,
@@ -191,6 +195,7 @@ pub(super) struct Wants {
     pub next: bool,
     pub previous: bool,
     pub cursors: bool,
+    pub total: bool,
 }
 
 /// One `_entities` field.

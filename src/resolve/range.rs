@@ -9,18 +9,28 @@ use crate::plan::{Part, Plan, TablePlan, key};
 use crate::schema::{ArgOp, Order};
 use crate::store::Bound;
 use crate::value::Value;
+use crate::value::encode::RowKey;
 
-/// What a read covers.
+/// What a read covers: slices of partitions, whose rows are merged in the table's order.
 #[derive(Clone, Debug)]
 pub(super) struct Range {
     pub table: Arc<TablePlan>,
-    /// Stored key values, or how to go through all.
-    pub partition: Vec<Part<Value>>,
-    pub from: Edge,
-    pub to: Edge,
+    /// At least one. Two never have a row in common.
+    pub slices: Vec<Slice>,
     pub bucket_from: Option<Vec<u8>>,
     pub bucket_to: Option<Vec<u8>>,
     pub lookback_ms: Option<i64>,
+}
+
+/// Rows of one partition, or, where it has a bucket that is walked, of the same in each bucket.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Slice {
+    /// Stored key values; `None` for the bucket.
+    partition: Vec<Option<Value>>,
+    /// Stored values of the first clustering columns.
+    pub equal: Vec<Value>,
+    pub from: Edge,
+    pub to: Edge,
 }
 
 /// A bound that owns its bytes.
@@ -32,7 +42,8 @@ pub(super) enum Edge {
 }
 
 impl Range {
-    /// A range, from column values. `None` if no row can match: a value is null, or has no bucket.
+    /// A range, from column values; a list of values stands for each of them. `None` if no row can match: a value is
+    /// null, or has no bucket, or a list is empty.
     pub fn new(
         plan: &Plan,
         table: &Arc<TablePlan>,
@@ -40,40 +51,60 @@ impl Range {
         equal: &[Value],
         bounds: &[(ArgOp, Value)],
     ) -> Option<Range> {
-        let partition: Vec<Part<Value>> = table
-            .partition
-            .iter()
-            .zip(partition)
-            .map(|(column, part)| match part {
-                Part::From(value) => key::apply(column, &value).map(Part::From),
-                other => Some(other),
-            })
-            .collect::<Option<_>>()?;
-        let equal: Vec<Value> = table
-            .clustering
-            .iter()
-            .zip(equal)
-            .map(|(column, value)| key::apply(column, value))
-            .collect::<Option<_>>()?;
-        let prefix = key::clustering_prefix(table, &equal)?;
-        let whole = if prefix.is_empty() { Edge::Unbounded } else { Edge::Included(prefix) };
+        let partitions = combined(partition.into_iter().map(choices));
+        let equals = combined(equal.iter().map(|value| listed(value).into_iter().map(Some).collect()));
         let mut range = Range {
             table: table.clone(),
-            partition,
-            from: whole.clone(),
-            to: whole,
+            slices: Vec::new(),
             bucket_from: None,
             bucket_to: None,
             lookback_ms: None,
         };
+        for partition in &partitions {
+            for equal in &equals {
+                let slice = range.slice(partition, equal);
+                range.slices.extend(slice.filter(|slice| !range.slices.contains(slice)));
+            }
+        }
+        let equal = range.slices.first()?.equal.clone();
         if let Some(value) = equal.first() {
             range.bound_buckets(plan, ArgOp::Gte, value);
             range.bound_buckets(plan, ArgOp::Lte, value);
         }
         for (op, value) in bounds {
-            range.bound(plan, &equal, *op, value)?;
+            for at in 0..range.slices.len() {
+                range.bound(at, *op, value)?;
+            }
+            if equal.is_empty() {
+                range.bound_buckets(plan, *op, value);
+            }
         }
         Some(range)
+    }
+
+    /// How many slices a read would have, for each of whose shards there is one more.
+    pub fn combinations(partition: &[Part<Value>], equal: &[Value]) -> usize {
+        let given = partition.iter().filter_map(|part| match part {
+            Part::From(value) => Some(value),
+            Part::EachBucket | Part::EachShard(_) => None,
+        });
+        given.chain(equal).map(|value| listed(value).len()).fold(1, usize::saturating_mul)
+    }
+
+    fn slice(&self, partition: &[Option<Value>], equal: &[Option<Value>]) -> Option<Slice> {
+        let stored = |(column, value): (&crate::plan::KeyColumn, &Option<Value>)| match value {
+            Some(Value::Null) => None,
+            // A shard is a stored value already.
+            Some(Value::Record(shard)) => Some(shard.first().cloned()),
+            Some(value) => key::apply(column, value).map(Some),
+            None => Some(None),
+        };
+        let partition = self.table.partition.iter().zip(partition).map(stored).collect::<Option<_>>()?;
+        let equal =
+            self.table.clustering.iter().zip(equal).map(stored).collect::<Option<Option<Vec<_>>>>()??;
+        let prefix = key::clustering_prefix(&self.table, &equal)?;
+        let whole = if prefix.is_empty() { Edge::Unbounded } else { Edge::Included(prefix) };
+        Some(Slice { partition, equal, from: whole.clone(), to: whole })
     }
 
     /// The same range, walking no buckets older than that.
@@ -82,30 +113,33 @@ impl Range {
         self
     }
 
-    fn bound(&mut self, plan: &Plan, equal: &[Value], op: ArgOp, value: &Value) -> Option<()> {
+    fn bound(&mut self, at: usize, op: ArgOp, value: &Value) -> Option<()> {
+        let Slice { equal, from, to, .. } = &mut self.slices[at];
         let column = self.table.clustering.get(equal.len())?;
-        let mut values = equal.to_vec();
-        values.push(key::apply(column, value)?);
-        let bytes = key::clustering_prefix(&self.table, &values)?;
         let ascending = column.order == Order::Asc;
+        let bytes = match op {
+            ArgOp::Prefix => key::clustering_text_prefix(&self.table, equal, value.as_str()?)?,
+            _ => {
+                let mut values = equal.clone();
+                values.push(key::apply(column, value)?);
+                key::clustering_prefix(&self.table, &values)?
+            }
+        };
         let (lower, edge) = match op {
             ArgOp::Gt => (ascending, Edge::Excluded(bytes)),
             ArgOp::Gte => (ascending, Edge::Included(bytes)),
             ArgOp::Lt => (!ascending, Edge::Excluded(bytes)),
             ArgOp::Lte => (!ascending, Edge::Included(bytes)),
-            ArgOp::Eq => {
-                self.from = tighter_from(&self.from, Edge::Included(bytes.clone()));
-                self.to = tighter_to(&self.to, Edge::Included(bytes));
+            ArgOp::Eq | ArgOp::In | ArgOp::Prefix => {
+                *from = tighter_from(from, Edge::Included(bytes.clone()));
+                *to = tighter_to(to, Edge::Included(bytes));
                 return Some(());
             }
         };
         if lower {
-            self.from = tighter_from(&self.from, edge);
+            *from = tighter_from(from, edge);
         } else {
-            self.to = tighter_to(&self.to, edge);
-        }
-        if equal.is_empty() {
-            self.bound_buckets(plan, op, value);
+            *to = tighter_to(to, edge);
         }
         Some(())
     }
@@ -127,47 +161,68 @@ impl Range {
 
     /// The table of bucket names and the bucket's key column, if this range goes through buckets.
     pub fn buckets<'p>(&self, plan: &'p Plan) -> Option<(&'p Arc<TablePlan>, &'p crate::plan::KeyColumn)> {
-        let at = self.partition.iter().position(|part| matches!(part, Part::EachBucket))?;
+        let at = self.slices.first()?.partition.iter().position(Option::is_none)?;
         let names = plan.table(self.table.buckets?);
         Some((names, &plan.table(self.table.id).partition[at]))
     }
 
-    pub fn shards(&self) -> u32 {
-        self.partition
-            .iter()
-            .find_map(|part| match part {
-                Part::EachShard(count) => Some(*count),
-                _ => None,
-            })
-            .unwrap_or(1)
+    /// The encoded partition of a slice, in a bucket.
+    pub fn partition_in(&self, slice: &Slice, bucket: Option<&Value>) -> Option<Vec<u8>> {
+        let values = slice.partition.iter().map(|value| value.as_ref().or(bucket).cloned());
+        key::partition_bytes(&self.table, &values.collect::<Option<Vec<Value>>>()?)
     }
 
-    /// The encoded partition of a shard, in a bucket.
-    pub fn partition_in(&self, shard: u32, bucket: Option<&Value>) -> Option<Vec<u8>> {
-        let values: Option<Vec<Value>> = self
-            .partition
-            .iter()
-            .map(|part| match part {
-                Part::From(value) => Some(value.clone()),
-                Part::EachBucket => bucket.cloned(),
-                Part::EachShard(_) => Some(Value::Int(i64::from(shard))),
-            })
-            .collect();
-        key::partition_bytes(&self.table, &values?)
+    /// The partitions of the names of the buckets that are walked.
+    pub fn names_partitions(&self, names: &TablePlan) -> Vec<Vec<u8>> {
+        let values = |slice: &Slice| slice.partition.iter().flatten().cloned().collect::<Vec<Value>>();
+        let mut partitions: Vec<Vec<u8>> =
+            self.slices.iter().filter_map(|slice| key::partition_bytes(names, &values(slice))).collect();
+        partitions.sort_unstable();
+        partitions.dedup();
+        partitions
     }
 
-    pub fn names_partition(&self, names: &TablePlan, shard: u32) -> Option<Vec<u8>> {
-        let values: Vec<Value> = self
-            .partition
-            .iter()
-            .filter_map(|part| match part {
-                Part::From(value) => Some(value.clone()),
-                Part::EachBucket => None,
-                Part::EachShard(_) => Some(Value::Int(i64::from(shard))),
-            })
-            .collect();
-        key::partition_bytes(names, &values)
+    /// The key of the only row of this range, where its whole key is known.
+    pub fn point(&self) -> Option<RowKey> {
+        let [slice] = &self.slices[..] else { return None };
+        if slice.equal.len() != self.table.clustering.len() {
+            return None;
+        }
+        let clustering = key::clustering_prefix(&self.table, &slice.equal)?;
+        Some(RowKey::new(self.partition_in(slice, None)?, &clustering))
     }
+}
+
+/// What can stand in a part of the partition: each value of a list, or each shard; `None` for the bucket.
+fn choices(part: Part<Value>) -> Vec<Option<Value>> {
+    match part {
+        Part::From(value) => listed(&value).into_iter().map(Some).collect(),
+        Part::EachBucket => vec![None],
+        Part::EachShard(count) => {
+            (0..count).map(|shard| Some(Value::Record(vec![Value::Int(shard.into())]))).collect()
+        }
+    }
+}
+
+/// The values of a list, or the one value.
+fn listed(value: &Value) -> Vec<Value> {
+    match value {
+        Value::List(values) => values.clone(),
+        one => vec![one.clone()],
+    }
+}
+
+/// Every combination of one choice for each place.
+fn combined(places: impl Iterator<Item = Vec<Option<Value>>>) -> Vec<Vec<Option<Value>>> {
+    places.fold(vec![Vec::new()], |begun, choices| {
+        let longer = |begin: &Vec<Option<Value>>| {
+            choices
+                .iter()
+                .map(|choice| [begin.as_slice(), std::slice::from_ref(choice)].concat())
+                .collect::<Vec<_>>()
+        };
+        begun.iter().flat_map(longer).collect()
+    })
 }
 
 impl Edge {

@@ -11,7 +11,8 @@ use apollo_compiler::executable as exe;
 
 use crate::plan::{KeyLoad, Part, Plan, ReadPlan, ReadSource, Shape as Answers};
 use crate::schema::{
-    ColumnId, ColumnType, FieldId, FieldSource, FieldType, Named, ReadModel, RefDecl, TypeId, TypeKind,
+    ColumnId, ColumnType, FieldId, FieldSource, FieldType, KeyPath, Named, ObjectType, ReadModel, RefDecl,
+    TypeId, TypeKind,
 };
 
 use super::error::{Code, Fault, Place, Refusal};
@@ -37,14 +38,15 @@ pub(super) struct Planner<'a> {
 enum View<'v> {
     /// Cells are columns.
     Columns,
-    /// Another subgraph's entity: its key fields are columns of the object that refers to it.
-    Referred(&'v RefDecl),
+    /// Another subgraph's entity: the parts of its key are columns of the object that refers to it. Below `prefix`, the
+    /// fields that lead to an entity inside its key.
+    Referred { reference: &'v RefDecl, prefix: &'v [FieldId] },
     /// Another subgraph's entity from a representation: cells are fields.
     Represented,
 }
 
 /// Where a read's parent has the key fields, and the columns, that the read starts from.
-type ParentCells = (Vec<(FieldId, usize)>, Vec<(ColumnId, usize)>);
+type ParentCells = (Vec<(KeyPath, Vec<usize>)>, Vec<(ColumnId, usize)>);
 
 type Selected<'s> = (&'s exe::Name, Vec<&'s Node<exe::Field>>);
 
@@ -77,7 +79,7 @@ impl<'a> Planner<'a> {
         selections: &[&'a exe::SelectionSet],
     ) -> Result<Vec<Out>, Refusal> {
         let mut outs = Vec::new();
-        for (key, fields) in self.collect(&self.model.ty(ty).name, selections) {
+        for (key, fields) in self.collect(Some(self.model.ty(ty)), selections) {
             let first = fields[0];
             let what = if first.name == "__typename" {
                 What::Fixed(json_text(&self.model.ty(ty).name))
@@ -101,7 +103,7 @@ impl<'a> Planner<'a> {
     }
 
     /// Response keys in the order of their first field, fragments opened, `@skip` and `@include` applied.
-    fn collect(&self, ty: &str, selections: &[&'a exe::SelectionSet]) -> Vec<Selected<'a>> {
+    fn collect(&self, ty: Option<&ObjectType>, selections: &[&'a exe::SelectionSet]) -> Vec<Selected<'a>> {
         let mut found: Vec<Selected<'a>> = Vec::new();
         for set in selections {
             self.collect_into(ty, set, &mut found);
@@ -109,7 +111,12 @@ impl<'a> Planner<'a> {
         found
     }
 
-    fn collect_into(&self, ty: &str, set: &'a exe::SelectionSet, found: &mut Vec<Selected<'a>>) {
+    fn collect_into(
+        &self,
+        ty: Option<&ObjectType>,
+        set: &'a exe::SelectionSet,
+        found: &mut Vec<Selected<'a>>,
+    ) {
         for selection in &set.selections {
             if !self.included(selection.directives()) {
                 continue;
@@ -171,7 +178,7 @@ impl<'a> Planner<'a> {
 
     fn service(&mut self, fields: &[&'a Node<exe::Field>]) -> Result<What, Refusal> {
         let mut outs = Vec::new();
-        for (key, fields) in self.collect("_Service", &sets(fields)) {
+        for (key, fields) in self.collect(None, &sets(fields)) {
             let json = if fields[0].name == "sdl" { self.sdl.clone() } else { json_text("_Service") };
             outs.push(self.out(key, fields[0], What::Fixed(json)));
         }
@@ -233,6 +240,9 @@ impl<'a> Planner<'a> {
         spot: &Spot,
         fields: &[&'a Node<exe::Field>],
     ) -> Result<What, Refusal> {
+        if let Some(what) = self.inner_entity(ty, id, view, spot, fields)? {
+            return Ok(what);
+        }
         let Some(cell) = self.cell(ty, id, view) else { return Ok(What::Nothing) };
         self.need(spot, cell);
         let column = match (view, &self.model.ty(ty).field(id).source) {
@@ -241,7 +251,8 @@ impl<'a> Planner<'a> {
             }
             _ => None,
         };
-        let shape = self.shape(declared, column.as_ref(), spot, cell, fields)?;
+        let view = if let View::Represented = view { View::Represented } else { View::Columns };
+        let shape = self.shape(declared, column.as_ref(), view, spot, cell, fields)?;
         Ok(What::Value { cell, shape })
     }
 
@@ -250,6 +261,7 @@ impl<'a> Planner<'a> {
         &mut self,
         declared: &FieldType,
         column: Option<&ColumnType>,
+        view: View<'_>,
         spot: &Spot,
         cell: usize,
         fields: &[&'a Node<exe::Field>],
@@ -261,16 +273,37 @@ impl<'a> Planner<'a> {
                 let mut path = spot.path.clone();
                 path.push(cell);
                 let inside = Spot { set: spot.set, path };
-                Ok(Shape::Record(self.object(*record, View::Columns, &inside, &sets(fields))?))
+                if self.model.ty(*record).kind == TypeKind::Variants {
+                    return self.variants(*record, &inside, fields);
+                }
+                Ok(Shape::Record(self.object(*record, view, &inside, &sets(fields))?))
             }
-            FieldType::List { of, .. } => self.list(of, column, spot, cell, fields),
+            FieldType::List { of, .. } => self.list(of, column, view, spot, cell, fields),
         }
+    }
+
+    /// What is selected of an interface or union, for each of its members.
+    fn variants(
+        &mut self,
+        ty: TypeId,
+        spot: &Spot,
+        fields: &[&'a Node<exe::Field>],
+    ) -> Result<Shape, Refusal> {
+        let mut members = Vec::new();
+        for (cell, column) in self.model.ty(ty).columns.iter().enumerate().skip(1) {
+            let ColumnType::Record(member) = column.ty else { continue };
+            let mut inside = spot.clone();
+            inside.path.push(cell);
+            members.push(self.object(member, View::Columns, &inside, &sets(fields))?);
+        }
+        Ok(Shape::Variants(members))
     }
 
     fn list(
         &mut self,
         of: &FieldType,
         column: Option<&ColumnType>,
+        view: View<'_>,
         spot: &Spot,
         cell: usize,
         fields: &[&'a Node<exe::Field>],
@@ -281,7 +314,7 @@ impl<'a> Planner<'a> {
         };
         let item_non_null = of.non_null();
         let FieldType::Named { name: Named::Object(record), .. } = of else {
-            let item = Box::new(self.shape(of, None, spot, cell, fields)?);
+            let item = Box::new(self.shape(of, None, view, spot, cell, fields)?);
             return Ok(Shape::List { item_non_null, item, set: None, key });
         };
         let sites_before = self.planned.sites.len();
@@ -289,9 +322,77 @@ impl<'a> Planner<'a> {
         self.planned.sets.push(Set::Elements { of: spot.set, path: spot.path.clone(), cell, key, level });
         let set = self.planned.sets.len() - 1;
         let inside = Spot { set, path: Vec::new() };
-        let item = Box::new(Shape::Record(self.object(*record, View::Columns, &inside, &sets(fields))?));
+        let item = Box::new(match self.model.ty(*record).kind {
+            TypeKind::Variants => self.variants(*record, &inside, fields)?,
+            _ => Shape::Record(self.object(*record, view, &inside, &sets(fields))?),
+        });
         let loads = self.planned.sites.len() > sites_before;
         Ok(Shape::List { item_non_null, item, set: loads.then_some(set), key })
+    }
+
+    /// An entity inside the key of another subgraph's entity: its key came with that one's. One that is stored here is
+    /// loaded by it.
+    fn inner_entity(
+        &mut self,
+        ty: TypeId,
+        id: FieldId,
+        view: View<'_>,
+        spot: &Spot,
+        fields: &[&'a Node<exe::Field>],
+    ) -> Result<Option<What>, Refusal> {
+        let FieldType::Named { name: Named::Object(inner), .. } = self.model.ty(ty).field(id).ty else {
+            return Ok(None);
+        };
+        let is_stored = self.model.ty(inner).kind == TypeKind::Entity;
+        match view {
+            View::Referred { reference, prefix } => {
+                let path = [prefix, &[id]].concat();
+                let parts: Vec<(&[FieldId], usize)> = reference
+                    .key
+                    .iter()
+                    .filter(|(key, _)| key.len() > path.len() && key.starts_with(&path))
+                    .map(|(key, column)| (&key[path.len()..], column.0 as usize))
+                    .collect();
+                parts.iter().for_each(|(_, cell)| self.need(spot, *cell));
+                if parts.is_empty() {
+                    return Ok(None);
+                }
+                if is_stored {
+                    return self.by_base_key(inner, &parts, spot.clone(), fields).map(Some);
+                }
+                let view = View::Referred { reference, prefix: &path };
+                let fields = self.object(inner, view, spot, &sets(fields))?;
+                Ok(Some(What::Stub { key: parts.into_iter().map(|(_, cell)| cell).collect(), fields }))
+            }
+            View::Represented if is_stored => {
+                let ids = (0..).map(FieldId).take(self.model.ty(inner).fields.len());
+                let ids: Vec<FieldId> = ids.collect();
+                let parts: Vec<(&[FieldId], usize)> =
+                    ids.iter().map(|id| (std::slice::from_ref(id), id.0 as usize)).collect();
+                let mut inside = spot.clone();
+                inside.path.push(id.0 as usize);
+                self.by_base_key(inner, &parts, inside, fields).map(Some)
+            }
+            View::Represented | View::Columns => Ok(None),
+        }
+    }
+
+    /// The row of an entity by its base key, of which the parts are at hand, each with its cell.
+    fn by_base_key(
+        &mut self,
+        entity: TypeId,
+        parts: &[(&[FieldId], usize)],
+        spot: Spot,
+        fields: &[&'a Node<exe::Field>],
+    ) -> Result<What, Refusal> {
+        let cell_of = |wanted: &ColumnId| {
+            let part = parts.iter().find(|(path, _)| self.model.key_column(entity, path) == Some(*wanted));
+            part.map(|(_, cell)| *cell)
+        };
+        let key: Option<Vec<usize>> = self.plan.entity(entity).base_key.iter().map(cell_of).collect();
+        let Some(key) = key else { return Ok(What::Nothing) };
+        let site = self.site(spot, Load::Ref { key }, entity);
+        Ok(What::Row { site, fields: self.rows_of(site, fields)? })
     }
 
     fn reference(
@@ -309,13 +410,14 @@ impl<'a> Planner<'a> {
         }
         let target = self.model.ty(reference.target);
         if target.kind == TypeKind::Stub {
-            let fields = self.object(reference.target, View::Referred(reference), spot, &sets(fields))?;
+            let view = View::Referred { reference, prefix: &[] };
+            let fields = self.object(reference.target, view, spot, &sets(fields))?;
             return Ok(What::Stub { key: cells, fields });
         }
         let mut key = Vec::new();
         for wanted in &self.plan.entity(reference.target).base_key {
-            let position =
-                reference.key.iter().position(|(field, _)| column_of(target.field(*field)) == Some(*wanted));
+            let holds = |path: &KeyPath| self.model.key_column(reference.target, path) == Some(*wanted);
+            let position = reference.key.iter().position(|(path, _)| holds(path));
             let Some(position) = position else {
                 let cause = format!("a @ref to {} does not hold its base key", target.name);
                 return Err(Refusal::of(Fault::internal("planning an operation", cause)));
@@ -381,10 +483,10 @@ impl<'a> Planner<'a> {
                     self.need(spot, cell);
                     column_cells.push((*column, cell));
                 }
-                ReadSource::ParentField(field) => {
-                    if let Some(cell) = self.cell(ty, *field, view) {
-                        self.need(spot, cell);
-                        stub_cells.push((*field, cell));
+                ReadSource::ParentField(path) => {
+                    if let Some(cells) = key_cells(path, view) {
+                        self.need(spot, cells[0]);
+                        stub_cells.push((path.clone(), cells));
                     }
                 }
             }
@@ -421,7 +523,7 @@ impl<'a> Planner<'a> {
         fields: &[&'a Node<exe::Field>],
     ) -> Result<Vec<Out>, Refusal> {
         let mut outs = Vec::new();
-        for (key, fields) in self.collect(&self.model.ty(ty).name, &sets(fields)) {
+        for (key, fields) in self.collect(Some(self.model.ty(ty)), &sets(fields)) {
             let what = match fields[0].name.as_str() {
                 "edges" => {
                     self.want(site, |wants| wants.rows = true);
@@ -430,6 +532,10 @@ impl<'a> Planner<'a> {
                 "nodes" => {
                     self.want(site, |wants| wants.rows = true);
                     What::Nodes { fields: self.rows_of(site, &fields)? }
+                }
+                "totalCount" => {
+                    self.want(site, |wants| wants.total = true);
+                    What::TotalCount
                 }
                 "pageInfo" => What::PageInfo { fields: self.page_info(site, &fields) },
                 "__typename" => What::Fixed(json_text(&self.model.ty(ty).name)),
@@ -443,7 +549,9 @@ impl<'a> Planner<'a> {
     fn edge(&mut self, site: usize, fields: &[&'a Node<exe::Field>]) -> Result<Vec<Out>, Refusal> {
         let ty = fields[0].selection_set.ty.clone();
         let mut outs = Vec::new();
-        for (key, fields) in self.collect(&ty, &sets(fields)) {
+        for (key, fields) in
+            self.collect(self.model.type_named(&ty).map(|ty| self.model.ty(ty)), &sets(fields))
+        {
             let what = match fields[0].name.as_str() {
                 "cursor" => {
                     self.want(site, |wants| wants.cursors = true);
@@ -461,7 +569,9 @@ impl<'a> Planner<'a> {
     fn page_info(&mut self, site: usize, fields: &[&'a Node<exe::Field>]) -> Vec<Out> {
         let ty = fields[0].selection_set.ty.clone();
         let mut outs = Vec::new();
-        for (key, fields) in self.collect(&ty, &sets(fields)) {
+        for (key, fields) in
+            self.collect(self.model.type_named(&ty).map(|ty| self.model.ty(ty)), &sets(fields))
+        {
             let what = match fields[0].name.as_str() {
                 "hasNextPage" => {
                     self.want(site, |wants| wants.next = true);
@@ -535,9 +645,7 @@ impl<'a> Planner<'a> {
         match view {
             View::Columns => column_of(self.model.ty(ty).field(id)).map(|column| column.0 as usize),
             View::Represented => Some(id.0 as usize),
-            View::Referred(reference) => {
-                reference.key.iter().find(|(field, _)| *field == id).map(|(_, column)| column.0 as usize)
-            }
+            View::Referred { .. } => key_cells(&[id], view).map(|cells| cells[0]),
         }
     }
 
@@ -550,6 +658,19 @@ impl<'a> Planner<'a> {
         match view {
             View::Columns => column.0 as usize,
             other => by_field(other).unwrap_or(column.0 as usize),
+        }
+    }
+}
+
+/// Where a part of the key of another subgraph's entity is: a column of what refers to it, or what was sent of it, inside
+/// records where the part is nested.
+fn key_cells(path: &[FieldId], view: View<'_>) -> Option<Vec<usize>> {
+    match view {
+        View::Columns => None,
+        View::Represented => Some(path.iter().map(|id| id.0 as usize).collect()),
+        View::Referred { reference, prefix } => {
+            let path = [prefix, path].concat();
+            reference.key.iter().find(|(key, _)| *key == path).map(|(_, column)| vec![column.0 as usize])
         }
     }
 }
@@ -569,9 +690,12 @@ pub(super) fn is_point(load: &KeyLoad, clustering: usize) -> bool {
     load.clustering.len() == clustering && known(&load.clustering) && known(&load.partition)
 }
 
-/// Types have no subtypes here, but for the union of all entities.
-fn applies(condition: &str, ty: &str) -> bool {
-    condition == ty || condition == "_Entity"
+/// Whether a fragment is about a type: by its own name, that of an interface or union of it, or the union of all entities.
+/// `None`: a type of the federation's own, which has no other name.
+fn applies(condition: &str, ty: Option<&ObjectType>) -> bool {
+    ty.is_none_or(|ty| {
+        condition == ty.name || condition == "_Entity" || ty.belongs_to.iter().any(|name| condition == name)
+    })
 }
 
 fn column_of(field: &crate::schema::Field) -> Option<ColumnId> {

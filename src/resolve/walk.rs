@@ -31,6 +31,8 @@ const STEP_MAX: usize = 8;
 pub(super) struct Found {
     pub row: StoredRow,
     pub bucket: Option<Arc<[u8]>>,
+    /// Whether rows of other slices may have the same clustering.
+    merged: bool,
 }
 
 /// One page.
@@ -39,6 +41,8 @@ pub(super) struct Rows {
     pub found: Vec<Found>,
     pub next: bool,
     pub previous: bool,
+    /// How many rows the range has; `None` where nobody asks, or they are more than the bound.
+    pub total: Option<usize>,
 }
 
 /// Where a walk begins or ends, beside the range's own bounds.
@@ -56,6 +60,8 @@ pub(super) struct Walk<'a> {
     pub tables: &'a dyn Tables,
     pub plan: &'a Plan,
     pub range: &'a Range,
+    /// The time of the answer: rows that are gone then are not there.
+    pub at_ms: i64,
     pub columns: &'a [ColumnId],
 }
 
@@ -66,9 +72,11 @@ impl Walk<'_> {
     }
 
     /// A page, and what of its surroundings is wanted. Both directions are exact: what lies beyond is looked up.
-    pub async fn page(&self, wanted: &Wanted, wants: Wants) -> Result<Rows, StoreError> {
+    /// Rows are counted up to `max`.
+    pub async fn page(&self, wanted: &Wanted, wants: Wants, max: usize) -> Result<Rows, StoreError> {
+        let total = if wants.total { self.total(max).await? } else { None };
         if !(wants.rows || wants.next || wants.previous || wants.cursors) {
-            return Ok(Rows::default());
+            return Ok(Rows { total, ..Rows::default() });
         }
         let after = wanted.after.as_ref().map_or(End::Open, End::NextTo);
         let before = wanted.before.as_ref().map_or(End::Open, End::NextTo);
@@ -89,7 +97,12 @@ impl Walk<'_> {
         if wants.previous {
             previous = (more && wanted.backward) || self.precedes(wanted, first.as_ref()).await?;
         }
-        Ok(Rows { found, next, previous })
+        Ok(Rows { found, next, previous, total })
+    }
+
+    async fn total(&self, max: usize) -> Result<Option<usize>, StoreError> {
+        let rows = self.rows(End::Open, End::Open, false, max + 1, &[]).await?;
+        Ok(Some(rows.len()).filter(|total| *total <= max))
     }
 
     /// Whether a row follows the page. Without `before`, forward, the read itself has told.
@@ -128,14 +141,14 @@ impl Walk<'_> {
         if limit == 0 {
             return Ok(Vec::new());
         }
-        let from = tighter_from(&self.range.from, after.edge());
-        let to = tighter_to(&self.range.to, before.edge());
-        let read = PartitionRead { walk: self, from: &from, to: &to, reverse, columns };
+        let read = PartitionRead { walk: self, after, before, reverse, columns };
         let Some((names, _)) = self.range.buckets(self.plan) else {
             let rows = read.bucket(None, limit).await?;
-            return Ok(rows.into_iter().map(|row| Found { row, bucket: None }).collect());
+            let merged = self.range.slices.len() > 1;
+            return Ok(rows.into_iter().map(|row| Found { row, bucket: None, merged }).collect());
         };
         let mut buckets = Buckets::new(self, names, after, before, reverse).await?;
+        let merged = self.range.slices.len() > 1;
         let mut found = Vec::new();
         let mut step = 1;
         while found.len() < limit {
@@ -147,9 +160,11 @@ impl Walk<'_> {
             let reads = next.iter().map(|bucket| read.bucket(Some(&bucket.value), missing));
             for (bucket, rows) in next.iter().zip(try_join_all(reads).await?) {
                 let room = limit - found.len();
-                found.extend(
-                    rows.into_iter().take(room).map(|row| Found { row, bucket: Some(bucket.bytes.clone()) }),
-                );
+                found.extend(rows.into_iter().take(room).map(|row| Found {
+                    row,
+                    bucket: Some(bucket.bytes.clone()),
+                    merged,
+                }));
             }
             step = (step * 2).min(STEP_MAX);
         }
@@ -160,29 +175,36 @@ impl Walk<'_> {
 impl Found {
     fn mark(&self) -> Mark {
         let bucket = self.bucket.as_deref().unwrap_or_default();
-        Mark { bucket: bucket.into(), clustering: self.row.key.clustering().into() }
+        let partition = if self.merged { self.row.key.partition() } else { &[] };
+        let clustering = self.row.key.clustering().into();
+        Mark { bucket: bucket.into(), partition: partition.into(), clustering }
     }
 }
 
-/// Reads the same bounds in several partitions.
+/// Reads between the same ends in several slices.
 struct PartitionRead<'r> {
     walk: &'r Walk<'r>,
-    from: &'r Edge,
-    to: &'r Edge,
+    after: End<'r>,
+    before: End<'r>,
     reverse: bool,
     columns: &'r [ColumnId],
 }
 
 impl PartitionRead<'_> {
-    /// Rows of one bucket (or of the table, if it has none), of all its shards.
+    /// Rows of one bucket (or of the table, if it has none), of all its slices.
     async fn bucket(&self, bucket: Option<&Value>, limit: usize) -> Result<Vec<StoredRow>, StoreError> {
         let range = self.walk.range;
-        let mut partitions = (0..range.shards()).filter_map(|shard| range.partition_in(shard, bucket));
-        if range.shards() == 1 {
-            let Some(partition) = partitions.next() else { return Ok(Vec::new()) };
-            return self.partition(&partition, self.from, self.to, limit).await;
+        let mut shards = range.slices.iter().filter_map(|slice| {
+            let partition = range.partition_in(slice, bucket)?;
+            let from = tighter_from(&slice.from, self.after.edge(&partition, true));
+            let to = tighter_to(&slice.to, self.before.edge(&partition, false));
+            Some(Shard { partition, from, to, rows: VecDeque::new(), ended: false })
+        });
+        if range.slices.len() == 1 {
+            let Some(shard) = shards.next() else { return Ok(Vec::new()) };
+            return self.partition(&shard, limit).await;
         }
-        let mut shards: Vec<Shard> = partitions.map(Shard::new).collect();
+        let mut shards: Vec<Shard> = shards.collect();
         self.merge(&mut shards, limit).await
     }
 
@@ -214,7 +236,8 @@ impl PartitionRead<'_> {
 
     /// Which of two shards has the row that comes first.
     fn compare(&self, a: &Shard, b: &Shard) -> Ordering {
-        if self.reverse { b.head().cmp(&a.head()) } else { a.head().cmp(&b.head()) }
+        let order = (a.head(), &a.partition).cmp(&(b.head(), &b.partition));
+        if self.reverse { order.reverse() } else { order }
     }
 
     /// Reads on in all shards that have fewer rows at hand than that, at once.
@@ -222,55 +245,42 @@ impl PartitionRead<'_> {
         let reads = shards.iter_mut().filter(|shard| !shard.ended && shard.rows.len() < wanted).map(
             |shard| async move {
                 let limit = wanted - shard.rows.len();
-                let (from, to) = match (&shard.read_to, self.reverse) {
-                    (None, _) => (self.from, self.to),
-                    (Some(read_to), false) => (read_to, self.to),
-                    (Some(read_to), true) => (self.from, read_to),
-                };
-                let rows = self.partition(&shard.partition, from, to, limit).await?;
-                shard.take(rows, limit);
+                let rows = self.partition(shard, limit).await?;
+                shard.take(rows, limit, self.reverse);
                 Ok(())
             },
         );
         try_join_all(reads).await.map(drop)
     }
 
-    async fn partition(
-        &self,
-        partition: &[u8],
-        from: &Edge,
-        to: &Edge,
-        limit: usize,
-    ) -> Result<Vec<StoredRow>, StoreError> {
+    async fn partition(&self, shard: &Shard, limit: usize) -> Result<Vec<StoredRow>, StoreError> {
         let scan = Scan {
             table: self.walk.range.table.id,
-            partition,
-            from: from.bound(),
-            to: to.bound(),
+            partition: &shard.partition,
+            from: shard.from.bound(),
+            to: shard.to.bound(),
             reverse: self.reverse,
             limit,
             columns: Columns::Only(self.columns),
+            at_ms: Some(self.walk.at_ms),
         };
         self.walk.tables.scan(scan).await
     }
 }
 
-/// One shard of a list that is being merged.
+/// One slice of a list that is being merged.
 struct Shard {
     partition: Vec<u8>,
+    /// What is still to be read lies between these.
+    from: Edge,
+    to: Edge,
     /// Rows that were read and are not merged yet.
     rows: VecDeque<StoredRow>,
-    /// After the last row that was read; before the first read, the range's own bound holds.
-    read_to: Option<Edge>,
     /// Nothing lies beyond what was read.
     ended: bool,
 }
 
 impl Shard {
-    fn new(partition: Vec<u8>) -> Shard {
-        Shard { partition, rows: VecDeque::new(), read_to: None, ended: false }
-    }
-
     /// Whether its next row is not known.
     fn is_short(&self) -> bool {
         self.rows.is_empty() && !self.ended
@@ -280,10 +290,11 @@ impl Shard {
         self.rows.front().map(|row| row.key.clustering())
     }
 
-    fn take(&mut self, rows: Vec<StoredRow>, limit: usize) {
+    fn take(&mut self, rows: Vec<StoredRow>, limit: usize, reverse: bool) {
         self.ended = rows.len() < limit;
         if let Some(last) = rows.last() {
-            self.read_to = Some(Edge::Excluded(last.key.clustering().into()));
+            let read_to = Edge::Excluded(last.key.clustering().into());
+            *if reverse { &mut self.to } else { &mut self.from } = read_to;
         }
         self.rows.extend(rows);
     }
@@ -323,8 +334,7 @@ impl<'w> Buckets<'w> {
     ) -> Result<Buckets<'w>, StoreError> {
         let range = walk.range;
         let bound = |bytes: &Option<Vec<u8>>| bytes.clone().map_or(Edge::Unbounded, Edge::Included);
-        let partitions =
-            (0..range.shards()).filter_map(|shard| range.names_partition(names, shard)).collect();
+        let partitions = range.names_partitions(names);
         let mut buckets = Buckets {
             tables: walk.tables,
             names,
@@ -412,7 +422,8 @@ impl<'w> Buckets<'w> {
         limit: usize,
     ) -> Result<Vec<StoredRow>, StoreError> {
         let columns = Columns::Only(&[]);
-        self.tables.scan(Scan { table: self.names.id, partition, from, to, reverse, limit, columns }).await
+        let (table, at_ms) = (self.names.id, None);
+        self.tables.scan(Scan { table, partition, from, to, reverse, limit, columns, at_ms }).await
     }
 
     /// Leaves out what is older than the newest bucket by more than `lookback_ms`.
@@ -460,12 +471,24 @@ fn start_ms(bucket: &Value) -> Option<i64> {
 }
 
 impl End<'_> {
-    fn edge(self) -> Edge {
-        match self {
-            End::Open => Edge::Unbounded,
-            End::At(mark) => Edge::Included(mark.clustering.to_vec()),
-            End::NextTo(mark) => Edge::Excluded(mark.clustering.to_vec()),
-        }
+    /// The end as a bound in one partition, below its rows or above. Rows of one clustering in several partitions are in
+    /// the order of these.
+    fn edge(self, partition: &[u8], below: bool) -> Edge {
+        let (mark, with_it) = match self {
+            End::Open => return Edge::Unbounded,
+            End::At(mark) => (mark, true),
+            End::NextTo(mark) => (mark, false),
+        };
+        let with_it = match mark.partition.is_empty() {
+            true => with_it,
+            false => match partition.cmp(&mark.partition) {
+                Ordering::Equal => with_it,
+                Ordering::Less => !below,
+                Ordering::Greater => below,
+            },
+        };
+        let clustering = mark.clustering.to_vec();
+        if with_it { Edge::Included(clustering) } else { Edge::Excluded(clustering) }
     }
 
     fn bucket(self) -> Edge {

@@ -16,24 +16,41 @@ const DAY_MS: i64 = 86_400_000;
 /// Appends a scalar; `false`, and nothing appended, where the value is not of that type.
 pub(crate) fn push_scalar(out: &mut Vec<u8>, scalar: Scalar, value: &Value) -> bool {
     match (scalar, value) {
-        (Scalar::String | Scalar::Id, Value::Text(text)) => push_string(out, text),
-        (Scalar::Int | Scalar::Long, Value::Int(number)) => push_integer(out, *number),
+        (Scalar::String | Scalar::Ascii | Scalar::Id, Value::Text(text)) => push_string(out, text),
+        // It was written as JSON when the event was folded.
+        (Scalar::Json, Value::Text(text)) => out.extend_from_slice(text.as_bytes()),
+        (Scalar::Byte | Scalar::Short | Scalar::Int | Scalar::Long, Value::Int(number)) => {
+            push_integer(out, *number);
+        }
         (Scalar::BigInt | Scalar::Id, Value::Int(number)) => quoted(out, |out| push_integer(out, *number)),
         (Scalar::Boolean, Value::Bool(truth)) => {
             out.extend_from_slice(if *truth { b"true" } else { b"false" });
         }
         (Scalar::Float, Value::Float(number)) => return push_float(out, *number),
+        #[expect(clippy::cast_possible_truncation, reason = "the value was made of a float of 32 bits")]
+        (Scalar::Float32, Value::Float(number)) => {
+            let number = *number as f32;
+            return number.is_finite() && serde_json::to_writer(out, &number).is_ok();
+        }
         (Scalar::Float, Value::Int(number)) => push_integer(out, *number),
-        (Scalar::Decimal | Scalar::BigInt, Value::Decimal(number)) => {
+        (Scalar::Decimal | Scalar::BigInt | Scalar::VarInt, Value::Decimal(number)) => {
             quoted(out, |out| push_decimal(out, *number));
         }
         (Scalar::DateTime, Value::Timestamp(ms)) => quoted(out, |out| push_timestamp(out, *ms)),
         (Scalar::LocalDate, Value::Date(days)) => quoted(out, |out| push_date(out, i64::from(*days))),
         (Scalar::LocalTime, Value::Time(ns)) => quoted(out, |out| push_time(out, *ns)),
-        (Scalar::Uuid | Scalar::Id, Value::Uuid(uuid)) => quoted(out, |out| {
-            let mut buffer = uuid::Uuid::encode_buffer();
-            out.extend_from_slice(uuid.hyphenated().encode_lower(&mut buffer).as_bytes());
+        (Scalar::Duration, Value::Period(period)) => quoted(out, |out| {
+            let _ = write!(out, "{period}");
         }),
+        (Scalar::Ip | Scalar::Ipv4 | Scalar::Ipv6, Value::Ip(ip)) => quoted(out, |out| {
+            let _ = write!(out, "{ip}");
+        }),
+        (Scalar::Uuid | Scalar::TimeUuid | Scalar::Id, Value::Uuid(uuid) | Value::TimeUuid(uuid)) => {
+            quoted(out, |out| {
+                let mut buffer = uuid::Uuid::encode_buffer();
+                out.extend_from_slice(uuid.hyphenated().encode_lower(&mut buffer).as_bytes());
+            })
+        }
         (Scalar::Bytes, Value::Bytes(bytes)) => {
             quoted(out, |out| out.extend_from_slice(STANDARD.encode(bytes).as_bytes()));
         }

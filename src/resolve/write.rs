@@ -11,7 +11,7 @@ use super::data::{Data, Loaded, Object, Page, Target, record};
 use super::entity::Slot;
 use super::error::{Code, Fault, Place, Step, push_error};
 use super::operation::Operation;
-use super::page::Signer;
+use super::page::{MarkRef, Signer};
 use super::parked::Marks;
 use super::planned::{Out, Shape, What};
 use super::wire;
@@ -185,6 +185,13 @@ impl<'a> Writer<'a> {
                     None => self.null_here(field),
                 }
             }
+            What::TotalCount => match page.total {
+                Some(total) => {
+                    wire::push_count(&mut self.out, total as u64);
+                    Ok(())
+                }
+                None => self.null_here(field),
+            },
             What::HasNext | What::HasPrevious => {
                 let truth = if matches!(field.what, What::HasNext) { page.next } else { page.previous };
                 self.out.extend_from_slice(if truth { b"true" } else { b"false" });
@@ -198,7 +205,9 @@ impl<'a> Writer<'a> {
         let Some(stored) = &loaded.rows[row] else { return self.out.extend_from_slice(b"null") };
         let bucket = loaded.buckets.get(row).and_then(Option::as_deref).unwrap_or_default();
         self.out.push(b'"');
-        self.signer.push_cursor(&mut self.out, &page.home, bucket, stored.key.clustering());
+        let partition = if page.merged { stored.key.partition() } else { &[] };
+        let mark = MarkRef { bucket, partition, clustering: stored.key.clustering() };
+        self.signer.push_cursor(&mut self.out, &page.home, mark);
         self.out.push(b'"');
     }
 
@@ -329,6 +338,19 @@ impl<'a> Writer<'a> {
             }
             (Shape::Record(fields), Value::Record(cells)) => {
                 self.object(fields, At { object: Object::of(cells), number, page: None })
+            }
+            (Shape::Variants(members), Value::Record(cells)) => {
+                let there = members.iter().zip(cells.iter().skip(1));
+                let found = there.filter_map(|(fields, cell)| match cell {
+                    Value::Record(cells) => Some((fields, cells)),
+                    _ => None,
+                });
+                match found.into_iter().next() {
+                    Some((fields, cells)) => {
+                        self.object(fields, At { object: Object::of(cells), number, page: None })
+                    }
+                    None => self.null_here(field),
+                }
             }
             (Shape::List { .. }, Value::List(values) | Value::Set(values)) => {
                 self.list(field, shape, values.iter().map(|value| (None, value)), number)

@@ -374,7 +374,7 @@ impl Router<'_> {
     fn one_spelling(&self, value: &Value) -> Result<(), Reject> {
         let spelled = match value {
             Value::Int(number) => number.to_string(),
-            Value::Uuid(uuid) => uuid.to_string(),
+            Value::Uuid(uuid) | Value::TimeUuid(uuid) => uuid.to_string(),
             _ => return Ok(()),
         };
         match &self.record.key {
@@ -487,6 +487,9 @@ fn key_value(ty: &ColumnType, text: &str) -> Option<Value> {
     let ColumnType::Scalar(scalar) = ty else { return None };
     match scalar {
         Scalar::Id | Scalar::String => Some(Value::text(text)),
+        Scalar::Ascii => text.is_ascii().then(|| Value::text(text)),
+        Scalar::Byte => Some(Value::Int(i64::from(text.parse::<i8>().ok()?))),
+        Scalar::Short => Some(Value::Int(i64::from(text.parse::<i16>().ok()?))),
         Scalar::Int => Some(Value::Int(i64::from(text.parse::<i32>().ok()?))),
         Scalar::Long | Scalar::BigInt => Some(Value::Int(text.parse().ok()?)),
         Scalar::Uuid => Some(Value::Uuid(Uuid::parse_str(text).ok()?)),

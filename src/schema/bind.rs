@@ -4,12 +4,12 @@
 //! Comes in: parsed files. Goes out: a model whose every index is right, or every fault at once.
 
 use apollo_compiler::ast;
-use rustc_hash::FxHashMap;
+use rustc_hash::{FxHashMap, FxHashSet};
 
 use super::columns::later;
 use super::directive::{Known, Place, Use, uses};
 use super::parse::{Declarations, In, ObjectDeclaration, name_span, place, span, twice};
-use super::scalar::{BUILT_IN, SCALARS, scalar_at, scalar_named, specified_by, unknown_scalar};
+use super::scalar::{BUILT_IN, SCALARS, scalar_at, scalar_named, specified_by};
 use super::{
     Argument, EnumId, EnumType, Field, FieldId, FieldSource, FieldType, KeyFunction, Named, ObjectType,
     Scalar, TypeId, TypeKind, connection, names,
@@ -26,6 +26,12 @@ pub(super) struct Binder<'a> {
     pub drafts: Vec<Draft<'a>>,
     pub types: Vec<ObjectType>,
     pub enums: Vec<EnumType>,
+    /// Scalars that no name and no address binds, with their place: what a field of one stores, the field must say.
+    pub unbound: FxHashMap<String, Span>,
+    /// Interfaces and unions, with their members.
+    pub variants: Vec<(TypeId, Vec<TypeId>)>,
+    /// Connections whose rows are counted.
+    pub counted: FxHashSet<String>,
     /// Types with a directive that is not known. What they lack may be what it was meant to say, so nothing is said of it.
     pub unclear: Vec<TypeId>,
     pub faults: Vec<Diagnostic>,
@@ -47,6 +53,8 @@ pub(super) struct FieldDraft<'a> {
     pub uses: Vec<Use>,
     /// `None` where the type is not known; that is a fault already.
     pub ty: Option<FieldType>,
+    /// What `@column(type:)` says that is stored.
+    pub stored: Option<Scalar>,
 }
 
 impl FieldDraft<'_> {
@@ -78,6 +86,9 @@ pub(super) fn bind(declarations: &Declarations<'_>, sources: &Sources) -> Bound 
         drafts: Vec::new(),
         types: Vec::new(),
         enums: Vec::new(),
+        unbound: FxHashMap::default(),
+        variants: Vec::new(),
+        counted: FxHashSet::default(),
         unclear: Vec::new(),
         faults: Vec::new(),
     };
@@ -86,12 +97,15 @@ pub(super) fn bind(declarations: &Declarations<'_>, sources: &Sources) -> Bound 
     binder.add_scalars(declarations);
     binder.add_enums(declarations);
     binder.add_objects(declarations);
+    binder.add_abstracts(declarations);
     connection::derive(&mut binder, declarations);
     binder.add_fields(declarations);
     binder.bind_columns();
     connection::check_declared(&mut binder);
     binder.bind_keys_and_tables();
     binder.bind_refs();
+    binder.check_nested_keys();
+    binder.bind_indexes();
     binder.bind_reads();
     binder.check_names();
     let query = binder.query(declarations);
@@ -101,8 +115,7 @@ pub(super) fn bind(declarations: &Declarations<'_>, sources: &Sources) -> Bound 
 impl<'a> Binder<'a> {
     fn refuse_what_is_later(&mut self, declarations: &Declarations<'a>) {
         let refused = [
-            ("an interface", &declarations.interfaces),
-            ("a union", &declarations.unions),
+            ("an extension of an interface or union", &declarations.extended),
             ("an input type", &declarations.inputs),
         ];
         for (what, names) in refused {
@@ -114,8 +127,11 @@ impl<'a> Binder<'a> {
             if matches!(object.name.as_str(), "Mutation" | "Subscription") {
                 self.faults.push(later(&format!("the root type `{}`", object.name), object.span));
             }
-            for implemented in &object.implements {
-                self.faults.push(later("an interface", name_span(implemented.file, implemented.node)));
+        }
+        for In { file, node } in &declarations.interfaces {
+            for key in node.directives.iter().filter(|directive| directive.name == "key") {
+                self.faults
+                    .push(later("an interface with a `@key`", span(*file, key.location(), self.sources)));
             }
         }
         for operation in &declarations.root_operations {
@@ -147,6 +163,18 @@ impl<'a> Binder<'a> {
         for value in declarations.enums.iter().flat_map(|found| &found.values) {
             elsewhere.extend(value.node.directives.iter().map(within(value.file)));
         }
+        for In { file, node } in &declarations.interfaces {
+            elsewhere.extend(node.directives.iter().map(within(*file)));
+            for field in &node.fields {
+                elsewhere.extend(field.directives.iter().map(within(*file)));
+                elsewhere.extend(
+                    field.arguments.iter().flat_map(|argument| &argument.directives).map(within(*file)),
+                );
+            }
+        }
+        for In { file, node } in &declarations.unions {
+            elsewhere.extend(node.directives.iter().map(within(*file)));
+        }
         uses(&elsewhere, Place::Elsewhere, &self.known, self.sources, &mut self.faults);
     }
 
@@ -173,10 +201,10 @@ impl<'a> Binder<'a> {
                     self.named.insert(name.to_string(), Named::Scalar(scalar));
                 }
                 None => {
-                    self.faults.push(match name {
-                        "Counter" => super::column::counter(at),
-                        _ => unknown_scalar(name, at),
-                    });
+                    match name {
+                        "Counter" => self.faults.push(super::column::counter(at)),
+                        _ => drop(self.unbound.insert(name.to_string(), at)),
+                    }
                     // Said once: fields of it are not faults of their own.
                     self.named.insert(name.to_string(), Named::Scalar(Scalar::String));
                 }
@@ -210,20 +238,12 @@ impl<'a> Binder<'a> {
         for declared in &declarations.objects {
             let name = declared.name.to_string();
             let id = TypeId(u32::try_from(self.types.len()).expect("types are counted in u32"));
-            self.types.push(ObjectType {
-                name: name.clone(),
-                kind: TypeKind::Udt,
-                span: declared.span,
-                fields: Vec::new(),
-                columns: Vec::new(),
-                keys: Vec::new(),
-                tables: Vec::new(),
-            });
+            self.types.push(ObjectType::new(name.clone(), declared.span));
             self.name_type(name, Named::Object(id), declared.span);
         }
     }
 
-    fn name_type(&mut self, name: String, named: Named, at: Span) {
+    pub(super) fn name_type(&mut self, name: String, named: Named, at: Span) {
         if self.named.contains_key(&name) {
             let message = format!("two types are named `{name}`");
             self.faults
@@ -262,7 +282,8 @@ impl<'a> Binder<'a> {
             let directives: Vec<_> = node.directives.iter().map(|node| In { file, node }).collect();
             let found = uses(&directives, Place::Field, &self.known, self.sources, &mut self.faults);
             let ty = self.field_type(&node.ty, file);
-            drafts.push(FieldDraft { file, node, span: at, uses: found, ty });
+            drafts.push(FieldDraft { file, node, span: at, uses: found, ty, stored: None });
+            self.type_field(drafts.last_mut().expect("one was pushed"));
         }
         drafts
     }

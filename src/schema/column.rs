@@ -7,6 +7,7 @@ use super::bind::{Binder, FieldDraft};
 use super::columns::{Text, later};
 use super::directive::Use;
 use super::parse::name_span;
+use super::scalar::{is_ordered, same_values, scalar_name, typed, unknown_scalar};
 use super::{Column, ColumnId, ColumnType, FieldSource, FieldType, Named, Scalar, TypeId, TypeKind};
 use crate::diagnostic::{Diagnostic, Span, nearest};
 
@@ -34,6 +35,7 @@ enum Role {
 impl Binder<'_> {
     /// Gives every type its fields and columns.
     pub(super) fn bind_columns(&mut self) {
+        self.bind_variants();
         let mut maps = Vec::new();
         for ty in self.ids() {
             for index in 0..self.drafts[ty.0 as usize].fields.len() {
@@ -44,6 +46,7 @@ impl Binder<'_> {
             self.bind_map(map);
         }
         self.refuse_records_in_themselves();
+        self.refuse_unbound();
     }
 
     fn bind_field(&mut self, ty: TypeId, index: usize, maps: &mut Vec<MapDraft>) {
@@ -62,7 +65,7 @@ impl Binder<'_> {
                 self.add_column(ty, index, true, maps);
             }
             Role::Ref => {
-                self.add_ref_column(ty, index);
+                self.add_ref_columns(ty, index);
                 self.push_field(ty, index, FieldSource::External, Vec::new());
             }
             // The source of a read is set when all types have their columns.
@@ -181,17 +184,6 @@ impl Binder<'_> {
         );
         let field = &self.drafts[ty.0 as usize].fields[index];
         let used = field.used("column");
-        match used.and_then(|used| Some((used, used.text("type")?))) {
-            Some((_, text)) if text.value.eq_ignore_ascii_case("counter") => {
-                self.faults.push(counter(text.span));
-                return None;
-            }
-            Some((_, text)) => {
-                self.faults.push(later("`type` of `@column`", text.span));
-                return None;
-            }
-            None => {}
-        }
         let field_type = field.ty.clone().expect("fields of unknown type are left out");
         let found = self.column_type(field, &field_type, used);
         let (column_type, map) = match found {
@@ -280,6 +272,12 @@ impl Binder<'_> {
                 .label("a set")
                 .help("A set holds scalars or enums. For records unique by a field: `as: MAP, key: …`.")
                 .into()),
+            ("SET", ColumnType::Scalar(scalar), _) if !is_ordered(scalar) => {
+                Err(fault(format!("`{name}` is a set of {}, which has no order", scalar_name(scalar)))
+                    .label("a set")
+                    .help("Leave `as` out to store a list.")
+                    .into())
+            }
             ("SET", inner, _) => Ok((ColumnType::Set(Box::new(inner)), None)),
             ("MAP", ColumnType::Record(record), Some(key)) => {
                 Ok((ColumnType::Map { key: ColumnId(0), record }, Some((record, key.clone()))))
@@ -298,10 +296,16 @@ impl Binder<'_> {
 
     fn element_type(&self, field: &FieldDraft<'_>, named: Named) -> Result<ColumnType, Box<Diagnostic>> {
         match named {
-            Named::Scalar(scalar) => Ok(ColumnType::Scalar(scalar)),
+            Named::Scalar(scalar) => Ok(ColumnType::Scalar(field.stored.unwrap_or(scalar))),
             Named::Enum(id) => Ok(ColumnType::Enum(id)),
             Named::Object(id) if self.types[id.0 as usize].kind == TypeKind::Udt => {
                 Ok(ColumnType::Record(id))
+            }
+            Named::Object(id) if self.types[id.0 as usize].kind == TypeKind::Variants => {
+                match self.unfit_variants(id, &field.node.name, field.span) {
+                    None => Ok(ColumnType::Record(id)),
+                    Some(fault) => Err(fault.into()),
+                }
             }
             // What it is cannot be read; its directive is a fault already.
             Named::Object(id) if self.is_unclear(id) => Ok(ColumnType::Record(id)),
@@ -319,6 +323,57 @@ impl Binder<'_> {
         }
     }
 
+    /// A scalar that is bound to nothing can be stored where its fields say how. Where none does, that is said once.
+    fn refuse_unbound(&mut self) {
+        let mut unbound: Vec<(String, Span)> =
+            self.unbound.iter().map(|(name, at)| (name.clone(), *at)).collect();
+        unbound.sort_by_key(|(_, at)| (at.file, at.start));
+        for (name, at) in unbound {
+            let fields = self.drafts.iter().flat_map(|draft| &draft.fields);
+            let of_it = fields.filter(|field| *field.node.ty.inner_named_type() == *name);
+            let (typed, untyped): (Vec<_>, Vec<_>) = of_it.partition(|field| field.stored.is_some());
+            if typed.is_empty() {
+                self.faults.push(unknown_scalar(&name, at));
+                continue;
+            }
+            self.faults.extend(untyped.iter().map(|field| {
+                let message =
+                    format!("nothing says how `{}` is stored: `{name}` is bound to nothing", field.node.name);
+                Diagnostic::error("S021", field.span, message)
+                    .label("no `type`")
+                    .help("Add `@column(type: \"…\")`, as other fields of it have.")
+            }));
+        }
+    }
+
+    /// Takes `@column(type:)`: what a field stores, and so what it answers; an `ID` stays one.
+    pub(super) fn type_field(&mut self, field: &mut FieldDraft<'_>) {
+        let Some(text) = field.used("column").and_then(|used| used.text("type")).cloned() else { return };
+        let Some(ty) = &mut field.ty else { return };
+        if text.value.eq_ignore_ascii_case("counter") {
+            self.faults.push(counter(text.span));
+            return;
+        }
+        let name = field.node.ty.inner_named_type();
+        let Named::Scalar(declared) = ty.named() else {
+            let message = format!("`{name}` is not a scalar, so `type` has no use");
+            self.faults.push(Diagnostic::error("S044", text.span, message).label("not a scalar").help(
+                "Leave it out: an enum is stored as text by its names, a value type as it is declared.",
+            ));
+            return;
+        };
+        let declared = Some(declared).filter(|_| !self.unbound.contains_key(name.as_str()));
+        match typed(declared, &text) {
+            Ok(stored) => {
+                field.stored = Some(stored);
+                if declared != Some(Scalar::Id) {
+                    ty.set_named(Named::Scalar(stored));
+                }
+            }
+            Err(fault) => self.faults.push(*fault),
+        }
+    }
+
     fn bind_map(&mut self, map: MapDraft) {
         let record = &self.types[map.record.0 as usize];
         let Some(key) = record.column_named(&map.key.value) else {
@@ -331,12 +386,12 @@ impl Binder<'_> {
             ));
             return;
         };
-        if !matches!(record.column(key).ty, ColumnType::Scalar(_) | ColumnType::Enum(_)) {
-            let message = format!("`{}` cannot be the key of a map: it is not a scalar", map.key.value);
+        if !can_be_key(&record.column(key).ty) {
+            let message = format!("`{}` cannot be the key of a map: it has no order", map.key.value);
             self.faults.push(
                 Diagnostic::error("S032", map.key.span, message)
-                    .label("not a scalar")
-                    .help("Keys are made of scalars and enums."),
+                    .label("not a key")
+                    .help("Keys are made of enums and of scalars but Duration and JSON."),
             );
         }
         let span = map.key.span;
@@ -398,7 +453,10 @@ impl Binder<'_> {
     fn record_depths(&self) -> Vec<usize> {
         let mut depths = vec![0; self.types.len()];
         for _ in 0..=RECORDS_DEPTH_MAX {
-            for ty in self.ids().filter(|ty| self.types[ty.0 as usize].kind == TypeKind::Udt) {
+            let all = (0..u32::try_from(self.types.len()).expect("types are counted in u32")).map(TypeId);
+            let holds =
+                |ty: &TypeId| matches!(self.types[ty.0 as usize].kind, TypeKind::Udt | TypeKind::Variants);
+            for ty in all.filter(holds) {
                 let inner = self.records_in(ty).map(|inner| depths[inner.0 as usize]).max();
                 depths[ty.0 as usize] = 1 + inner.unwrap_or(0);
             }
@@ -453,11 +511,19 @@ pub(super) fn with_nearest<'n>(
     }
 }
 
+/// Whether a column can be part of a key: of a table, or of a map.
+pub(super) fn can_be_key(ty: &ColumnType) -> bool {
+    match ty {
+        ColumnType::Scalar(scalar) => is_ordered(*scalar),
+        ColumnType::Enum(_) => true,
+        ColumnType::Record(_) | ColumnType::List(_) | ColumnType::Set(_) | ColumnType::Map { .. } => false,
+    }
+}
+
 /// Whether two key types hold the same values: `ID` is text.
 pub(super) fn same_key_type(column: &ColumnType, named: Named) -> bool {
-    let text = |scalar: Scalar| if scalar == Scalar::Id { Scalar::String } else { scalar };
     match (column, named) {
-        (ColumnType::Scalar(here), Named::Scalar(there)) => text(*here) == text(there),
+        (ColumnType::Scalar(here), Named::Scalar(there)) => same_values(*here, there),
         (ColumnType::Enum(here), Named::Enum(there)) => *here == there,
         _ => false,
     }

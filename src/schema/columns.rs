@@ -3,6 +3,7 @@
 //! Comes in: an argument's text and where it stands. Goes out: names with places, or what is wrong with the text.
 //! Knows no type: `bind` looks the names up.
 
+use super::fieldset::{self, Path};
 use super::{Bucket, KeyFunction, Order};
 use crate::diagnostic::{Diagnostic, Span};
 
@@ -53,7 +54,7 @@ pub(super) enum Allowed {
 /// # Errors
 /// The first fault of the text, at its place.
 pub(super) fn columns(text: &Text, allowed: Allowed) -> Result<Vec<ColumnUse>, Diagnostic> {
-    let mut tokens = Tokens { text, at: 0 };
+    let mut tokens = Tokens::new(text);
     let mut columns = Vec::new();
     while let Some(token) = tokens.next()? {
         if token.word != "," {
@@ -154,29 +155,51 @@ fn shards(tokens: &mut Tokens<'_>) -> Result<u32, Diagnostic> {
     }
 }
 
-/// Reads the key of a reference: `userId`, or `userId -> id`: pairs of the column here and, where said, the
-/// target's field, each with its place.
+/// One part of a reference's key: the column here, and what of the target's key it holds, where that is said.
+#[derive(Clone, Debug, PartialEq)]
+pub(super) struct Pair {
+    pub column: String,
+    pub at: Span,
+    pub path: Option<Path>,
+}
+
+/// Reads the key of a reference: `userId`, or `userId -> id, tenant -> org { id }`.
 ///
 /// # Errors
-/// The first fault of the text, or that composite and nested keys are not supported yet.
-pub(super) fn reference(text: &Text) -> Result<(String, Option<String>), Diagnostic> {
-    if text.value.contains([',', '{']) {
-        return Err(later("a `@ref` key of several or nested fields", text.span));
-    }
-    let mut tokens = Tokens { text, at: 0 };
-    let column = tokens.expect("a column")?;
-    column.is_name(text, "a column")?;
-    let Some(arrow) = tokens.next()? else { return Ok((column.word.to_string(), None)) };
-    if arrow.word != "->" {
-        return Err(arrow.fault(text, format!("`{}` does not belong here", arrow.word)).help(
-            "Write `\"userId\"`, or `\"userId -> id\"`: the column here, then the key field of the other type.",
-        ));
-    }
-    let field = tokens.expect("a key field of the other type after `->`")?;
-    field.is_name(text, "a key field of the other type")?;
-    match tokens.next()? {
-        Some(_) => Err(later("a `@ref` key of several fields", text.span)),
-        None => Ok((column.word.to_string(), Some(field.word.to_string()))),
+/// The first fault of the text, at its place.
+pub(super) fn reference(text: &Text) -> Result<Vec<Pair>, Box<Diagnostic>> {
+    let mut tokens = Tokens::new(text);
+    let mut pairs: Vec<Pair> = Vec::new();
+    loop {
+        let column = tokens.expect("a column")?;
+        column.is_name(text, "a column")?;
+        let (at, column) = (text.at(column.start, column.end()), column.word.to_string());
+        let mut path = None;
+        if tokens.peek()?.is_some_and(|token| token.word == "->") {
+            tokens.next()?;
+            let field = tokens.expect("a key field of the other type after `->`")?;
+            let found = fieldset::paths_from(text, field, &mut tokens, 1)?;
+            let [one] = <[Path; 1]>::try_from(found).map_err(|_| {
+                Diagnostic::error("S030", at, format!("`{column}` would hold several fields"))
+                    .label("one column")
+                    .help("Name one field for each column: `a -> org { id }, b -> org { region }`.")
+            })?;
+            path = Some(one);
+        }
+        pairs.push(Pair { column, at, path });
+        match tokens.next()? {
+            None => return Ok(pairs),
+            Some(comma) if comma.word == "," => {}
+            Some(other) => {
+                return Err(other
+                    .fault(text, format!("`{}` does not belong here", other.word))
+                    .help(
+                        "Write `\"userId\"`, or `\"userId -> id, tenant -> org { id }\"`: a column here, then the key \
+                         field of the other type that it holds.",
+                    )
+                    .into());
+            }
+        }
     }
 }
 
@@ -195,6 +218,13 @@ pub(super) fn duration_ms(text: &str) -> Option<i64> {
     number.parse::<i64>().ok().filter(|&number| number > 0)?.checked_mul(unit_ms)
 }
 
+/// The fault of a text that is no duration.
+pub(super) fn no_duration(text: &Text) -> Diagnostic {
+    Diagnostic::error("S013", text.span, format!("`{}` is not a duration", text.value))
+        .label("not a duration")
+        .help("Write a whole number and a unit: \"45s\", \"30m\", \"12h\", \"90d\", \"8w\".")
+}
+
 /// The fault of something that the language has words for, but the engine no work yet.
 pub(super) fn later(what: &str, span: Span) -> Diagnostic {
     Diagnostic::error("S016", span, format!("{what} is not supported yet"))
@@ -202,13 +232,14 @@ pub(super) fn later(what: &str, span: Span) -> Diagnostic {
         .help("It may come with a later version. Leave it out for now.")
 }
 
-struct Token<'t> {
-    word: &'t str,
-    start: usize,
+/// A word or a sign of an argument's text.
+pub(super) struct Token<'t> {
+    pub word: &'t str,
+    pub start: usize,
 }
 
 impl Token<'_> {
-    fn end(&self) -> usize {
+    pub fn end(&self) -> usize {
         self.start + self.word.len()
     }
 
@@ -216,7 +247,7 @@ impl Token<'_> {
         Diagnostic::error("S030", text.at(self.start, self.end()), message).label("cannot be read")
     }
 
-    fn is_name(&self, text: &Text, wanted: &str) -> Result<(), Diagnostic> {
+    pub fn is_name(&self, text: &Text, wanted: &str) -> Result<(), Diagnostic> {
         if self.word.starts_with(|letter: char| letter.is_ascii_alphabetic() || letter == '_') {
             return Ok(());
         }
@@ -224,17 +255,22 @@ impl Token<'_> {
     }
 }
 
-struct Tokens<'t> {
+/// An argument's text, word by word.
+pub(super) struct Tokens<'t> {
     text: &'t Text,
     at: usize,
 }
 
 impl<'t> Tokens<'t> {
-    fn peek(&self) -> Result<Option<Token<'t>>, Diagnostic> {
+    pub fn new(text: &'t Text) -> Tokens<'t> {
+        Tokens { text, at: 0 }
+    }
+
+    pub fn peek(&self) -> Result<Option<Token<'t>>, Diagnostic> {
         Tokens { text: self.text, at: self.at }.next()
     }
 
-    fn next(&mut self) -> Result<Option<Token<'t>>, Diagnostic> {
+    pub fn next(&mut self) -> Result<Option<Token<'t>>, Diagnostic> {
         let rest = &self.text.value[self.at..];
         let start = self.at + rest.len() - rest.trim_start().len();
         let rest = &self.text.value[start..];
@@ -244,7 +280,7 @@ impl<'t> Tokens<'t> {
             rest.find(|letter| !is_word(letter)).unwrap_or(rest.len())
         } else if rest.starts_with("->") {
             2
-        } else if "(),".contains(first) {
+        } else if "(),{}".contains(first) {
             1
         } else {
             let end = start + first.len_utf8();
@@ -259,7 +295,7 @@ impl<'t> Tokens<'t> {
         Ok(Some(Token { word: &self.text.value[start..self.at], start }))
     }
 
-    fn expect(&mut self, wanted: &str) -> Result<Token<'t>, Diagnostic> {
+    pub fn expect(&mut self, wanted: &str) -> Result<Token<'t>, Diagnostic> {
         match self.next()? {
             Some(token) => Ok(token),
             None => Err(Diagnostic::error(
@@ -326,11 +362,28 @@ mod tests {
     }
 
     #[test]
-    fn a_reference_names_its_column_and_perhaps_the_field() {
-        assert_eq!(reference(&text("userId")).expect("reads"), ("userId".into(), None));
-        assert_eq!(reference(&text("userId -> id")).expect("reads"), ("userId".into(), Some("id".into())));
-        for wrong in ["userId id", "userId ->", "", "a -> b, c -> d", "org -> org { id }", "a -> b c"] {
-            assert!(reference(&text(wrong)).is_err(), "{wrong}");
+    fn a_reference_names_its_columns_and_perhaps_the_fields() {
+        let read = |value: &str| match reference(&text(value)) {
+            Ok(pairs) => pairs
+                .iter()
+                .map(|pair| {
+                    format!("{}>{}", pair.column, pair.path.as_ref().map_or(String::new(), Path::shown))
+                })
+                .collect::<Vec<_>>()
+                .join(" "),
+            Err(fault) => fault.message,
+        };
+        assert_eq!(read("userId"), "userId>");
+        assert_eq!(read("userId -> id, tenant -> org { id }"), "userId>id tenant>org { id }");
+        for (wrong, fault) in [
+            ("userId id", "`id` does not belong here"),
+            ("userId ->", "the text ends where a key field of the other type after `->` should be"),
+            ("", "the text ends where a column should be"),
+            ("a,", "the text ends where a column should be"),
+            ("a -> org { id region }", "`a` would hold several fields"),
+            ("a -> b c", "`c` does not belong here"),
+        ] {
+            assert_eq!(read(wrong), fault, "{wrong}");
         }
     }
 

@@ -7,7 +7,6 @@ use apollo_compiler::ast;
 use rustc_hash::FxHashMap;
 
 use super::bind::Binder;
-use super::columns::later;
 use super::parse::Declarations;
 use super::{Field, FieldSource, FieldType, Named, ObjectType, Scalar, TypeId, TypeKind};
 use crate::diagnostic::{Diagnostic, Span};
@@ -15,6 +14,9 @@ use crate::diagnostic::{Diagnostic, Span};
 const CONNECTION: &str = "Connection";
 const EDGE: &str = "Edge";
 const PAGE_INFO: &str = "PageInfo";
+
+/// The count of a connection's rows, where a read says that it is counted.
+pub(super) const TOTAL: &str = "totalCount";
 
 /// Kind of a type whose name says that it belongs to paging.
 pub(super) fn kind_by_name(name: &str, named: &FxHashMap<String, Named>) -> Option<TypeKind> {
@@ -33,6 +35,11 @@ pub(super) fn kind_by_name(name: &str, named: &FxHashMap<String, Named>) -> Opti
 /// Adds the types of paging that fields name and nobody declares.
 pub(super) fn derive(binder: &mut Binder<'_>, declarations: &Declarations<'_>) {
     let fields = declarations.objects.iter().flat_map(|object| &object.fields);
+    binder.counted = fields
+        .clone()
+        .filter(|field| is_counted(field.node))
+        .map(|field| field.node.ty.inner_named_type().to_string())
+        .collect();
     let mut wanted: Vec<(String, Span)> = fields
         .map(|field| {
             (
@@ -62,14 +69,20 @@ pub(super) fn derive(binder: &mut Binder<'_>, declarations: &Declarations<'_>) {
     fill(binder);
 }
 
+/// Whether a field is a read that counts. What is wrong with the directive is said when it is bound.
+fn is_counted(field: &ast::FieldDefinition) -> bool {
+    let read = field.directives.iter().find(|directive| directive.name == "read");
+    let count = read.and_then(|read| read.arguments.iter().find(|argument| argument.name == "count"));
+    count.is_some_and(|count| count.value.as_enum().is_some_and(|word| word == "CAPPED"))
+}
+
 fn add(binder: &mut Binder<'_>, name: &str, kind: TypeKind, span: Span) {
     if binder.named.contains_key(name) {
         return;
     }
     let id = TypeId(u32::try_from(binder.types.len()).expect("types are counted in u32"));
     binder.named.insert(name.to_string(), Named::Object(id));
-    let (fields, columns, keys, tables) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
-    binder.types.push(ObjectType { name: name.to_string(), kind, span, fields, columns, keys, tables });
+    binder.types.push(ObjectType { kind, ..ObjectType::new(name.to_string(), span) });
 }
 
 /// Gives every derived type its fields, once all of them have numbers.
@@ -79,7 +92,7 @@ fn fill(binder: &mut Binder<'_>) {
         // What the author wrote is still without a kind here: it has no fields yet and gets its own.
         let fields: Vec<Field> = match ty.kind {
             TypeKind::Connection { .. } | TypeKind::Edge { .. } | TypeKind::PageInfo => {
-                let shape = shape(&ty.name, ty.kind);
+                let shape = shape(&ty.name, ty.kind, binder.counted.contains(&ty.name));
                 shape.iter().map(|(name, sdl)| page_field(name, sdl, ty.span, &binder.named)).collect()
             }
             _ => continue,
@@ -89,15 +102,17 @@ fn fill(binder: &mut Binder<'_>) {
 }
 
 /// Fields and types of a paging type, as SDL.
-fn shape(name: &str, kind: TypeKind) -> Vec<(&'static str, String)> {
+fn shape(name: &str, kind: TypeKind, counted: bool) -> Vec<(&'static str, String)> {
     match kind {
         TypeKind::Connection { .. } => {
             let node = name.strip_suffix(CONNECTION).expect("named so");
-            vec![
+            let mut fields = vec![
                 ("edges", format!("[{node}{EDGE}!]!")),
                 ("nodes", format!("[{node}!]!")),
                 ("pageInfo", format!("{PAGE_INFO}!")),
-            ]
+            ];
+            fields.extend(counted.then(|| (TOTAL, "Int".to_string())));
+            fields
         }
         TypeKind::Edge { .. } => {
             let node = name.strip_suffix(EDGE).expect("named so");
@@ -130,11 +145,23 @@ pub(super) fn check_declared(binder: &mut Binder<'_>) {
         if !matches!(ty.kind, TypeKind::Connection { .. } | TypeKind::Edge { .. } | TypeKind::PageInfo) {
             continue;
         }
-        let shape = shape(&ty.name, ty.kind);
+        let counted = binder.counted.contains(&ty.name);
+        let shape = shape(&ty.name, ty.kind, counted);
+        if counted && !draft.fields.iter().any(|field| field.node.name == TOTAL) {
+            let message = format!("`{}` has no `{TOTAL}`, but a read of it counts", ty.name);
+            faults.push(
+                Diagnostic::error("S061", ty.span, message)
+                    .label(format!("no `{TOTAL}`"))
+                    .help(format!("Add `{TOTAL}: Int`, or leave the type out: it is derived.")),
+            );
+        }
         for field in &draft.fields {
             let name = field.node.name.as_str();
-            if name == "totalCount" {
-                faults.push(later("`totalCount`", field.span));
+            if name == TOTAL && !counted {
+                let message = format!("nothing counts the rows of `{}`", ty.name);
+                faults.push(Diagnostic::error("S061", field.span, message).label("never counted").help(
+                    "Add `count: CAPPED` to the `@read` of each field that answers it, or leave it out.",
+                ));
                 continue;
             }
             let expected = shape.iter().find(|(known, _)| *known == name);
@@ -150,7 +177,10 @@ pub(super) fn check_declared(binder: &mut Binder<'_>) {
                         names().collect::<Vec<_>>().into_iter(),
                     ));
                 }
-                Some((_, expected)) if bare(&field.node.ty) != expected.replace('!', "") => {
+                Some((_, expected))
+                    if bare(&field.node.ty) != expected.replace('!', "")
+                        || (name == TOTAL && field.node.ty.is_non_null()) =>
+                {
                     let message =
                         format!("`{}.{name}` is `{}`, but paging needs `{expected}`", ty.name, field.node.ty);
                     faults.push(
@@ -173,7 +203,9 @@ fn bare(ty: &ast::Type) -> String {
 /// The SDL of a derived paging type; `shareable` is what that directive is called in the author's text.
 pub(super) fn sdl(ty: &ObjectType, shareable: Option<&str>) -> String {
     let shareable = shareable.map_or(String::new(), |name| format!(" @{name}"));
-    let fields: String =
-        shape(&ty.name, ty.kind).iter().map(|(name, sdl)| format!("  {name}: {sdl}\n")).collect();
+    let fields: String = shape(&ty.name, ty.kind, ty.field_named(TOTAL).is_some())
+        .iter()
+        .map(|(name, sdl)| format!("  {name}: {sdl}\n"))
+        .collect();
     format!("type {}{shareable} {{\n{fields}}}\n", ty.name)
 }

@@ -43,6 +43,11 @@ enum Kind {
         now: &'static [&'static str],
         later: &'static [&'static str],
     },
+    /// A list of such words, or one.
+    Words {
+        now: &'static [&'static str],
+        later: &'static [&'static str],
+    },
     /// Reserved.
     Later,
 }
@@ -85,8 +90,8 @@ const OURS: &[Ours] = &[
             may("rows", COUNT),
             may("rate", COUNT),
             may("static", Kind::Later),
-            may("ttl", Kind::Later),
-            may("ttlFrom", Kind::Later),
+            may("ttl", Kind::Text),
+            may("ttlFrom", Kind::Text),
             may("options", Kind::Later),
         ],
     },
@@ -100,7 +105,7 @@ const OURS: &[Ours] = &[
             may("page", PAGE),
             may("max", PAGE),
             may("lookback", Kind::Text),
-            may("count", Kind::Choice { now: &["NONE"], later: &["CAPPED", "EXACT"] }),
+            may("count", Kind::Choice { now: &["NONE", "CAPPED"], later: &["EXACT"] }),
             may("order", Kind::Later),
             may("maxAge", Kind::Later),
             may("scope", Kind::Later),
@@ -115,8 +120,8 @@ const OURS: &[Ours] = &[
             may(
                 "op",
                 Kind::Choice {
-                    now: &["EQ", "LT", "LTE", "GT", "GTE"],
-                    later: &["IN", "PREFIX", "CONTAINS", "ANN"],
+                    now: &["EQ", "IN", "LT", "LTE", "GT", "GTE", "PREFIX"],
+                    later: &["CONTAINS", "ANN"],
                 },
             ),
         ],
@@ -136,9 +141,42 @@ const OURS: &[Ours] = &[
             may("type", Kind::Text),
         ],
     },
+    Ours {
+        name: "index",
+        place: Place::Field,
+        repeatable: true,
+        parameters: &[
+            may("table", Kind::Text),
+            may(
+                "ops",
+                Kind::Words {
+                    now: &["EQ", "IN"],
+                    later: &["LT", "LTE", "GT", "GTE", "PREFIX", "CONTAINS", "ANN"],
+                },
+            ),
+        ],
+    },
 ];
 
-const RESERVED: &[&str] = &["index", "rollup", "agg", "top", "live", "owner"];
+const RESERVED: &[&str] = &["rollup", "agg", "top", "live", "owner"];
+
+/// A directive with its arguments, each with the words that it takes; those of words that are reserved too.
+#[cfg(test)]
+pub(super) type Vocabulary = (&'static str, Vec<(&'static str, Vec<&'static str>)>);
+
+/// All of ours, for the test of the reference.
+#[cfg(test)]
+pub(super) fn vocabulary() -> Vec<Vocabulary> {
+    let words = |kind: &Kind| match kind {
+        Kind::Choice { now, later } | Kind::Words { now, later } => [*now, *later].concat(),
+        _ => Vec::new(),
+    };
+    let one = |ours: &Ours| {
+        let arguments = ours.parameters.iter().map(|parameter| (parameter.name, words(&parameter.kind)));
+        (ours.name, arguments.collect())
+    };
+    OURS.iter().map(one).chain(RESERVED.iter().map(|name| (*name, Vec::new()))).collect()
+}
 
 /// Directives of the federation specification, with the minor version that brought them.
 pub(super) const FEDERATION: &[(&str, u32)] = &[
@@ -186,6 +224,7 @@ enum Given {
     Int(u64),
     Bool(bool),
     Choice(&'static str),
+    Words(Vec<&'static str>),
 }
 
 impl Use {
@@ -214,6 +253,14 @@ impl Use {
     pub fn choice(&self, name: &str) -> Option<&'static str> {
         match self.given(name)? {
             Given::Choice(word) => Some(word),
+            _ => None,
+        }
+    }
+
+    /// The words of a list that an argument gives.
+    pub fn words(&self, name: &str) -> Option<&[&'static str]> {
+        match self.given(name)? {
+            Given::Words(words) => Some(words),
             _ => None,
         }
     }
@@ -440,6 +487,25 @@ fn value(
                 None => fault,
             })
         }
+        (Kind::Words { now, later: reserved }, given) => {
+            let choice = Parameter { kind: Kind::Choice { now, later: reserved }, ..*parameter };
+            let items: Vec<&Value> = match given {
+                Value::List(items) => items.iter().map(|item| &**item).collect(),
+                lone => vec![lone],
+            };
+            let mut words = Vec::new();
+            for item in items {
+                match value(directive, &choice, item, at, name_at, sources)? {
+                    Given::Choice(word) if !words.contains(&word) => words.push(word),
+                    _ => {}
+                }
+            }
+            if words.is_empty() {
+                Err(wrong(&format!("at least one of {}", now.join(", "))))
+            } else {
+                Ok(Given::Words(words))
+            }
+        }
         (Kind::Choice { now, .. }, _) => Err(wrong(&format!("one of {} without quotes", now.join(", ")))),
     }
 }
@@ -451,11 +517,12 @@ fn example(kind: &Kind) -> String {
         Kind::Int { min, .. } => (*min).max(20).to_string(),
         Kind::Bool => "true".to_string(),
         Kind::Choice { now, .. } => now[0].to_string(),
+        Kind::Words { now, .. } => format!("[{}]", now[0]),
     }
 }
 
 /// A string with the place of its letters, where the literal has no escapes.
-fn literal(value: &str, at: Span, sources: &Sources) -> Text {
+pub(super) fn literal(value: &str, at: Span, sources: &Sources) -> Text {
     let raw = sources.file(at.file).text.get(at.start as usize..at.end as usize).unwrap_or("");
     let quotes = if raw.starts_with("\"\"\"") { 3 } else { 1 };
     let inner = raw.get(quotes..raw.len().saturating_sub(quotes));

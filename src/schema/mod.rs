@@ -1,16 +1,18 @@
 //! What is served: the read models, as the author's `schema/*.graphql` declare them.
 //!
 //! Comes in: SDL text. Goes out: a [`ReadModel`], or every fault of the text at once, and the SDL that a
-//! gateway sees. `parse` reads the text, `directive` knows our directives, `columns` the small languages inside
-//! them; `bind` makes the model with `scalar`, `column`, `reference`, `table`, `read` and `connection`; `names` has the rules of names;
-//! `sdl` cuts what is ours out of the text and appends what is derived. Nothing here knows of tables'
-//! layout on disk (that is `plan`) or of events.
+//! gateway sees. `parse` reads the text, `directive` knows our directives, `columns` and `fieldset` the small languages
+//! inside them; `bind` makes the model with `scalar`, `variant`, `column`, `reference`, `table`, `index`, `read` and
+//! `connection`; `names` has the rules of names; `sdl` cuts what is ours out of the text and appends what is derived.
+//! Nothing here knows of tables' layout on disk (that is `plan`) or of events.
 
 mod bind;
 mod column;
 mod columns;
 mod connection;
 mod directive;
+mod fieldset;
+mod index;
 mod names;
 mod parse;
 mod read;
@@ -20,13 +22,15 @@ mod sdl;
 mod table;
 #[cfg(test)]
 mod tests;
+mod variant;
 
 use std::sync::Arc;
 
 use apollo_compiler::Schema;
 
 pub use self::names::{BUCKETS, NAME_BYTES_MAX, snake};
-pub use self::scalar::scalar_name;
+pub(crate) use self::scalar::same_values;
+pub use self::scalar::{cql_type, is_ordered, scalar_name};
 pub use self::table::function_name;
 use crate::diagnostic::{Diagnostic, FileId, Severity, Sources, Span};
 
@@ -116,6 +120,10 @@ pub struct ObjectType {
     pub keys: Vec<EntityKey>,
     /// `@table`s, in the author's order; the first is the base table. Empty unless an entity.
     pub tables: Vec<TableDecl>,
+    /// `@index`es of those tables.
+    pub indexes: Vec<IndexDecl>,
+    /// Names of the interfaces that it implements, and of the unions that it is a member of.
+    pub belongs_to: Vec<String>,
 }
 
 /// What an object type is to us.
@@ -129,6 +137,9 @@ pub enum TypeKind {
     Stub,
     /// A value type stored inside a row.
     Udt,
+    /// An interface or union. Over value types it is stored inside a row: its first column is the name of the member
+    /// that a value is of, then one for each member, of which that one's is there. Over others it has no columns.
+    Variants,
     /// `XConnection`: `edges`, `nodes`, `pageInfo`.
     Connection { node: TypeId },
     /// `XEdge`: `cursor`, `node`.
@@ -140,8 +151,8 @@ pub enum TypeKind {
 /// One `@key`.
 #[derive(Clone, Debug)]
 pub struct EntityKey {
-    /// The key's fields in the order written. Nested key fields are refused until their issue.
-    pub fields: Vec<FieldId>,
+    /// The key's fields in the order written.
+    pub fields: Vec<KeyPath>,
     pub resolvable: bool,
     pub span: Span,
 }
@@ -149,6 +160,9 @@ pub struct EntityKey {
 /// Index of a field in [`ObjectType::fields`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct FieldId(pub u32);
+
+/// A part of a key: a scalar field of the type, or fields of other entities that lead to one (`org { id }`).
+pub type KeyPath = Vec<FieldId>;
 
 /// A field of an object type, as the graph shows it.
 #[derive(Debug)]
@@ -180,8 +194,8 @@ pub enum FieldSource {
 #[derive(Clone, Debug)]
 pub struct RefDecl {
     pub target: TypeId,
-    /// Pairs: the target's key field, and the column here that holds it.
-    pub key: Vec<(FieldId, ColumnId)>,
+    /// Pairs: a part of the target's key, and the column here that holds it.
+    pub key: Vec<(KeyPath, ColumnId)>,
 }
 
 /// `@read` as written; `plan` binds it to a table.
@@ -196,6 +210,8 @@ pub struct ReadDecl {
     pub max: u32,
     /// Most buckets walked, as a duration back from the newest; `None`: all.
     pub lookback_ms: Option<i64>,
+    /// Whether the rows of the whole list are counted, up to `max`.
+    pub counted: bool,
     pub span: Span,
 }
 
@@ -224,10 +240,14 @@ pub enum ArgumentBinding {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ArgOp {
     Eq,
+    /// One of a list.
+    In,
     Lt,
     Lte,
     Gt,
     Gte,
+    /// Text that begins with the argument.
+    Prefix,
 }
 
 /// The GraphQL type of a field or argument.
@@ -242,6 +262,14 @@ impl FieldType {
     pub fn non_null(&self) -> bool {
         match self {
             FieldType::Named { non_null, .. } | FieldType::List { non_null, .. } => *non_null,
+        }
+    }
+
+    /// Puts another type under all lists.
+    fn set_named(&mut self, new: Named) {
+        match self {
+            FieldType::Named { name, .. } => *name = new,
+            FieldType::List { of, .. } => of.set_named(new),
         }
     }
 
@@ -266,13 +294,24 @@ pub enum Named {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Scalar {
     Boolean,
+    /// 8 bits, signed.
+    Byte,
+    /// 16 bits.
+    Short,
+    /// 32 bits.
     Int,
     /// 64 bits, a JSON number on the wire.
     Long,
     /// 64 bits, a string on the wire.
     BigInt,
+    /// At most 38 digits, a string on the wire.
+    VarInt,
     Float,
+    /// A double that a float of 32 bits can hold.
+    Float32,
     String,
+    /// Text of ASCII letters only.
+    Ascii,
     Id,
     /// Exact, a string on the wire, scale kept.
     Decimal,
@@ -282,9 +321,19 @@ pub enum Scalar {
     LocalDate,
     /// `HH:mm:ss.nnnnnnnnn`.
     LocalTime,
+    /// ISO 8601 on the wire; never part of a key.
+    Duration,
     Uuid,
+    /// A UUID of version 1, ordered by its time.
+    TimeUuid,
     /// Base64 with padding.
     Bytes,
+    /// An address of IPv4 or IPv6, in its canonical text.
+    Ip,
+    Ipv4,
+    Ipv6,
+    /// Any JSON, stored as text; never part of a key.
+    Json,
 }
 
 /// An enum; its values are stored by name.
@@ -326,6 +375,17 @@ pub enum ColumnType {
     },
 }
 
+impl ColumnType {
+    /// The scalar or enum that a column holds; `None` for anything else.
+    pub fn named(&self) -> Option<Named> {
+        match self {
+            ColumnType::Scalar(scalar) => Some(Named::Scalar(*scalar)),
+            ColumnType::Enum(id) => Some(Named::Enum(*id)),
+            ColumnType::Record(_) | ColumnType::List(_) | ColumnType::Set(_) | ColumnType::Map { .. } => None,
+        }
+    }
+}
+
 /// One `@table`.
 #[derive(Clone, Debug)]
 pub struct TableDecl {
@@ -336,6 +396,8 @@ pub struct TableDecl {
     pub fields: Option<Vec<ColumnId>>,
     /// `where`: CEL text over the columns, and where it stands.
     pub filter: Option<(String, Span)>,
+    /// `ttl` and `ttlFrom`: until when a row is in this table.
+    pub expiry: Option<Expiry>,
     /// Rows expected in a partition (p99).
     pub rows: Option<u64>,
     /// Writes expected per second to the hottest partition (p99).
@@ -344,6 +406,25 @@ pub struct TableDecl {
     pub span: Span,
     pub partition_span: Span,
     pub clustering_span: Span,
+}
+
+/// Until when a row is there: so long after the time in a column of it. Where that is null, without end.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Expiry {
+    /// A DateTime.
+    pub from: ColumnId,
+    pub after_ms: i64,
+}
+
+/// One `@index`: the partitions of a table can be filtered by a column outside its key.
+#[derive(Clone, Debug)]
+pub struct IndexDecl {
+    pub column: ColumnId,
+    /// Name of the table.
+    pub table: String,
+    /// What can be asked of it: `EQ`, `IN`.
+    pub ops: Vec<ArgOp>,
+    pub span: Span,
 }
 
 /// A part of a table's key, made from one column.
@@ -384,7 +465,70 @@ pub enum Order {
     Desc,
 }
 
+/// The column in which a part of a key is stored; `None` where it is in none.
+fn key_column(types: &[ObjectType], ty: TypeId, path: &[FieldId]) -> Option<ColumnId> {
+    let (first, rest) = path.split_first()?;
+    match &types[ty.0 as usize].field(*first).source {
+        FieldSource::Column(column) if rest.is_empty() => Some(*column),
+        FieldSource::Ref(decl) => decl.key.iter().find(|(path, _)| path == rest).map(|(_, column)| *column),
+        _ => None,
+    }
+}
+
+/// A part of a key as a key writes it: `org { id }`.
+fn path_shown(types: &[ObjectType], ty: TypeId, path: &[FieldId]) -> String {
+    let (mut names, mut owner) = (Vec::new(), ty);
+    for id in path {
+        let field = types[owner.0 as usize].field(*id);
+        names.push(field.name.as_str());
+        if let Named::Object(inner) = field.ty.named() {
+            owner = inner;
+        }
+    }
+    fieldset::shown(names.into_iter())
+}
+
+impl TableDecl {
+    /// The columns that the key is made of, each once, in the key's order.
+    pub fn key_columns(&self) -> Vec<ColumnId> {
+        let clustering = self.clustering.iter().map(|(part, _)| part);
+        let mut columns: Vec<ColumnId> = Vec::new();
+        for part in self.partition.iter().chain(clustering) {
+            if !columns.contains(&part.column) {
+                columns.push(part.column);
+            }
+        }
+        columns
+    }
+}
+
 impl ReadModel {
+    /// The column of an entity in which a part of its key is stored; `None` where it is in none.
+    pub fn key_column(&self, ty: TypeId, path: &[FieldId]) -> Option<ColumnId> {
+        key_column(&self.types, ty, path)
+    }
+
+    /// What values of a part of a key are read as: what its column stores, else what its last field answers.
+    pub fn read_as(&self, ty: TypeId, path: &[FieldId]) -> Named {
+        if let Some(named) =
+            self.key_column(ty, path).and_then(|column| self.ty(ty).column(column).ty.named())
+        {
+            return named;
+        }
+        let mut named = Named::Object(ty);
+        for id in path {
+            if let Named::Object(inner) = named {
+                named = self.ty(inner).field(*id).ty.named();
+            }
+        }
+        named
+    }
+
+    /// A part of a key as a key writes it: `org { id }`.
+    pub fn path_shown(&self, ty: TypeId, path: &[FieldId]) -> String {
+        path_shown(&self.types, ty, path)
+    }
+
     /// The type with that number.
     pub fn ty(&self, id: TypeId) -> &ObjectType {
         &self.types[id.0 as usize]
@@ -403,6 +547,21 @@ impl ReadModel {
 }
 
 impl ObjectType {
+    /// A value type without anything yet.
+    pub fn new(name: String, span: Span) -> ObjectType {
+        ObjectType {
+            name,
+            kind: TypeKind::Udt,
+            span,
+            fields: Vec::new(),
+            columns: Vec::new(),
+            keys: Vec::new(),
+            tables: Vec::new(),
+            indexes: Vec::new(),
+            belongs_to: Vec::new(),
+        }
+    }
+
     /// The field with that number.
     pub fn field(&self, id: FieldId) -> &Field {
         &self.fields[id.0 as usize]

@@ -65,8 +65,10 @@ pub(super) struct Declarations<'a> {
     pub enums: Vec<EnumDeclaration<'a>>,
     pub scalars: Vec<In<'a, Node<ast::ScalarTypeDefinition>>>,
     pub inputs: Vec<In<'a, Name>>,
-    pub interfaces: Vec<In<'a, Name>>,
-    pub unions: Vec<In<'a, Name>>,
+    pub interfaces: Vec<In<'a, Node<ast::InterfaceTypeDefinition>>>,
+    pub unions: Vec<In<'a, Node<ast::UnionTypeDefinition>>>,
+    /// Extensions of interfaces and unions, which are refused.
+    pub extended: Vec<In<'a, Name>>,
     pub directives: Vec<In<'a, Node<ast::DirectiveDefinition>>>,
     /// Directives of `schema` and `extend schema`.
     pub schema_directives: Vec<In<'a, Node<ast::Directive>>>,
@@ -212,10 +214,10 @@ fn add<'a>(
             let found = enumeration(all, &node.name, file);
             found.values.extend(node.values.iter().map(|node| In { file, node }));
         }
-        Definition::InterfaceTypeDefinition(node) => all.interfaces.push(In { file, node: &node.name }),
-        Definition::InterfaceTypeExtension(node) => all.interfaces.push(In { file, node: &node.name }),
-        Definition::UnionTypeDefinition(node) => all.unions.push(In { file, node: &node.name }),
-        Definition::UnionTypeExtension(node) => all.unions.push(In { file, node: &node.name }),
+        Definition::InterfaceTypeDefinition(node) => all.interfaces.push(In { file, node }),
+        Definition::InterfaceTypeExtension(node) => all.extended.push(In { file, node: &node.name }),
+        Definition::UnionTypeDefinition(node) => all.unions.push(In { file, node }),
+        Definition::UnionTypeExtension(node) => all.extended.push(In { file, node: &node.name }),
         Definition::InputObjectTypeDefinition(node) => all.inputs.push(In { file, node: &node.name }),
         Definition::InputObjectTypeExtension(node) => all.inputs.push(In { file, node: &node.name }),
     }

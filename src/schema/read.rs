@@ -4,7 +4,7 @@
 //! Which table answers is `plan`'s.
 
 use super::bind::Binder;
-use super::columns::duration_ms;
+use super::columns::{duration_ms, no_duration};
 use super::directive::{Place, Use, uses};
 use super::parse::{In, name_span, place, twice};
 use super::{
@@ -36,8 +36,8 @@ impl Binder<'_> {
         let draft = &self.drafts[ty.0 as usize].fields[index];
         let Some(field_type) = draft.ty.clone() else { return };
         let (name, at) = (draft.node.name.to_string(), draft.span);
-        let answers = match self.answers(&field_type) {
-            Ok(answers) => answers,
+        let (answers, entity) = match self.answers(&field_type) {
+            Ok(found) => found,
             Err(_) if self.is_unclear_type(&field_type) => return,
             Err(wrong) => {
                 let message = format!("`{name}` cannot read {wrong}");
@@ -73,7 +73,19 @@ impl Binder<'_> {
         let draft = &drafts[ty.0 as usize].fields[index];
         let used = draft.used("read").expect("the caller looked");
         let decl = self.read_decl(used, answers);
-        let args = self.arguments(&name, draft.file, draft.node, answers);
+        if answers == Answers::Connection
+            && !decl.counted
+            && self.counted.contains(draft.node.ty.inner_named_type().as_str())
+        {
+            let message = format!(
+                "another read of `{}` counts its rows, but `{name}` does not",
+                draft.node.ty.inner_named_type()
+            );
+            self.faults.push(Diagnostic::error("S042", used.span, message).label("no `count`").help(
+                "Add `count: CAPPED`: `totalCount` is part of the type, so each read of it must know it.",
+            ));
+        }
+        let args = self.arguments(&name, draft.file, draft.node, answers, entity);
         self.drafts = drafts;
         if self.faults.len() > faults_before {
             return;
@@ -94,7 +106,7 @@ impl Binder<'_> {
         }
     }
 
-    fn answers(&self, ty: &FieldType) -> Result<Answers, String> {
+    fn answers(&self, ty: &FieldType) -> Result<(Answers, TypeId), String> {
         let (id, list) = match ty {
             FieldType::Named { name: Named::Object(id), .. } => (*id, false),
             FieldType::List { of, .. } => match **of {
@@ -105,12 +117,12 @@ impl Binder<'_> {
         };
         let found = &self.types[id.0 as usize];
         match (found.kind, list) {
-            (TypeKind::Entity, false) => Ok(Answers::One),
-            (TypeKind::Entity, true) => Ok(Answers::List),
+            (TypeKind::Entity, false) => Ok((Answers::One, id)),
+            (TypeKind::Entity, true) => Ok((Answers::List, id)),
             (TypeKind::Connection { node }, false)
                 if self.types[node.0 as usize].kind == TypeKind::Entity =>
             {
-                Ok(Answers::Connection)
+                Ok((Answers::Connection, node))
             }
             _ => Err(format!("`{}`, which has no table", found.name)),
         }
@@ -142,20 +154,23 @@ impl Binder<'_> {
                 );
             }
         }
+        let counted = used.choice("count") == Some("CAPPED");
+        if counted && answers != Answers::Connection {
+            self.faults.push(
+                Diagnostic::error("S042", used.span, "`count` has no use: the field answers no connection")
+                    .label("nothing to count")
+                    .help("Leave `count` out, or answer a connection: its `totalCount` is the number."),
+            );
+        }
         let lookback_ms = used.text("lookback").and_then(|text| {
             let found = duration_ms(&text.value);
             if found.is_none() {
-                let message = format!("`{}` is not a duration", text.value);
-                self.faults.push(
-                    Diagnostic::error("S013", text.span, message)
-                        .label("not a duration")
-                        .help("Write a whole number and a unit: \"45s\", \"30m\", \"12h\", \"90d\", \"8w\"."),
-                );
+                self.faults.push(no_duration(text));
             }
             found
         });
         let text = |name: &str| used.text(name).map(|text| text.value.clone());
-        ReadDecl { table: text("table"), via: text("via"), page, max, lookback_ms, span: used.span }
+        ReadDecl { table: text("table"), via: text("via"), page, max, lookback_ms, counted, span: used.span }
     }
 
     fn arguments(
@@ -164,6 +179,7 @@ impl Binder<'_> {
         file: crate::diagnostic::FileId,
         node: &apollo_compiler::ast::FieldDefinition,
         answers: Answers,
+        entity: TypeId,
     ) -> Vec<Argument> {
         let mut arguments: Vec<Argument> = Vec::new();
         for argument in &node.arguments {
@@ -175,7 +191,7 @@ impl Binder<'_> {
             }
             let directives: Vec<_> = argument.directives.iter().map(|node| In { file, node }).collect();
             let found = uses(&directives, Place::Argument, &self.known, self.sources, &mut self.faults);
-            let Some((ty, span)) = self.argument(file, argument) else { continue };
+            let Some((mut ty, span)) = self.argument(file, argument) else { continue };
             let used = found.first();
             let is_paging =
                 answers != Answers::One && used.is_none() && PAGING.iter().any(|(known, _)| *known == name);
@@ -183,9 +199,10 @@ impl Binder<'_> {
                 self.check_paging(field, argument, &ty, span, answers);
                 ArgumentBinding::Paging
             } else {
-                self.check_argument(field, &name, &ty, span);
-                let column = used.and_then(|used| used.text("column"));
                 let op = used.and_then(|used| used.choice("op")).map_or(ArgOp::Eq, op);
+                self.check_argument(field, &name, &ty, op, argument, span);
+                let column = used.and_then(|used| used.text("column"));
+                ty = self.read_as_column(entity, column.map_or(&name, |text| &text.value), argument, ty);
                 ArgumentBinding::Column { column: column.map_or(name.clone(), |text| text.value.clone()), op }
             };
             arguments.push(Argument { name, ty, binds, span });
@@ -193,18 +210,59 @@ impl Binder<'_> {
         arguments
     }
 
-    fn check_argument(&mut self, field: &str, name: &str, ty: &FieldType, at: Span) {
-        let fault = match ty {
-            FieldType::List { .. } => {
-                super::columns::later(&format!("the list argument `{name}` of `{field}`"), at)
-            }
-            FieldType::Named { name: Named::Object(_), .. } => {
-                let message = format!("the argument `{name}` of `{field}` has an output type");
-                Diagnostic::error("S043", at, message)
+    /// A scalar that is bound to nothing is what the column stores that the argument is compared with.
+    fn read_as_column(
+        &self,
+        entity: TypeId,
+        column: &str,
+        argument: &apollo_compiler::ast::InputValueDefinition,
+        mut ty: FieldType,
+    ) -> FieldType {
+        let entity = &self.types[entity.0 as usize];
+        let stored = entity.column_named(column).and_then(|column| entity.column(column).ty.named());
+        if let Some(stored) =
+            stored.filter(|_| self.unbound.contains_key(argument.ty.inner_named_type().as_str()))
+        {
+            ty.set_named(stored);
+        }
+        ty
+    }
+
+    fn check_argument(
+        &mut self,
+        field: &str,
+        name: &str,
+        ty: &FieldType,
+        op: ArgOp,
+        argument: &apollo_compiler::ast::InputValueDefinition,
+        at: Span,
+    ) {
+        let element = argument.ty.inner_named_type();
+        let fault = |message: String| Diagnostic::error("S043", at, message);
+        let fault = match (ty, op) {
+            (ty, _) if matches!(ty.named(), Named::Object(_)) => {
+                fault(format!("the argument `{name}` of `{field}` has an output type"))
                     .label("an output type")
                     .help("Arguments are scalars and enums: ask for the key.")
             }
-            FieldType::Named { .. } => return,
+            (FieldType::List { of, .. }, ArgOp::In) => match &**of {
+                FieldType::Named { non_null: true, .. } => return,
+                _ => fault(format!("the elements of `{name}` of `{field}` may be null, or are lists"))
+                    .label("elements without `!`")
+                    .help(format!("No key is null. Write `{name}: [{element}!]!`.")),
+            },
+            (FieldType::List { .. }, _) => {
+                fault(format!("the argument `{name}` of `{field}` is a list, but is compared with one value"))
+                    .label("a list")
+                    .help(format!("Write `{name}: [{element}!]! @arg(op: IN)` for the rows of each value."))
+            }
+            (FieldType::Named { .. }, ArgOp::In) => fault(format!(
+                "`op: IN` takes a list, but the argument `{name}` of `{field}` is `{}`",
+                argument.ty
+            ))
+            .label("not a list")
+            .help(format!("Write `{name}: [{element}!]!`.")),
+            (FieldType::Named { .. }, _) => return,
         };
         self.faults.push(fault);
     }
@@ -249,6 +307,8 @@ const PAGING: &[(&str, Scalar)] =
 
 fn op(word: &str) -> ArgOp {
     match word {
+        "IN" => ArgOp::In,
+        "PREFIX" => ArgOp::Prefix,
         "LT" => ArgOp::Lt,
         "LTE" => ArgOp::Lte,
         "GT" => ArgOp::Gt,

@@ -5,55 +5,85 @@
 
 use super::bind::{Binder, argument_text, federation};
 use super::column::{column_name, is_name, same_key_type, with_nearest};
-use super::columns::{later, reference};
+use super::columns::{Pair, later, reference};
+use super::fieldset::Path;
 use super::scalar::scalar_name;
 use super::{
-    Column, ColumnId, ColumnType, FieldId, FieldSource, FieldType, Named, RefDecl, TypeId, TypeKind,
+    Column, ColumnId, ColumnType, EntityKey, FieldSource, FieldType, KeyPath, Named, ObjectType, RefDecl,
+    TypeId, TypeKind, key_column, path_shown,
 };
 use crate::diagnostic::{Diagnostic, Span};
 
+/// A column here and the part of the target's key that it holds.
+struct Part {
+    column: String,
+    at: Span,
+    path: Path,
+}
+
 impl Binder<'_> {
-    /// The column that holds a reference's key, made unless a field has its name.
-    pub(super) fn add_ref_column(&mut self, ty: TypeId, index: usize) {
-        let Some((target, column, key)) = self.ref_parts(ty, index) else { return };
+    /// The columns that hold a reference's key, each made unless a field has its name.
+    pub(super) fn add_ref_columns(&mut self, ty: TypeId, index: usize) {
+        let Some((target, parts)) = self.ref_parts(ty, index) else { return };
+        for part in parts {
+            self.add_ref_column(ty, index, target, part);
+        }
+    }
+
+    fn add_ref_column(&mut self, ty: TypeId, index: usize, target: TypeId, part: Part) {
         let fields = &self.drafts[ty.0 as usize].fields;
         let declared = fields.iter().any(|field| {
-            field.used("ref").is_none() && field.used("read").is_none() && column_name(field) == column.0
+            field.used("ref").is_none() && field.used("read").is_none() && column_name(field) == part.column
         });
         let (at, non_null) = (fields[index].span, fields[index].ty.as_ref().is_some_and(FieldType::non_null));
-        if declared {
+        // Where there is no such field: said when the reference itself is bound.
+        let Some(column_type) = self.draft_type(target, &part.path.names).filter(|_| !declared) else {
             return;
-        }
-        let target_fields = &self.drafts[target.0 as usize].fields;
-        let found =
-            target_fields.iter().find(|field| *field.node.name == *key).and_then(|field| field.ty.as_ref());
-        let column_type = match found.map(FieldType::named) {
-            Some(Named::Scalar(scalar)) => ColumnType::Scalar(scalar),
-            Some(Named::Enum(id)) => ColumnType::Enum(id),
-            // Said when the reference itself is bound.
-            _ => return,
         };
         let columns = &mut self.types[ty.0 as usize].columns;
-        if let Some(before) = columns.iter_mut().find(|before| before.name == column.0) {
+        if let Some(before) = columns.iter_mut().find(|before| before.name == part.column) {
             before.non_null |= non_null;
             return;
         }
-        columns.push(Column { name: column.0, ty: column_type, non_null, hidden: true, max: None, span: at });
+        columns.push(Column {
+            name: part.column,
+            ty: column_type,
+            non_null,
+            hidden: true,
+            max: None,
+            span: at,
+        });
     }
 
-    /// Target type, column here (with its place) and the target's key field of a `@ref`; its faults are said once, by
-    /// `bind_refs`.
-    fn ref_parts(&self, ty: TypeId, index: usize) -> Option<(TypeId, (String, Span), String)> {
+    /// What is stored for the scalar at the end of a path of fields.
+    fn draft_type(&self, ty: TypeId, names: &[String]) -> Option<ColumnType> {
+        let (name, rest) = names.split_first()?;
+        let field = self.drafts.get(ty.0 as usize)?.fields.iter().find(|field| *field.node.name == **name)?;
+        match (field.ty.as_ref()?.named(), rest) {
+            (Named::Scalar(scalar), []) => Some(ColumnType::Scalar(field.stored.unwrap_or(scalar))),
+            (Named::Enum(id), []) => Some(ColumnType::Enum(id)),
+            (Named::Object(id), [_, ..]) => self.draft_type(id, rest),
+            _ => None,
+        }
+    }
+
+    /// Target type and parts of a `@ref`; its faults are said once, by `bind_refs`.
+    fn ref_parts(&self, ty: TypeId, index: usize) -> Option<(TypeId, Vec<Part>)> {
         let field = &self.drafts[ty.0 as usize].fields[index];
-        let text = field.used("ref")?.text("key")?;
-        let (column, key) = reference(text).ok()?;
+        let pairs = reference(field.used("ref")?.text("key")?).ok()?;
         let Some(FieldType::Named { name: Named::Object(target), .. }) = field.ty else { return None };
-        let key = match key {
-            Some(key) => key,
-            None => self.only_key(target)?,
-        };
         // Derived types have no draft and no key.
-        (target.0 as usize).lt(&self.drafts.len()).then_some((target, (column, text.span), key))
+        self.drafts.get(target.0 as usize)?;
+        let alone = pairs.len() == 1;
+        let parts = pairs.into_iter().map(|Pair { column, at, path }| {
+            let path = match path {
+                Some(path) => path,
+                None if alone => Path { names: vec![self.only_key(target)?], span: at },
+                None => Path { names: vec![column.clone()], span: at },
+            };
+            Some(Part { column, at, path })
+        });
+        Some((target, parts.collect::<Option<_>>()?))
     }
 
     /// The one field of the type's first `@key`, or, without one, of its base table's partition.
@@ -62,7 +92,7 @@ impl Binder<'_> {
         let mut keys = federation(draft.declaration, "key");
         let single = |text: &str| is_name(text.trim()).then(|| text.trim().to_string());
         let from_keys = keys.find_map(|(_, key)| single(argument_text(key, "fields")?));
-        let base = draft.uses.iter().find(|used| used.name == "table");
+        let base = draft.uses.iter().find(|used| used.name == "table" && used.text("clustering").is_none());
         let from_base = base.and_then(|base| single(&base.text("partition")?.value));
         match self.types[ty.0 as usize].kind {
             TypeKind::Entity => from_base.or(from_keys),
@@ -70,30 +100,47 @@ impl Binder<'_> {
         }
     }
 
-    /// Binds every `@ref`, once keys and tables are known.
+    /// Binds every `@ref`, once keys and tables are known. One whose key goes through another is bound after that one:
+    /// each round binds what it can.
     pub(super) fn bind_refs(&mut self) {
+        let mut open: Vec<(TypeId, usize)> = Vec::new();
         for ty in self.ids() {
             for index in 0..self.drafts[ty.0 as usize].fields.len() {
                 let field = &self.drafts[ty.0 as usize].fields[index];
-                let is_ref = field.used("ref").is_some() && field.uses.len() == 1;
+                let is_ref = field.used("ref").is_some()
+                    && field.used("read").is_none()
+                    && field.used("column").is_none();
                 if is_ref && matches!(self.types[ty.0 as usize].kind, TypeKind::Entity | TypeKind::Udt) {
-                    self.bind_ref(ty, index);
+                    open.push((ty, index));
                 }
+            }
+        }
+        loop {
+            let before = open.len();
+            let mut faults = Vec::new();
+            open.retain(|(ty, index)| match self.ref_decl(*ty, *index) {
+                Ok(Some(decl)) => {
+                    self.set_ref(*ty, *index, decl);
+                    false
+                }
+                Ok(None) => false,
+                Err(fault) => {
+                    faults.push(*fault);
+                    true
+                }
+            });
+            if open.len() == before || open.is_empty() {
+                self.faults.extend(faults);
+                return;
             }
         }
     }
 
-    fn bind_ref(&mut self, ty: TypeId, index: usize) {
-        match self.ref_decl(ty, index) {
-            Ok(Some(decl)) => {
-                let name = self.drafts[ty.0 as usize].fields[index].node.name.to_string();
-                let owner = &mut self.types[ty.0 as usize];
-                if let Some(field) = owner.fields.iter_mut().find(|field| field.name == name) {
-                    field.source = FieldSource::Ref(decl);
-                }
-            }
-            Ok(None) => {}
-            Err(fault) => self.faults.push(*fault),
+    fn set_ref(&mut self, ty: TypeId, index: usize, decl: RefDecl) {
+        let name = self.drafts[ty.0 as usize].fields[index].node.name.to_string();
+        let owner = &mut self.types[ty.0 as usize];
+        if let Some(field) = owner.fields.iter_mut().find(|field| field.name == name) {
+            field.source = FieldSource::Ref(decl);
         }
     }
 
@@ -121,43 +168,115 @@ impl Binder<'_> {
                     .into());
             }
         };
-        let owner = &self.types[target.0 as usize];
-        let Some((_, (column, at), key)) = self.ref_parts(ty, index) else {
-            return Err(fault(format!("`{}` has no key of one field", owner.name))
-                .label("which key?")
-                .help("Say which field of it the column holds: `@ref(key: \"userId -> id\")`. Keys of several fields are not supported yet.")
-                .into());
+        let Some((_, parts)) = self.ref_parts(ty, index) else {
+            let name = &self.types[target.0 as usize].name;
+            let fault = fault(format!("`{name}` has no key of one field")).label("which key?");
+            return Err(Box::new(match self.key_example(target) {
+                Some(example) => fault.help(format!(
+                    "Say which column here holds which field of it: `@ref(key: \"{example}\")`."
+                )),
+                None => fault.help("Say which field of it the column holds: `@ref(key: \"userId -> id\")`."),
+            }));
         };
-        let Some(key_field) = owner.field_named(&key) else {
-            let fault = fault(format!("`{}` has no field `{key}`", owner.name)).label("not a field");
-            return Err(
-                with_nearest(fault, &key, owner.fields.iter().map(|field| field.name.as_str())).into()
-            );
-        };
-        self.check_ref_target(target, key_field, &fault)?;
+        let mut key = Vec::new();
+        for part in &parts {
+            let path = self.path_in(target, &part.path, "S041")?;
+            key.push((path.clone(), self.ref_column(ty, target, part, &path)?));
+        }
+        self.check_ref_target(target, &key, &fault)?;
+        Ok(Some(RefDecl { target, key }))
+    }
+
+    /// The column here that holds a part of the key.
+    fn ref_column(
+        &self,
+        ty: TypeId,
+        target: TypeId,
+        part: &Part,
+        path: &KeyPath,
+    ) -> Result<ColumnId, Box<Diagnostic>> {
+        let Part { column, at, .. } = part;
         let here = &self.types[ty.0 as usize];
-        let Some(id) = here.column_named(&column) else {
-            return Err(fault(format!("`{}` has no column `{column}`", here.name))
+        let Some(id) = here.column_named(column) else {
+            let message = format!("`{}` has no column `{column}`", here.name);
+            return Err(Diagnostic::error("S041", *at, message)
                 .label("not a column")
                 .help("Name the column that holds the key: it is made where none has its name.")
                 .into());
         };
-        let (Named::Scalar(_) | Named::Enum(_)) = owner.field(key_field).ty.named() else {
-            return Err(fault(format!("`{}.{key}` is not a scalar", owner.name))
-                .label("not a scalar")
-                .help("A reference holds a key, and keys are made of scalars and enums.")
-                .into());
-        };
-        if !same_key_type(&here.column(id).ty, owner.field(key_field).ty.named()) {
-            let named = owner.field(key_field).ty.named();
-            let (mine, theirs) = (self.column_text(&here.column(id).ty), self.named_text(named));
-            let message = format!("`{column}` is `{mine}`, but `{}.{key}` is `{theirs}`", owner.name);
-            let help = format!(
-                "Declare `{column}` as `{theirs}`, or name another column: it is made where none has its name."
-            );
-            return Err(Diagnostic::error("S041", at, message).label(format!("`{mine}`")).help(help).into());
+        let stored = key_column(&self.types, target, path)
+            .and_then(|column| self.types[target.0 as usize].column(column).ty.named());
+        let theirs = stored.unwrap_or_else(|| self.leaf(target, path));
+        if same_key_type(&here.column(id).ty, theirs) {
+            return Ok(id);
         }
-        Ok(Some(RefDecl { target, key: vec![(key_field, id)] }))
+        let (mine, theirs) = (self.column_text(&here.column(id).ty), self.named_text(theirs));
+        let name = &self.types[target.0 as usize].name;
+        let message = format!("`{column}` is `{mine}`, but `{name}.{}` is `{theirs}`", part.path.shown());
+        let help = format!(
+            "Declare `{column}` as `{theirs}`, or name another column: it is made where none has its name."
+        );
+        Err(Diagnostic::error("S041", *at, message).label(format!("`{mine}`")).help(help).into())
+    }
+
+    /// The type of the scalar at the end of a path.
+    fn leaf(&self, ty: TypeId, path: &KeyPath) -> Named {
+        let (mut ty, mut named) = (ty, Named::Object(ty));
+        for id in path {
+            named = self.types[ty.0 as usize].field(*id).ty.named();
+            if let Named::Object(inner) = named {
+                ty = inner;
+            }
+        }
+        named
+    }
+
+    /// The fields of a path of names: the last a scalar, the others types with a key.
+    pub(super) fn path_in(
+        &self,
+        ty: TypeId,
+        path: &Path,
+        code: &'static str,
+    ) -> Result<KeyPath, Box<Diagnostic>> {
+        let (mut owner, mut fields) = (ty, Vec::new());
+        for (at, name) in path.names.iter().enumerate() {
+            let found = &self.types[owner.0 as usize];
+            let Some(id) = found.field_named(name) else {
+                let message = format!("`{}` has no field `{name}`", found.name);
+                let fault = Diagnostic::error(code, path.span, message).label("not a field");
+                let names = found.fields.iter().map(|field| field.name.as_str());
+                return Err(with_nearest(fault, name, names).into());
+            };
+            fields.push(id);
+            let is_last = at + 1 == path.names.len();
+            match &found.field(id).ty {
+                FieldType::Named { name: Named::Scalar(_) | Named::Enum(_), .. } if is_last => {}
+                FieldType::Named { name: Named::Object(inner), .. } if !is_last && self.has_key(*inner) => {
+                    owner = *inner;
+                }
+                _ if is_last => {
+                    let message = format!("`{}.{name}` is not a scalar", found.name);
+                    let help = "Keys are made of scalars and enums; for a reference, name the key inside: `org { id }`.";
+                    return Err(Diagnostic::error(code, path.span, message)
+                        .label("not a scalar")
+                        .help(help)
+                        .into());
+                }
+                _ => {
+                    let message = format!("`{}.{name}` leads to no type with a key", found.name);
+                    let help = "Inside a key's braces stand the key fields of another entity.";
+                    return Err(Diagnostic::error(code, path.span, message)
+                        .label("no entity")
+                        .help(help)
+                        .into());
+                }
+            }
+        }
+        Ok(fields)
+    }
+
+    fn has_key(&self, ty: TypeId) -> bool {
+        matches!(self.types[ty.0 as usize].kind, TypeKind::Entity | TypeKind::Stub)
     }
 
     fn named_text(&self, named: Named) -> String {
@@ -169,44 +288,85 @@ impl Binder<'_> {
     }
 
     fn column_text(&self, ty: &ColumnType) -> String {
-        match ty {
-            ColumnType::Scalar(scalar) => scalar_name(*scalar).to_string(),
-            ColumnType::Enum(id) => self.enums[id.0 as usize].name.clone(),
-            ColumnType::Record(id) => self.types[id.0 as usize].name.clone(),
-            ColumnType::List(_) | ColumnType::Set(_) | ColumnType::Map { .. } => "a list".to_string(),
+        match ty.named() {
+            Some(named) => self.named_text(named),
+            None => match ty {
+                ColumnType::Record(id) => self.types[id.0 as usize].name.clone(),
+                _ => "a list".to_string(),
+            },
         }
     }
 
-    /// A type stored here is found by the key of its base table; another subgraph's by any of its keys.
+    /// What `@ref(key:)` would be for the whole key of a type: that of its base table, or its first `@key`.
+    fn key_example(&self, ty: TypeId) -> Option<String> {
+        let owner = &self.types[ty.0 as usize];
+        let paths: Vec<String> = match owner.tables.first() {
+            Some(base) => base
+                .key_columns()
+                .iter()
+                .map(|column| Some(path_shown(&self.types, ty, &column_path(owner, *column)?)))
+                .collect::<Option<_>>()?,
+            None => owner.keys.first()?.fields.iter().map(|path| path_shown(&self.types, ty, path)).collect(),
+        };
+        let pair = |path: &String| {
+            let first = path.split(' ').next().unwrap_or_default();
+            let (head, tail) = first.split_at_checked(1).unwrap_or_default();
+            format!("{}{}{tail} -> {path}", owner.name.to_ascii_lowercase(), head.to_ascii_uppercase())
+        };
+        Some(paths.iter().map(pair).collect::<Vec<_>>().join(", "))
+    }
+
+    /// A type stored here is found by the whole key of its base table; another subgraph's by any of its keys.
     fn check_ref_target(
         &self,
         target: TypeId,
-        key: FieldId,
+        key: &[(KeyPath, ColumnId)],
         fault: &dyn Fn(String) -> Diagnostic,
     ) -> Result<(), Box<Diagnostic>> {
         let owner = &self.types[target.0 as usize];
-        let key_name = &owner.field(key).name;
+        let shown: Vec<String> = key.iter().map(|(path, _)| path_shown(&self.types, target, path)).collect();
+        let shown = shown.join(", ");
         if owner.kind == TypeKind::Stub {
-            if owner.keys.iter().any(|known| known.fields == [key]) {
+            let is_key = |known: &EntityKey| {
+                known.fields.len() == key.len()
+                    && known.fields.iter().all(|path| key.iter().any(|(other, _)| other == path))
+            };
+            if owner.keys.iter().any(is_key) {
                 return Ok(());
             }
-            return Err(fault(format!("`{key_name}` is not a key of `{}`", owner.name))
+            return Err(fault(format!("`{shown}` is not a key of `{}`", owner.name))
                 .label("not a key")
-                .help(format!("Add `@key(fields: \"{key_name}\")` to `{}`.", owner.name))
+                .help(format!("Add `@key(fields: \"{}\")` to `{}`.", shown.replace(',', ""), owner.name))
                 .into());
         }
         let Some(base) = owner.tables.first() else { return Ok(()) };
-        let mut columns: Vec<ColumnId> = base.partition.iter().map(|part| part.column).collect();
-        columns.extend(base.clustering.iter().map(|(part, _)| part.column));
-        let is_base_key = columns
-            .iter()
-            .all(|&column| matches!(owner.field(key).source, FieldSource::Column(found) if found == column));
+        let wanted = base.key_columns();
+        let given: Vec<Option<ColumnId>> =
+            key.iter().map(|(path, _)| key_column(&self.types, target, path)).collect();
+        let is_base_key =
+            wanted.len() == given.len() && wanted.iter().all(|column| given.contains(&Some(*column)));
         if is_base_key {
             return Ok(());
         }
-        Err(fault(format!("`{key_name}` is not the key of `{}`, the base table of `{}`", base.name, owner.name))
+        let names: Vec<&str> = wanted.iter().map(|column| owner.column(*column).name.as_str()).collect();
+        Err(fault(format!("`{shown}` is not the key of `{}`, the base table of `{}`", base.name, owner.name))
             .label("not the base key")
-            .help("A reference holds the key of the other type's first table. Other keys, and keys of several columns, are not supported yet.")
+            .help(format!(
+                "A reference holds the whole key of the other type's first table: `{}`.",
+                names.join(", ")
+            ))
             .into())
     }
+}
+
+/// The path of fields at whose end a column's value stands.
+fn column_path(owner: &ObjectType, column: ColumnId) -> Option<KeyPath> {
+    (0..).map(super::FieldId).zip(&owner.fields).find_map(|(id, field)| match &field.source {
+        FieldSource::Column(found) if *found == column => Some(vec![id]),
+        FieldSource::Ref(decl) => {
+            let (path, _) = decl.key.iter().find(|(_, held)| *held == column)?;
+            Some([&[id], path.as_slice()].concat())
+        }
+        _ => None,
+    })
 }

@@ -6,10 +6,10 @@
 use apollo_compiler::Node;
 use apollo_compiler::ast::{self, Definition, Directive, DirectiveList};
 
-use super::ReadModel;
 use super::connection;
 use super::directive::{FEDERATION, is_ours};
 use super::parse::{Declarations, Parsed, span};
+use super::{ReadModel, TypeKind};
 use crate::diagnostic::{Sources, Span};
 
 /// The subgraph's SDL, byte for byte as every command and `_service` give it.
@@ -39,8 +39,9 @@ pub(super) fn subgraph(
 
 /// The derived types, in name order.
 fn derived<'m>(declarations: &Declarations<'_>, model: &'m ReadModel) -> Vec<&'m super::ObjectType> {
-    let is_derived =
-        |ty: &&super::ObjectType| !declarations.objects.iter().any(|object| *object.name == *ty.name);
+    let is_derived = |ty: &&super::ObjectType| {
+        ty.kind != TypeKind::Variants && !declarations.objects.iter().any(|object| *object.name == *ty.name)
+    };
     let mut derived: Vec<_> = model.types.iter().filter(is_derived).collect();
     derived.sort_by(|a, b| a.name.cmp(&b.name));
     derived
@@ -225,6 +226,7 @@ fn each_directive(definition: &Definition, found: &mut dyn FnMut(&Directive)) {
     let fields = match definition {
         Definition::ObjectTypeDefinition(node) => &node.fields,
         Definition::ObjectTypeExtension(node) => &node.fields,
+        Definition::InterfaceTypeDefinition(node) => &node.fields,
         Definition::EnumTypeDefinition(node) => {
             return node.values.iter().for_each(|value| all(&value.directives));
         }
@@ -285,6 +287,24 @@ pub(super) fn executable(declarations: &Declarations<'_>, model: &ReadModel) -> 
     for object in &declarations.objects {
         parts.push(object_text(object, !entities.is_empty()));
     }
+    for declared in &declarations.interfaces {
+        let mut interface = (**declared.node).clone();
+        interface.directives = DirectiveList::default();
+        for field in &mut interface.fields {
+            let field = field.make_mut();
+            keep_standard(&mut field.directives);
+            field
+                .arguments
+                .iter_mut()
+                .for_each(|argument| keep_standard(&mut argument.make_mut().directives));
+        }
+        parts.push(interface.to_string());
+    }
+    for declared in &declarations.unions {
+        let mut union = (**declared.node).clone();
+        union.directives = DirectiveList::default();
+        parts.push(union.to_string());
+    }
     parts.extend(derived(declarations, model).iter().map(|ty| connection::sdl(ty, None)));
     parts.push("type _Service {\n  sdl: String\n}\n".to_string());
     if !entities.is_empty() {
@@ -311,7 +331,7 @@ fn object_text(object: &super::parse::ObjectDeclaration<'_>, has_entities: bool)
     let definition = ast::ObjectTypeDefinition {
         description: object.description.cloned(),
         name: object.name.clone(),
-        implements_interfaces: Vec::new(),
+        implements_interfaces: object.implements.iter().map(|name| name.node.clone()).collect(),
         directives: DirectiveList::default(),
         fields,
     };

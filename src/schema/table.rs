@@ -5,11 +5,13 @@
 
 use super::bind::{Binder, FieldDraft, argument_text, directive_span};
 use super::column::{column_name, with_nearest};
-use super::columns::{Allowed, ColumnUse, Text, columns, later};
-use super::directive::Use;
+use super::columns::{Allowed, ColumnUse, Text, columns, duration_ms};
+use super::directive::{Use, literal};
+use super::fieldset::{self, Path};
+use super::scalar::{is_ordered, scalar_name};
 use super::{
-    Bucket, ColumnId, ColumnType, EntityKey, FieldId, FieldSource, FieldType, KeyFunction, KeyPart, Order,
-    Scalar, TableDecl, TypeId, TypeKind,
+    Bucket, ColumnId, ColumnType, EntityKey, Expiry, FieldId, FieldSource, KeyFunction, KeyPart, KeyPath,
+    Named, Order, Scalar, TableDecl, TypeId, TypeKind, key_column, path_shown,
 };
 use crate::diagnostic::{Diagnostic, Span};
 
@@ -50,58 +52,101 @@ impl Binder<'_> {
                 self.faults.push(fault.help("Add `fields: \"id\"`."));
                 continue;
             };
-            match self.key_fields(ty, fields, at) {
+            match self.key_fields(ty, &literal(fields, at, self.sources)) {
                 Ok(fields) => self.types[ty.0 as usize].keys.push(EntityKey { fields, resolvable, span }),
                 Err(fault) => self.faults.push(*fault),
             }
         }
     }
 
-    fn key_fields(&mut self, ty: TypeId, text: &str, span: Span) -> Result<Vec<FieldId>, Box<Diagnostic>> {
-        if text.contains(['{', '(']) {
-            return Err(Box::new(later("a `@key` of nested fields", span)));
+    fn key_fields(&mut self, ty: TypeId, text: &Text) -> Result<Vec<KeyPath>, Box<Diagnostic>> {
+        let mut fields: Vec<KeyPath> = Vec::new();
+        for path in fieldset::paths(text)? {
+            let found = self.path_in(ty, &path, "S050")?;
+            self.check_key_field(ty, &path, &found)?;
+            if fields.contains(&found) {
+                let message = format!("`{}` is twice in this key", path.shown());
+                let fault = Diagnostic::error("S034", path.span, message).label("a second time");
+                return Err(fault.help("Name each field once.").into());
+            }
+            fields.push(found);
         }
-        let mut fields = Vec::new();
-        for name in text.split([' ', ',', '\n', '\t', '\r']).filter(|name| !name.is_empty()) {
+        Ok(fields)
+    }
+
+    /// A field of a key holds a scalar that is never null. What is inside braces is checked once references are bound.
+    fn check_key_field(&self, ty: TypeId, path: &Path, found: &KeyPath) -> Result<(), Box<Diagnostic>> {
+        let (mut owner, mut field) = (&self.types[ty.0 as usize], &self.types[ty.0 as usize].fields[0]);
+        for id in found {
+            field = owner.field(*id);
+            if let Named::Object(inner) = field.ty.named() {
+                owner = &self.types[inner.0 as usize];
+            }
+        }
+        if matches!(field.source, FieldSource::Read(_) | FieldSource::Page | FieldSource::Ref(_)) {
+            let message = format!("`{}` cannot be part of a key: it is not a stored scalar", field.name);
+            let help = "Name fields that hold a scalar or an enum; for a reference, the field of its key.";
+            return Err(Diagnostic::error("S050", path.span, message)
+                .label("not a scalar")
+                .help(help)
+                .into());
+        }
+        if field.ty.non_null() {
+            return Ok(());
+        }
+        let message = format!("`{}` may be null, but is part of a `@key`", field.name);
+        let help = format!("Write the type of `{}.{}` with `!`.", owner.name, field.name);
+        Err(Diagnostic::error("S032", path.span, message).label("nullable").help(help).into())
+    }
+
+    /// Nested keys, once references are bound: what stands inside the braces must be stored here, or, in another
+    /// subgraph's entity, be all that is needed to load an entity that is.
+    pub(super) fn check_nested_keys(&mut self) {
+        let mut faults = Vec::new();
+        for ty in self.ids() {
             let owner = &self.types[ty.0 as usize];
-            let Some(field) = owner.field_named(name) else {
-                let message = format!("`{}` has no field `{name}`", owner.name);
-                let fault = Diagnostic::error("S050", span, message).label("not a field");
-                return Err(
-                    with_nearest(fault, name, owner.fields.iter().map(|field| field.name.as_str())).into()
-                );
-            };
-            let (column, non_null) = (owner.field(field).source.clone(), owner.field(field).ty.non_null());
-            let is_scalar = matches!(
-                owner.field(field).ty,
-                FieldType::Named { name: super::Named::Scalar(_) | super::Named::Enum(_), .. }
-            );
-            match column {
-                FieldSource::Column(_) | FieldSource::External if is_scalar => {}
-                _ => {
-                    let message = format!("`{name}` cannot be part of a key: it is not a stored scalar");
-                    let help =
-                        "Name fields that hold a scalar or an enum; for a reference, the field of its key.";
-                    return Err(Diagnostic::error("S050", span, message)
-                        .label("not a scalar")
-                        .help(help)
-                        .into());
+            for (key, path) in
+                owner.keys.iter().flat_map(|key| key.fields.iter().map(move |path| (key, path)))
+            {
+                if path.len() < 2 {
+                    continue;
+                }
+                let (shown, first) = (path_shown(&self.types, ty, path), &owner.field(path[0]).name);
+                let is_faulty = matches!(owner.field(path[0]).source, FieldSource::External)
+                    && self.drafts[ty.0 as usize]
+                        .fields
+                        .iter()
+                        .any(|field| *field.node.name == **first && field.used("ref").is_some());
+                if owner.kind == TypeKind::Entity && !is_faulty && key_column(&self.types, ty, path).is_none()
+                {
+                    let message = format!("`{shown}` is not stored in `{}`", owner.name);
+                    faults.push(Diagnostic::error("S050", key.span, message).label("not stored").help(format!(
+                        "Store it with the reference: `{first}: … @ref(key: \"…\")`, whose key holds that field."
+                    )));
+                }
+                let Named::Object(inner) = owner.field(path[0]).ty.named() else { continue };
+                let leads_here =
+                    owner.kind == TypeKind::Stub && self.types[inner.0 as usize].kind == TypeKind::Entity;
+                if leads_here && !self.is_whole_base_key(inner, path[0], &key.fields) {
+                    let name = &self.types[inner.0 as usize].name;
+                    let message = format!("`{shown}` does not find a row of `{name}`");
+                    faults.push(Diagnostic::error("S050", key.span, message).label("not its whole key").help(format!(
+                        "`{name}` is stored here: name all fields of its first table's key inside the braces."
+                    )));
                 }
             }
-            if !non_null {
-                let message = format!("`{name}` may be null, but is part of a `@key`");
-                let help = format!("Write the type of `{}.{name}` with `!`.", owner.name);
-                return Err(Diagnostic::error("S032", span, message).label("nullable").help(help).into());
-            }
-            fields.push(field);
         }
-        match fields.is_empty() {
-            true => Err(Diagnostic::error("S050", span, "this `@key` names no field")
-                .label("empty")
-                .help("Name the fields that tell the rows apart: `@key(fields: \"id\")`.")
-                .into()),
-            false => Ok(fields),
-        }
+        self.faults.extend(faults);
+    }
+
+    fn is_whole_base_key(&self, inner: TypeId, first: FieldId, paths: &[KeyPath]) -> bool {
+        let given: Vec<_> = paths
+            .iter()
+            .filter(|path| path[0] == first && path.len() == 2)
+            .map(|path| key_column(&self.types, inner, &path[1..]))
+            .collect();
+        let base = self.types[inner.0 as usize].tables.first();
+        base.is_none_or(|base| base.key_columns().iter().all(|column| given.contains(&Some(*column))))
     }
 
     fn bind_tables(&mut self, ty: TypeId) {
@@ -155,12 +200,14 @@ impl Binder<'_> {
         let (partition, clustering) = (partition.parts, clustering.parts);
         self.check_parts(ty, &partition, &clustering, used);
         let fields = used.text("fields").map(|text| self.table_fields(ty, text));
+        let expiry = self.expiry(ty, used);
         (whole && self.faults.len() == faults_before).then(|| TableDecl {
             name: name.value.clone(),
             partition: partition.into_iter().map(|(part, _)| part).collect(),
             clustering,
             fields,
             filter: used.text("where").map(|text| (text.value.clone(), filter_span(text))),
+            expiry,
             rows: used.int("rows"),
             rate: used.int("rate"),
             span: used.span,
@@ -227,6 +274,18 @@ impl Binder<'_> {
     fn unfit(&self, ty: TypeId, column: ColumnId, used: &ColumnUse) -> Option<Diagnostic> {
         let column = self.types[ty.0 as usize].column(column);
         let scalar = match &column.ty {
+            ColumnType::Scalar(scalar) if !is_ordered(*scalar) => {
+                let message = format!(
+                    "`{}` cannot be part of a key: {} has no order",
+                    column.name,
+                    scalar_name(*scalar)
+                );
+                return Some(
+                    Diagnostic::error("S032", used.span, message)
+                        .label("no order")
+                        .help("Keys are made of enums and of scalars but Duration and JSON."),
+                );
+            }
             ColumnType::Scalar(scalar) => Some(*scalar),
             ColumnType::Enum(_) => None,
             _ => {
@@ -319,6 +378,40 @@ impl Binder<'_> {
                     .help("All writes of the moment would go to one partition. Put a column before it, or `hash(id, 16)`."),
             );
         }
+    }
+
+    /// `ttl` and `ttlFrom`, of which neither says anything without the other.
+    fn expiry(&mut self, ty: TypeId, used: &Use) -> Option<Expiry> {
+        let (ttl, from) = match (used.text("ttl"), used.text("ttlFrom")) {
+            (Some(ttl), Some(from)) => (ttl, from),
+            (None, None) => return None,
+            (Some(one), None) | (None, Some(one)) => {
+                let (name, other) =
+                    if used.text("ttl").is_some() { ("ttl", "ttlFrom") } else { ("ttlFrom", "ttl") };
+                let help = match other {
+                    "ttl" => "Say how long after it a row is gone: `ttl: \"90d\"`.",
+                    _ => "Name the DateTime column that the time is counted from: `ttlFrom: \"placedAt\"`.",
+                };
+                let message = format!("`{name}` says nothing without `{other}`");
+                self.faults.push(
+                    Diagnostic::error("S037", one.span, message).label(format!("no `{other}`")).help(help),
+                );
+                return None;
+            }
+        };
+        let after_ms = duration_ms(&ttl.value);
+        if after_ms.is_none() {
+            self.faults.push(super::columns::no_duration(ttl));
+        }
+        let column = self.column_in(ty, &from.value, from.span)?;
+        let found = self.types[ty.0 as usize].column(column);
+        if found.ty != ColumnType::Scalar(Scalar::DateTime) {
+            let message = format!("`{}` is no DateTime, so no time can be counted from it", found.name);
+            self.faults.push(Diagnostic::error("S037", from.span, message).label("not a DateTime").help(
+                "Name a column of type DateTime; events have their time in one, such as `at: event.at`.",
+            ));
+        }
+        Some(Expiry { from: column, after_ms: after_ms? })
     }
 
     fn table_fields(&mut self, ty: TypeId, text: &Text) -> Vec<ColumnId> {

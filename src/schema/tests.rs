@@ -236,3 +236,47 @@ fn no_nesting_of_sdl_needs_more_than_a_usual_stack() {
         "{found}"
     );
 }
+
+const PAGE: &str = include_str!("../../docs/schema.md");
+
+#[test]
+fn every_example_of_the_reference_passes_check() {
+    let mut count = 0;
+    for block in PAGE.split("```graphql\n").skip(1) {
+        let (text, _) = block.split_once("```").expect("a block ends");
+        let mut sources = Sources::default();
+        let file = sources.add("docs/schema.md", text);
+        let (model, mut faults) = load(&[file], &sources);
+        let model =
+            model.unwrap_or_else(|| panic!("{}", crate::diagnostic::render(&faults, &sources, false)));
+        faults.extend(crate::plan::plan(&model, &sources).1);
+        faults.retain(|fault| fault.severity != Severity::Info);
+        assert!(faults.is_empty(), "{text}\n{}", crate::diagnostic::render(&faults, &sources, false));
+        count += 1;
+    }
+    assert!(count >= 7, "{count} examples");
+}
+
+#[test]
+fn the_reference_has_every_directive_argument_word_and_scalar() {
+    let mut missing = Vec::new();
+    let mut has = |what: String, text: String| {
+        if !PAGE.contains(&text) {
+            missing.push(what);
+        }
+    };
+    for (directive, arguments) in directive::vocabulary() {
+        has(format!("@{directive}"), format!("`@{directive}"));
+        for (argument, words) in arguments {
+            has(format!("{argument} of @{directive}"), format!("`{argument}`"));
+            for word in words {
+                has(format!("{word} of {argument} of @{directive}"), format!("{word}`"));
+            }
+        }
+    }
+    for (name, scalar) in scalar::BUILT_IN.iter().chain(scalar::SCALARS) {
+        has((*name).to_string(), format!("`{name}`"));
+        has(format!("CQL of {name}"), format!("`{}`", cql_type(*scalar)));
+    }
+    assert!(missing.is_empty(), "docs/schema.md lacks {missing:?}");
+}

@@ -87,7 +87,7 @@ async fn answer(
     let waiting = if read_after.is_empty() { Duration::ZERO } else { wait.at_most };
     let mutation = get && params::is_mutation(&params.query);
     let Params { query, operation_name, variables } = params;
-    let operation = Operation { query, operation_name, variables, read_after, wait, get };
+    let operation = Operation { query, operation_name, variables, read_after, wait, get, at_ms: None };
     let executing = guard::caught(shared.backend.execute(operation));
     let answer = guard::within(shared.settings.deadline + waiting, executing)
         .await??

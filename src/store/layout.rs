@@ -136,6 +136,7 @@ mod tests {
             reverse: false,
             limit: 1,
             columns: Columns::All,
+            at_ms: None,
         };
         range_of(&scan).map(|range| (range.first, range.end))
     }

@@ -91,7 +91,7 @@ pub trait Tables: Send + Sync + 'static {
     /// What the store promises about batches.
     fn profile(&self) -> Profile;
 
-    /// Reads rows by their whole key. One answer for each key, in order. Deleted rows of a base table come
+    /// Reads rows by their whole key, also those whose time is over. One answer for each key, in order. Deleted rows of a base table come
     /// with `live == false`, so that their position is known; of a copy they are `None`.
     fn get<'a>(
         &'a self,
@@ -165,6 +165,8 @@ pub struct Scan<'a> {
     pub reverse: bool,
     pub limit: usize,
     pub columns: Columns<'a>,
+    /// Rows that are gone at this time, milliseconds since 1970, are passed over; `None`: all are there.
+    pub at_ms: Option<i64>,
 }
 
 /// A bound on encoded clustering bytes. A prefix of the clustering columns bounds all rows that begin with it.

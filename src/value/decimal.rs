@@ -150,6 +150,12 @@ impl Decimal {
         }
     }
 
+    /// The same number without a scale; `None` where it has a fraction.
+    pub fn whole(self) -> Option<Decimal> {
+        let unit = 10_i128.checked_pow(self.scale).unwrap_or(1);
+        self.is_integer().then(|| Decimal { mantissa: self.mantissa / unit, scale: 0 })
+    }
+
     /// The integer that this is; `None` if it is none, or needs more than 64 bits.
     pub fn to_i64(self) -> Option<i64> {
         if !self.is_integer() {

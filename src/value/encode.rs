@@ -4,6 +4,7 @@
 //! ends where its bytes say, so the bytes of a prefix of the parts are a prefix of the bytes of all keys that
 //! begin with it, and of no others. `row` has the bytes of whole rows. The format is on disk: tests pin it.
 
+use super::order::{by_time, from_time, octets};
 use super::{Decimal, Uuid, Value, row};
 use crate::schema::{ColumnType, Order, Scalar};
 
@@ -50,7 +51,7 @@ impl RowKey {
 #[error("{0}")]
 pub struct Malformed(pub String);
 
-/// Appends a part of a key. Null and collections are never part of a key (`check` refuses them); were one given,
+/// Appends a part of a key. Null, periods and collections are never part of a key (`check` refuses them); were one given,
 /// its bytes would still be unambiguous, but in no useful order, and [`take_part`] refuses them.
 pub fn push_part(out: &mut Vec<u8>, value: &Value, order: Order) {
     let start = out.len();
@@ -65,7 +66,14 @@ pub fn push_part(out: &mut Vec<u8>, value: &Value, order: Order) {
         Value::Text(value) => push_escaped(out, value.as_bytes()),
         Value::Uuid(value) => out.extend_from_slice(value.as_bytes()),
         Value::Bytes(value) => push_escaped(out, value),
-        Value::Null | Value::List(_) | Value::Set(_) | Value::Map(_) | Value::Record(_) => {
+        Value::TimeUuid(value) => out.extend_from_slice(&by_time(value)),
+        Value::Ip(value) => push_escaped(out, &octets(value)),
+        Value::Null
+        | Value::List(_)
+        | Value::Set(_)
+        | Value::Map(_)
+        | Value::Record(_)
+        | Value::Period(_) => {
             let mut cell = Vec::new();
             row::push_cell(&mut cell, value);
             push_escaped(out, &cell);
@@ -76,6 +84,15 @@ pub fn push_part(out: &mut Vec<u8>, value: &Value, order: Order) {
             *byte = !*byte;
         }
     }
+}
+
+/// Appends the beginning of a text as the part of each text that begins so.
+pub fn push_text_prefix(out: &mut Vec<u8>, text: &str, order: Order) {
+    let start = out.len();
+    push_part(out, &Value::text(text), order);
+    // Without the mark of the end, which a longer text has later.
+    debug_assert!(out.len() >= start + 2, "every text ends with two bytes");
+    out.truncate(out.len() - 2);
 }
 
 /// Takes a part of a key off the front of the bytes.
@@ -97,19 +114,24 @@ pub fn take_part(bytes: &mut &[u8], ty: &ColumnType, order: Order) -> Result<Val
             [1] => Ok(Value::Bool(true)),
             [other] => Err(Malformed(format!("a boolean key part is 0 or 1, not {other}"))),
         },
-        Scalar::Int | Scalar::Long | Scalar::BigInt => take_i64(bytes, mask).map(Value::Int),
+        Scalar::Byte | Scalar::Short | Scalar::Int | Scalar::Long | Scalar::BigInt => {
+            take_i64(bytes, mask).map(Value::Int)
+        }
         Scalar::DateTime => take_i64(bytes, mask).map(Value::Timestamp),
         Scalar::LocalTime => take_i64(bytes, mask).map(Value::Time),
         Scalar::LocalDate => {
             take_array(bytes, mask).map(|part| Value::Date(flip_i32(i32::from_be_bytes(part))))
         }
-        Scalar::Float => {
+        Scalar::Float | Scalar::Float32 => {
             take_array(bytes, mask).map(|part| Value::Float(ordered_to_float(u64::from_be_bytes(part))))
         }
-        Scalar::Decimal => take_decimal(bytes, mask).map(Value::Decimal),
+        Scalar::Decimal | Scalar::VarInt => take_decimal(bytes, mask).map(Value::Decimal),
         Scalar::Uuid => take_array(bytes, mask).map(|part| Value::Uuid(Uuid::from_bytes(part))),
         Scalar::Bytes => take_escaped(bytes, mask).map(|part| Value::Bytes(part.into_boxed_slice())),
-        Scalar::String | Scalar::Id => {
+        Scalar::TimeUuid => take_array(bytes, mask).map(|part| Value::TimeUuid(from_time(part))),
+        Scalar::Ip | Scalar::Ipv4 | Scalar::Ipv6 => row::ip(&take_escaped(bytes, mask)?).map(Value::Ip),
+        Scalar::Duration | Scalar::Json => Err(Malformed(format!("a {scalar:?} is never part of a key"))),
+        Scalar::String | Scalar::Id | Scalar::Ascii => {
             let text = String::from_utf8(take_escaped(bytes, mask)?)
                 .map_err(|error| Malformed(format!("a text key part is not UTF-8: {error}")))?;
             Ok(Value::text(text))

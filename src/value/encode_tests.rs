@@ -9,7 +9,7 @@ fn seeds() -> impl Iterator<Item = u64> {
     base..base.saturating_add(number("KINORA_SEEDS", 20))
 }
 
-const SCALARS: [Scalar; 13] = [
+const SCALARS: [Scalar; 22] = [
     Scalar::Boolean,
     Scalar::Int,
     Scalar::Long,
@@ -23,6 +23,15 @@ const SCALARS: [Scalar; 13] = [
     Scalar::LocalTime,
     Scalar::Uuid,
     Scalar::Bytes,
+    Scalar::Byte,
+    Scalar::Short,
+    Scalar::Float32,
+    Scalar::VarInt,
+    Scalar::Ascii,
+    Scalar::TimeUuid,
+    Scalar::Ip,
+    Scalar::Ipv4,
+    Scalar::Ipv6,
 ];
 
 /// Values close to each other and to the edges, so that ties and prefixes happen.
@@ -35,14 +44,23 @@ fn random(scalar: Scalar, rng: &mut fastrand::Rng) -> Value {
     };
     match scalar {
         Scalar::Boolean => Value::Bool(rng.bool()),
-        Scalar::Int | Scalar::Long | Scalar::BigInt => Value::Int(long),
+        Scalar::Byte | Scalar::Short | Scalar::Int | Scalar::Long | Scalar::BigInt => Value::Int(long),
         Scalar::DateTime => Value::Timestamp(long),
         Scalar::LocalTime => Value::Time(long),
         Scalar::LocalDate => Value::Date(long as i32),
-        Scalar::Float => Value::Float([0.0, -0.0, 1.5, -1.5, f64::MAX, f64::MIN, rng.f64()][rng.usize(0..7)]),
+        Scalar::Float | Scalar::Float32 => {
+            Value::Float([0.0, -0.0, 1.5, -1.5, f64::MAX, f64::MIN, rng.f64()][rng.usize(0..7)])
+        }
         Scalar::Decimal => Value::Decimal(random_decimal(rng)),
+        Scalar::VarInt => Value::Decimal(Decimal { scale: 0, ..random_decimal(rng) }),
+        Scalar::TimeUuid => Value::TimeUuid(time_uuid(rng)),
+        Scalar::Ip | Scalar::Ipv4 | Scalar::Ipv6 => Value::Ip(match rng.bool() {
+            true => [rng.u8(0..2), 0, rng.u8(..), 255].into(),
+            false => [0, 0, rng.u16(0..2), 0, 0, 1, rng.u16(..), 9].into(),
+        }),
+        Scalar::Duration | Scalar::Json => Value::Null,
         Scalar::Uuid => Value::Uuid(Uuid::from_u128(if rng.bool() { rng.u128(..) } else { rng.u128(0..2) })),
-        Scalar::String | Scalar::Id => {
+        Scalar::String | Scalar::Id | Scalar::Ascii => {
             let letters = ['\0', '\u{1}', 'a', 'b', 'é', '\u{10FFFF}'];
             Value::text((0..rng.usize(0..5)).map(|_| letters[rng.usize(0..6)]).collect::<String>())
         }
@@ -51,6 +69,13 @@ fn random(scalar: Scalar, rng: &mut fastrand::Rng) -> Value {
             Value::Bytes((0..rng.usize(0..5)).map(|_| bytes[rng.usize(0..4)]).collect())
         }
     }
+}
+
+/// A UUID of version 1 whose parts are small, so that only one of them often tells two apart.
+fn time_uuid(rng: &mut fastrand::Rng) -> Uuid {
+    let mut part =
+        |bits: u32| u128::from(rng.u64(..)) & ((1 << bits) - 1) & [1, 0xFF, u128::MAX][rng.usize(0..3)];
+    Uuid::from_u128(part(32) << 96 | part(16) << 80 | 0x1 << 76 | part(12) << 64 | part(63) | 0x8 << 60)
 }
 
 fn random_decimal(rng: &mut fastrand::Rng) -> Decimal {
@@ -76,7 +101,8 @@ fn keys_compare_as_their_values_do_and_come_back() {
     for seed in seeds() {
         let mut rng = fastrand::Rng::with_seed(seed);
         for _ in 0..500 {
-            let scalars: Vec<Scalar> = (0..rng.usize(1..4)).map(|_| SCALARS[rng.usize(0..13)]).collect();
+            let scalars: Vec<Scalar> =
+                (0..rng.usize(1..4)).map(|_| SCALARS[rng.usize(0..SCALARS.len())]).collect();
             let orders: Vec<Order> =
                 scalars.iter().map(|_| if rng.bool() { Order::Asc } else { Order::Desc }).collect();
             let a: Vec<Value> = scalars.iter().map(|scalar| random(*scalar, &mut rng)).collect();
@@ -149,6 +175,11 @@ fn the_format_is_pinned() {
         (Value::text("a\0b"), "6100ff620000"),
         (Value::Bytes(Box::new([255])), "ff0000"),
         (Value::Uuid(Uuid::from_u128(258)), "00000000000000000000000000000102"),
+        (
+            Value::TimeUuid(Uuid::from_u128(0x0123_4567_89ab_1def_8123_4567_89ab_cdef)),
+            "1def89ab0123456701a3c5e7092b4d6f",
+        ),
+        (Value::Ip([10, 0, 0, 1].into()), "0a00ff00ff010000"),
         (Value::Decimal(Decimal { mantissa: 0, scale: 2 }), "0200000002"),
         (Value::Decimal(Decimal { mantissa: 1250, scale: 2 }), "0380000000020203060000000002"),
         (Value::Decimal(Decimal { mantissa: -1250, scale: 2 }), "017ffffffffdfdfcf9ff00000002"),

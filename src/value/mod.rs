@@ -1,16 +1,23 @@
 //! What a stored cell can hold, and the one order and one encoding that every store uses.
 //!
 //! Comes in: values made by `decode` and `expr`. Goes out: cells of rows, parts of keys, bytes.
-//! `decimal` holds exact decimals, `order` compares, `encode` has the bytes of keys, `row` those of rows.
+//! `decimal` holds exact decimals, `period` lengths of time, `order` compares, `encode` has the bytes of keys, `row` those of rows.
 
 pub mod decimal;
 pub mod encode;
+pub mod narrow;
 mod order;
 mod parked;
+mod period;
 pub mod row;
+
+use core::net::IpAddr;
+
+use crate::schema::Expiry;
 
 pub use decimal::Decimal;
 pub use parked::ParkedKey;
+pub use period::Period;
 pub use smol_str::SmolStr as Text;
 pub use uuid::Uuid;
 
@@ -24,12 +31,13 @@ pub enum Value {
     #[default]
     Null,
     Bool(bool),
-    /// `Int` and `Long`: the column type says how many bits.
+    /// Whole numbers of at most 64 bits: the column type says how many.
     Int(i64),
     /// A double. Finite: `decode` and `expr` reject NaN and the infinities.
     Float(f64),
+    /// Also whole numbers of any size, without a scale.
     Decimal(Decimal),
-    /// Text, ids, and enum values by name.
+    /// Text, ids, enum values by name, JSON as text.
     Text(Text),
     /// Milliseconds since 1970-01-01T00:00:00Z.
     Timestamp(i64),
@@ -47,6 +55,11 @@ pub enum Value {
     Map(Vec<(Value, Value)>),
     /// A value type (`@udt`): one entry for each of its columns, in their declared order.
     Record(Vec<Value>),
+    /// A UUID of version 1, ordered by its time.
+    TimeUuid(Uuid),
+    Period(Period),
+    /// An address of IPv4 or IPv6; one that is both is of IPv4.
+    Ip(IpAddr),
 }
 
 /// The cells of a row, one for each column of the read model, in column order.
@@ -68,6 +81,16 @@ impl Value {
         match self {
             Value::Text(text) => Some(text),
             _ => None,
+        }
+    }
+}
+
+impl Expiry {
+    /// Whether a row with these cells is gone at a time, milliseconds since 1970.
+    pub fn is_over(&self, cells: &[Value], at_ms: i64) -> bool {
+        match cells.get(self.from.0 as usize) {
+            Some(Value::Timestamp(from_ms)) => from_ms.saturating_add(self.after_ms) <= at_ms,
+            _ => false,
         }
     }
 }

@@ -4,10 +4,13 @@
 //! the memory store's keys, and (by [`super::encode`]) the bytes of keys on disk. Values of different kinds never
 //! meet in one column; they are ordered by kind only so that the order is total.
 
+use core::net::IpAddr;
 use std::cmp::Ordering;
 use std::hash::{Hash, Hasher};
 
-use super::{Decimal, Value};
+use smallvec::SmallVec;
+
+use super::{Decimal, Uuid, Value};
 
 impl Ord for Value {
     fn cmp(&self, other: &Value) -> Ordering {
@@ -23,6 +26,9 @@ impl Ord for Value {
             (Value::Date(a), Value::Date(b)) => a.cmp(b),
             (Value::Uuid(a), Value::Uuid(b)) => a.as_bytes().cmp(b.as_bytes()),
             (Value::Bytes(a), Value::Bytes(b)) => a.cmp(b),
+            (Value::TimeUuid(a), Value::TimeUuid(b)) => by_time(a).cmp(&by_time(b)),
+            (Value::Period(a), Value::Period(b)) => a.cmp(b),
+            (Value::Ip(a), Value::Ip(b)) => octets(a).as_slice().cmp(octets(b).as_slice()),
             (Value::List(a), Value::List(b))
             | (Value::Set(a), Value::Set(b))
             | (Value::Record(a), Value::Record(b)) => a.cmp(b),
@@ -61,6 +67,9 @@ impl Hash for Value {
             Value::Bytes(value) => value.hash(state),
             Value::List(values) | Value::Set(values) | Value::Record(values) => values.hash(state),
             Value::Map(entries) => entries.hash(state),
+            Value::TimeUuid(value) => value.hash(state),
+            Value::Period(value) => value.hash(state),
+            Value::Ip(value) => value.hash(state),
         }
     }
 }
@@ -84,7 +93,39 @@ impl Value {
             Value::Set(_) => 12,
             Value::Map(_) => 13,
             Value::Record(_) => 14,
+            Value::TimeUuid(_) => 15,
+            Value::Period(_) => 16,
+            Value::Ip(_) => 17,
         }
+    }
+}
+
+/// A UUID of version 1 as bytes that compare as Cassandra compares them: by time, then by the signed bytes of the rest.
+pub(super) fn by_time(uuid: &Uuid) -> [u8; 16] {
+    let [a, b, c, d, e, f, g, h, rest @ ..] = *uuid.as_bytes();
+    let mut bytes = [0; 16];
+    bytes[..8].copy_from_slice(&[g, h, e, f, a, b, c, d]);
+    for (byte, signed) in bytes[8..].iter_mut().zip(rest) {
+        *byte = signed ^ 0x80;
+    }
+    bytes
+}
+
+/// The UUID that [`by_time`] made bytes of.
+pub(super) fn from_time([g, h, e, f, a, b, c, d, rest @ ..]: [u8; 16]) -> Uuid {
+    let mut bytes = [0; 16];
+    bytes[..8].copy_from_slice(&[a, b, c, d, e, f, g, h]);
+    for (byte, unsigned) in bytes[8..].iter_mut().zip(rest) {
+        *byte = unsigned ^ 0x80;
+    }
+    Uuid::from_bytes(bytes)
+}
+
+/// The bytes of an address: 4 or 16, by which CQL orders them.
+pub(super) fn octets(ip: &IpAddr) -> SmallVec<[u8; 16]> {
+    match ip {
+        IpAddr::V4(ip) => SmallVec::from_slice(&ip.octets()),
+        IpAddr::V6(ip) => SmallVec::from_slice(&ip.octets()),
     }
 }
 

@@ -8,8 +8,11 @@
 //! (varint), its kind (1 byte) and its content. Fixed kinds have 1, 4, 8 or 16 bytes, decimals 16 and a varint,
 //! the others a varint length and that many bytes.
 
+use core::net::IpAddr;
+
 use super::encode::Malformed;
-use super::{Decimal, Uuid, Value};
+use super::order::octets;
+use super::{Decimal, Period, Uuid, Value};
 use crate::event::Offset;
 use crate::schema::ColumnId;
 
@@ -127,7 +130,13 @@ pub(super) fn push_cell(out: &mut Vec<u8>, value: &Value) {
         }
         Value::Float(value) => out.extend_from_slice(&value.to_bits().to_be_bytes()),
         Value::Date(value) => out.extend_from_slice(&value.to_be_bytes()),
-        Value::Uuid(value) => out.extend_from_slice(value.as_bytes()),
+        Value::Uuid(value) | Value::TimeUuid(value) => out.extend_from_slice(value.as_bytes()),
+        Value::Period(value) => {
+            out.extend_from_slice(&value.months.to_be_bytes());
+            out.extend_from_slice(&value.days.to_be_bytes());
+            out.extend_from_slice(&value.nanos.to_be_bytes());
+        }
+        Value::Ip(value) => push_sized(out, &octets(value)),
         Value::Decimal(value) => {
             out.extend_from_slice(&value.mantissa.to_be_bytes());
             push_varint(out, u64::from(value.scale));
@@ -190,8 +199,22 @@ fn take_cell(bytes: &mut &[u8], depth: u32) -> Result<Value, Malformed> {
         12 => Value::Set(take_cells(bytes, depth)?),
         13 => Value::Map(take_entries(bytes, depth)?),
         14 => Value::Record(take_cells(bytes, depth)?),
+        15 => Value::TimeUuid(Uuid::from_bytes(take_array(bytes)?)),
+        16 => Value::Period(Period {
+            months: i32::from_be_bytes(take_array(bytes)?),
+            days: i32::from_be_bytes(take_array(bytes)?),
+            nanos: i64::from_be_bytes(take_array(bytes)?),
+        }),
+        17 => Value::Ip(ip(take_sized(bytes)?)?),
         other => return Err(unknown_kind(other)),
     })
+}
+
+/// An address from its 4 or 16 bytes.
+pub(super) fn ip(bytes: &[u8]) -> Result<IpAddr, Malformed> {
+    let four = <[u8; 4]>::try_from(bytes).map(IpAddr::from);
+    let wrong = |_| Malformed(format!("an address has 4 or 16 bytes, not {}", bytes.len()));
+    four.or_else(|_| <[u8; 16]>::try_from(bytes).map(IpAddr::from)).map_err(wrong)
 }
 
 fn take_cells(bytes: &mut &[u8], depth: u32) -> Result<Vec<Value>, Malformed> {
@@ -226,12 +249,12 @@ fn skip_cell(bytes: &mut &[u8]) -> Result<(), Malformed> {
         1 => drop(take_array::<1>(bytes)?),
         7 => drop(take_array::<4>(bytes)?),
         2 | 3 | 6 | 8 => drop(take_array::<8>(bytes)?),
-        9 => drop(take_array::<16>(bytes)?),
+        9 | 15 | 16 => drop(take_array::<16>(bytes)?),
         4 => {
             take_array::<16>(bytes)?;
             take_varint(bytes)?;
         }
-        5 | 10 => drop(take_sized(bytes)?),
+        5 | 10 | 17 => drop(take_sized(bytes)?),
         11..=14 => drop(take_nested(bytes)?),
         other => return Err(unknown_kind(other)),
     }
@@ -321,6 +344,9 @@ mod tests {
             Value::Set(vec![Value::text("a")]),
             Value::Map(vec![(Value::text("k"), Value::Record(vec![Value::Bool(false), Value::Null]))]),
             Value::Record(vec![]),
+            Value::TimeUuid(Uuid::from_u128(7)),
+            Value::Period(Period { months: 1, days: -2, nanos: 3 }),
+            Value::Ip([127, 0, 0, 1].into()),
         ]
     }
 
@@ -335,14 +361,14 @@ mod tests {
     #[test]
     fn a_row_of_every_kind_comes_back() {
         let cells = every_kind();
-        let bytes = encode_row(9, true, &cells, &all(15));
-        let row = decode_row(&bytes, Columns::All, 15).expect("decodes");
+        let bytes = encode_row(9, true, &cells, &all(18));
+        let row = decode_row(&bytes, Columns::All, 18).expect("decodes");
         assert_eq!(row, DecodedRow { offset: 9, live: true, cells });
     }
 
     #[test]
     fn the_format_is_pinned() {
-        let bytes = encode_row(258, false, &every_kind(), &all(15));
+        let bytes = encode_row(258, false, &every_kind(), &all(18));
         assert_eq!(
             hex(&bytes),
             "01000000000000000102\
@@ -359,17 +385,20 @@ mod tests {
              0b0b0000000a02000000000000000100\
              0c0c00000003050161\
              0d0d0000000b05016b0e00000003010000\
-             0e0e00000000"
+             0e0e00000000\
+             0f0f00000000000000000000000000000007\
+             101000000001fffffffe0000000000000003\
+             1111047f000001"
         );
     }
 
     #[test]
     fn only_the_wanted_cells_are_decoded() {
         let cells = every_kind();
-        let bytes = encode_row(1, true, &cells, &all(15));
-        for index in 0..15 {
+        let bytes = encode_row(1, true, &cells, &all(18));
+        for index in 0..18 {
             let only = [ColumnId(index)];
-            let row = decode_row(&bytes, Columns::Only(&only), 15).expect("decodes");
+            let row = decode_row(&bytes, Columns::Only(&only), 18).expect("decodes");
             for (at, cell) in row.cells.iter().enumerate() {
                 let expected = if at == index as usize { cells[at].clone() } else { Value::Null };
                 assert_eq!(*cell, expected, "column {at}");
@@ -380,27 +409,27 @@ mod tests {
     #[test]
     fn columns_that_the_table_lacks_are_not_written() {
         let bytes = encode_row(1, true, &every_kind(), &[ColumnId(2)]);
-        let row = decode_row(&bytes, Columns::All, 15).expect("decodes");
+        let row = decode_row(&bytes, Columns::All, 18).expect("decodes");
         assert_eq!(row.cells.iter().filter(|cell| !cell.is_null()).count(), 1);
     }
 
     #[test]
     fn damaged_bytes_are_errors_and_never_panic() {
-        let bytes = encode_row(1, true, &every_kind(), &all(15));
+        let bytes = encode_row(1, true, &every_kind(), &all(18));
         for len in 0..bytes.len() {
-            let _ = decode_row(&bytes[..len], Columns::All, 15);
-            let _ = decode_row(&bytes[..len], Columns::Only(&[]), 15);
+            let _ = decode_row(&bytes[..len], Columns::All, 18);
+            let _ = decode_row(&bytes[..len], Columns::Only(&[]), 18);
         }
         for at in 0..bytes.len() {
             for bit in 0..8 {
                 let mut damaged = bytes.clone();
                 damaged[at] ^= 1 << bit;
-                let _ = decode_row(&damaged, Columns::All, 15);
-                let _ = decode_row(&damaged, Columns::Only(&[]), 15);
+                let _ = decode_row(&damaged, Columns::All, 18);
+                let _ = decode_row(&damaged, Columns::Only(&[]), 18);
             }
         }
-        let error = decode_row(&bytes, Columns::All, 14).expect_err("column 14 is too many").to_string();
-        assert_eq!(error, "a row has column 14, but its table only 14");
+        let error = decode_row(&bytes, Columns::All, 17).expect_err("column 17 is too many").to_string();
+        assert_eq!(error, "a row has column 17, but its table only 17");
         let error = decode_row(&[7; 12], Columns::All, 1).expect_err("another version").to_string();
         assert_eq!(error, "a row is of version 7; this program reads version 1");
         let error = decode_row(&bytes[..9], Columns::All, 1).expect_err("short").to_string();

@@ -209,6 +209,7 @@ fn query() -> Object {
                     reverse: false,
                     limit,
                     columns: Columns::Only(&shop.columns),
+                    at_ms: None,
                 };
                 rows.extend(shop.tables.scan(scan).await?);
             }

@@ -22,7 +22,7 @@ const COPY: TableId = TableId(1);
 /// The first of one table for each type that a key can have.
 const TYPED: u32 = 2;
 
-const SCALARS: [Scalar; 13] = [
+const SCALARS: [Scalar; 22] = [
     Scalar::Boolean,
     Scalar::Int,
     Scalar::Long,
@@ -36,6 +36,15 @@ const SCALARS: [Scalar; 13] = [
     Scalar::LocalTime,
     Scalar::Uuid,
     Scalar::Bytes,
+    Scalar::Byte,
+    Scalar::Short,
+    Scalar::Float32,
+    Scalar::VarInt,
+    Scalar::Ascii,
+    Scalar::TimeUuid,
+    Scalar::Ip,
+    Scalar::Ipv4,
+    Scalar::Ipv6,
 ];
 
 fn column(index: u32, ty: Scalar, order: Order) -> KeyColumn {
@@ -62,6 +71,7 @@ fn table(
         columns: (0..columns).map(ColumnId).collect(),
         complete: true,
         filter: None,
+        expires: Vec::new(),
         buckets: None,
         rows: None,
         rate: None,
@@ -126,7 +136,7 @@ async fn open(store: &dyn Store, plan: &Arc<Plan>) -> Arc<dyn Tables> {
 
 fn scan(table: TableId, partition: &[u8]) -> Scan<'_> {
     let (from, to) = (Bound::Unbounded, Bound::Unbounded);
-    Scan { table, partition, from, to, reverse: false, limit: 100, columns: Columns::All }
+    Scan { table, partition, from, to, reverse: false, limit: 100, columns: Columns::All, at_ms: None }
 }
 
 async fn a_row_is_what_was_last_written(store: impl Store) {
@@ -316,14 +326,23 @@ fn random(scalar: Scalar, rng: &mut fastrand::Rng) -> Value {
     let long = if rng.bool() { rng.i64(-3..3) } else { rng.i64(..) };
     match scalar {
         Scalar::Boolean => Value::Bool(rng.bool()),
-        Scalar::Int | Scalar::Long | Scalar::BigInt => Value::Int(long),
+        Scalar::Byte | Scalar::Short | Scalar::Int | Scalar::Long | Scalar::BigInt => Value::Int(long),
         Scalar::DateTime => Value::Timestamp(long),
         Scalar::LocalTime => Value::Time(long),
         Scalar::LocalDate => Value::Date(long as i32),
-        Scalar::Float => Value::Float([0.0, -0.0, f64::MAX, -rng.f64(), rng.f64()][rng.usize(0..5)]),
+        Scalar::Float | Scalar::Float32 => {
+            Value::Float([0.0, -0.0, f64::MAX, -rng.f64(), rng.f64()][rng.usize(0..5)])
+        }
         Scalar::Decimal => Value::Decimal(Decimal { mantissa: long.into(), scale: rng.u32(0..4) }),
+        Scalar::VarInt => Value::Decimal(Decimal { mantissa: long.into(), scale: 0 }),
         Scalar::Uuid => Value::Uuid(Uuid::from_u128(rng.u128(..))),
-        Scalar::String | Scalar::Id => {
+        Scalar::TimeUuid => Value::TimeUuid(Uuid::from_u128(rng.u128(..) & !(0xE << 76) | 1 << 76)),
+        Scalar::Ip | Scalar::Ipv4 | Scalar::Ipv6 => Value::Ip(match rng.bool() {
+            true => [rng.u8(0..2), 0, rng.u8(..), 255].into(),
+            false => [0, 0, rng.u16(0..2), 0, 0, 1, rng.u16(..), 9].into(),
+        }),
+        Scalar::Duration | Scalar::Json => unreachable!("never part of a key"),
+        Scalar::String | Scalar::Id | Scalar::Ascii => {
             let letters = ['\0', '\u{1}', 'a', 'é', '\u{10FFFF}'];
             Value::text((0..rng.usize(0..4)).map(|_| letters[rng.usize(0..5)]).collect::<String>())
         }
@@ -539,7 +558,7 @@ async fn a_table_of_another_plan_is_refused(store: impl Store) {
     let plan = plan();
     let tables = open(&store, &plan).await;
     let error = tables.get(TableId(99), &[], Columns::All).await.expect_err("is refused").to_string();
-    assert_eq!(error, "table 99 is not in this plan of 28 tables; it is of another plan");
+    assert_eq!(error, "table 99 is not in this plan of 46 tables; it is of another plan");
 }
 
 struct Embedded {

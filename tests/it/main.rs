@@ -2,14 +2,23 @@
 //!
 //! One file for each subject; `support` starts processes and engines and asks them.
 
+mod arguments;
+mod both;
+mod collections;
 mod commands;
+mod counts;
 mod custom;
 mod embedded;
+mod expiry;
 mod generations;
 mod hostile;
+mod indexes;
 mod language;
 mod parking;
 mod readme;
+mod references;
 mod reload;
 mod restart;
+mod scalars;
 mod support;
+mod variants;

@@ -314,8 +314,22 @@ pub fn record(event: &Json) -> NewRecord {
 
 /// The answer of an engine to a query, not older than these positions.
 pub async fn ask(engine: &Embedded, query: &str, read_after: &[Position]) -> Json {
+    ask_at(engine, query, read_after, None).await
+}
+
+/// As [`ask`], at a time, milliseconds since 1970.
+pub async fn ask_at(engine: &Embedded, query: &str, read_after: &[Position], at_ms: Option<i64>) -> Json {
     let serving = engine.serving().expect("something answers");
-    let request = Request { query: query.to_owned(), read_after: read_after.to_vec(), ..Request::default() };
+    let (query, read_after) = (query.to_owned(), read_after.to_vec());
+    let request = Request { query, read_after, at_ms, ..Request::default() };
     let answer = serving.graph.execute(request, &serving.tables).await;
     serde_json::from_slice(&answer.body).expect("an answer is JSON")
+}
+
+/// The seeds of a random test: `KINORA_SEEDS` of them (else so many) from `KINORA_SEED_BASE` on.
+pub fn seeds(count: u64) -> impl Iterator<Item = u64> {
+    let number =
+        |name: &str, default| std::env::var(name).ok().and_then(|text| text.parse().ok()).unwrap_or(default);
+    let base: u64 = number("KINORA_SEED_BASE", 1);
+    base..base.saturating_add(number("KINORA_SEEDS", count))
 }

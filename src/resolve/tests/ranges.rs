@@ -13,7 +13,7 @@ const DAY_MS: i64 = 24 * HOUR_MS;
 const START_MS: i64 = 1_709_078_400_000;
 
 /// A table, what its partition has beside the group, its order, and how far apart its rows should be.
-const LISTS: [(&str, &str, &str, i64); 8] = [
+const LISTS: [(&str, &str, &str, i64); 10] = [
     ("rising", "", "ASC", HOUR_MS),
     ("falling", "", "DESC", HOUR_MS),
     ("years", ", year(at)", "DESC", 200 * DAY_MS),
@@ -22,6 +22,8 @@ const LISTS: [(&str, &str, &str, i64); 8] = [
     ("days", ", day(at)", "ASC", 10 * HOUR_MS),
     ("hours", ", hour(at)", "DESC", HOUR_MS / 2),
     ("shards", ", hash(id, 4)", "ASC", HOUR_MS),
+    ("spreadMonths", ", month(at), hash(id, 3)", "DESC", 20 * DAY_MS),
+    ("spreadHours", ", hash(id, 5), hour(at)", "ASC", HOUR_MS / 2),
 ];
 
 /// Each list with both pairs of comparisons, as connection and as plain list.

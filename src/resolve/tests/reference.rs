@@ -323,7 +323,7 @@ impl<'s> Reference<'s> {
         let object = self.shop.model.types.iter().find(|object| object.name == ty && !object.keys.is_empty());
         let keys = &object.ok_or_else(refused)?.keys;
         for key in keys {
-            let name = &*self.shop.model.ty(self.ty(ty)).field(key.fields[0]).name;
+            let name = &*self.shop.model.ty(self.ty(ty)).field(key.fields[0][0]).name;
             let Some(value) = member(name) else { continue };
             if ty == "User" {
                 return Ok(self.thing(Is::User(value.to_owned())));

@@ -9,6 +9,7 @@ use fjall::{Guard, Keyspace};
 
 use super::open::fault;
 use crate::plan::key::split_key;
+use crate::schema::ColumnId;
 use crate::store::layout::{self, Layout};
 use crate::store::{Columns, Scan, StoreError, StoredRow};
 use crate::value::encode::RowKey;
@@ -48,9 +49,9 @@ impl Table {
                 .ok_or_else(|| self.layout.corrupt(&"a key is shorter than its partition"))
         };
         if scan.reverse {
-            self.living(rows.rev(), key, scan.columns, scan.limit)
+            self.living(rows.rev(), key, scan.columns, scan.limit, scan.at_ms)
         } else {
-            self.living(rows, key, scan.columns, scan.limit)
+            self.living(rows, key, scan.columns, scan.limit, scan.at_ms)
         }
     }
 
@@ -60,7 +61,7 @@ impl Table {
         let rows = self.keyspace.range::<&[u8], _>((first, RangeBound::Unbounded));
         let key =
             |bytes: &[u8]| split_key(&self.layout.table, bytes).map_err(|error| self.layout.corrupt(&error));
-        self.living(rows, key, Columns::All, limit)
+        self.living(rows, key, Columns::All, limit, None)
     }
 
     fn living(
@@ -69,6 +70,7 @@ impl Table {
         key: impl Fn(&[u8]) -> Result<RowKey, StoreError>,
         columns: Columns<'_>,
         limit: usize,
+        at_ms: Option<i64>,
     ) -> Result<Vec<StoredRow>, StoreError> {
         let mut found = Vec::with_capacity(limit.min(128));
         if limit == 0 {
@@ -76,6 +78,9 @@ impl Table {
         }
         for guard in rows {
             let (key_bytes, bytes) = guard.into_inner().map_err(|error| self.fault(error))?;
+            if self.is_over(&bytes, at_ms)? {
+                continue;
+            }
             let row = self.row(key(&key_bytes)?, &bytes, columns)?;
             if row.live {
                 found.push(row);
@@ -85,6 +90,17 @@ impl Table {
             }
         }
         Ok(found)
+    }
+
+    /// Whether a row is gone at a time. Only the columns that say so are decoded, and none where the table has no end.
+    fn is_over(&self, bytes: &[u8], at_ms: Option<i64>) -> Result<bool, StoreError> {
+        let table = &self.layout.table;
+        let Some(at_ms) = at_ms.filter(|_| !table.expires.is_empty()) else { return Ok(false) };
+        let mut from: Vec<ColumnId> = table.expires.iter().map(|expiry| expiry.from).collect();
+        from.sort_unstable();
+        let row = decode_row(bytes, Columns::Only(&from), self.layout.width)
+            .map_err(|error| self.layout.corrupt(&error))?;
+        Ok(table.is_over(&row.cells, at_ms))
     }
 
     fn row(&self, key: RowKey, bytes: &[u8], columns: Columns<'_>) -> Result<StoredRow, StoreError> {

@@ -22,6 +22,7 @@ fn plan() -> Arc<Plan> {
         columns: vec![ColumnId(0), ColumnId(1)],
         complete: true,
         filter: None,
+        expires: Vec::new(),
         buckets: None,
         rows: None,
         rate: None,

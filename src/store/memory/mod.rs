@@ -225,9 +225,9 @@ impl Tables for MemoryTables {
             let end = range.end.map_or(RangeBound::Unbounded, |end| RangeBound::Excluded(bound_key(end)));
             let range = rows.range((first, end));
             if scan.reverse {
-                living(layout, range.rev(), scan.columns, scan.limit)
+                living(layout, range.rev(), scan.columns, scan.limit, scan.at_ms)
             } else {
-                living(layout, range, scan.columns, scan.limit)
+                living(layout, range, scan.columns, scan.limit, scan.at_ms)
             }
         })
     }
@@ -245,7 +245,7 @@ impl Tables for MemoryTables {
                 return Ok(Vec::new());
             };
             let first = after.map_or(RangeBound::Unbounded, RangeBound::Excluded);
-            living(layout, rows.range::<RowKey, _>((first, RangeBound::Unbounded)), Columns::All, limit)
+            living(layout, rows.range::<RowKey, _>((first, RangeBound::Unbounded)), Columns::All, limit, None)
         })
     }
 
@@ -379,11 +379,20 @@ fn living<'r>(
     rows: impl Iterator<Item = (&'r RowKey, &'r Row)>,
     columns: Columns<'_>,
     limit: usize,
+    at_ms: Option<i64>,
 ) -> Result<Vec<StoredRow>, StoreError> {
-    rows.filter(|(_, row)| row.is_live())
-        .filter_map(|(key, row)| stored(layout, key, row, columns).transpose())
-        .take(limit)
-        .collect()
+    let is_there = |row: &StoredRow| at_ms.is_none_or(|at_ms| !layout.table.is_over(&row.cells, at_ms));
+    let mut found = Vec::new();
+    for (key, row) in rows.filter(|(_, row)| row.is_live()) {
+        if found.len() == limit {
+            break;
+        }
+        if let Some(mut row) = stored(layout, key, row, Columns::All)?.filter(is_there) {
+            super::keep_wanted(columns, &mut row.cells);
+            found.push(row);
+        }
+    }
+    Ok(found)
 }
 
 /// The row as a reader sees it; `None` if nothing of it is visible, or it is a copy that is not there.

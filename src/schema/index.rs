@@ -1,0 +1,122 @@
+//! `@index`: columns outside the key of a table by which its partitions can be filtered.
+//!
+//! Comes in: types with columns and tables. Goes out: `indexes` of each type, or the faults. How an index is laid out, and
+//! which read it answers, is `plan`'s.
+
+use super::bind::Binder;
+use super::column::{can_be_key, column_name, with_nearest};
+use super::directive::Use;
+use super::{ArgOp, ColumnId, FieldSource, IndexDecl, NAME_BYTES_MAX, TypeId, TypeKind, snake};
+use crate::diagnostic::Diagnostic;
+
+impl Binder<'_> {
+    /// Binds every `@index`, once tables and references are known.
+    pub(super) fn bind_indexes(&mut self) {
+        for ty in self.ids() {
+            for index in 0..self.drafts[ty.0 as usize].fields.len() {
+                let field = &self.drafts[ty.0 as usize].fields[index];
+                for used in field.uses.iter().filter(|used| used.name == "index").cloned().collect::<Vec<_>>()
+                {
+                    match self.index(ty, index, &used) {
+                        Ok(Some(found)) => self.types[ty.0 as usize].indexes.push(found),
+                        Ok(None) => {}
+                        Err(fault) => self.faults.push(*fault),
+                    }
+                }
+            }
+        }
+    }
+
+    fn index(&self, ty: TypeId, field: usize, used: &Use) -> Result<Option<IndexDecl>, Box<Diagnostic>> {
+        let owner = &self.types[ty.0 as usize];
+        let name = &self.drafts[ty.0 as usize].fields[field].node.name;
+        let fault = |message: String| Diagnostic::error("S080", used.span, message);
+        if owner.kind != TypeKind::Entity {
+            return Err(fault(format!("`{}` has no table that an index could be of", owner.name))
+                .label("no table")
+                .help("An index stands on a column of a type with `@table`.")
+                .into());
+        }
+        let Some(column) = self.indexed_column(ty, field) else { return Ok(None) };
+        if !can_be_key(&owner.column(column).ty) {
+            return Err(fault(format!("`{name}` cannot be indexed: it has no order"))
+                .label("not a scalar")
+                .help("Indexes are on enums and on scalars but Duration and JSON.")
+                .into());
+        }
+        // A table with a fault of its own is not in the list.
+        let declared = self.drafts[ty.0 as usize].uses.iter().filter(|used| used.name == "table").count();
+        if owner.tables.len() != declared {
+            return Ok(None);
+        }
+        let fits = |table: &&super::TableDecl| {
+            !table.key_columns().contains(&column)
+                && (!table.clustering.is_empty()
+                    || owner.tables.first().is_some_and(|base| base.name != table.name))
+        };
+        let table = match used.text("table") {
+            Some(text) => match owner.tables.iter().find(|table| table.name == text.value) {
+                Some(table) => table,
+                None => {
+                    let message = format!("`{}` has no table `{}`", owner.name, text.value);
+                    let fault = Diagnostic::error("S080", text.span, message).label("not a table");
+                    let names = owner.tables.iter().map(|table| table.name.as_str());
+                    return Err(with_nearest(fault, &text.value, names).into());
+                }
+            },
+            None => {
+                let found: Vec<_> = owner.tables.iter().filter(fits).collect();
+                let [one] = found[..] else {
+                    let fault = fault(format!("`@index` of `{name}` does not say of which table"))
+                        .label("which one?");
+                    return Err(Box::new(match found.first() {
+                        Some(first) => fault.help(format!("Name it: `@index(table: \"{}\")`.", first.name)),
+                        None => fault.help(
+                            "An index filters the rows of a partition: add a `@table` whose partitions have several.",
+                        ),
+                    }));
+                };
+                one
+            }
+        };
+        if table.key_columns().contains(&column) {
+            return Err(fault(format!("`{name}` is in the key of `{}` already", table.name))
+                .label("in the key")
+                .help("Leave the index out: the key answers it.")
+                .into());
+        }
+        if owner.indexes.iter().any(|before| before.column == column && before.table == table.name) {
+            return Err(fault(format!("`{name}` has two indexes of `{}`", table.name))
+                .label("a second time")
+                .help("Keep one, with the `ops` of both.")
+                .into());
+        }
+        let stored = format!("{}__by_{}", snake(&table.name), snake(&owner.column(column).name));
+        if stored.len() > NAME_BYTES_MAX {
+            let message = format!("the name of the index, `{stored}`, has {} bytes", stored.len());
+            return Err(Diagnostic::error("S004", used.span, message)
+                .label("too long")
+                .help(format!(
+                    "The store takes names of at most {NAME_BYTES_MAX} bytes. Give the table a shorter one."
+                ))
+                .into());
+        }
+        let ops = used.words("ops").unwrap_or(&["EQ"]).iter();
+        let ops = ops.map(|word| if *word == "IN" { ArgOp::In } else { ArgOp::Eq }).collect();
+        Ok(Some(IndexDecl { column, table: table.name.clone(), ops, span: used.span }))
+    }
+
+    /// The column of a field: its own, or the one that holds the key of a reference.
+    fn indexed_column(&self, ty: TypeId, field: usize) -> Option<ColumnId> {
+        let owner = &self.types[ty.0 as usize];
+        let field = &self.drafts[ty.0 as usize].fields[field];
+        let bound = owner.field_named(&field.node.name).map(|id| &owner.field(id).source);
+        match bound {
+            Some(FieldSource::Ref(decl)) => match &decl.key[..] {
+                [(_, column)] => Some(*column),
+                _ => None,
+            },
+            _ => owner.column_named(column_name(field)),
+        }
+    }
+}

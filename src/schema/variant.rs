@@ -1,0 +1,128 @@
+//! Interfaces and unions: names for one of several object types.
+//!
+//! Comes in: their declarations. Goes out: a type for each, which stores a value of one of its members: the member's name
+//! (`__typename`), and a column for each member, of which that one's is there. Members that can be stored so are value
+//! types; over entities an interface or union only names them in operations.
+
+use apollo_compiler::Name;
+
+use super::bind::Binder;
+use super::parse::{Declarations, In, name_span};
+use super::{Column, ColumnType, EnumId, EnumType, Named, ObjectType, TypeId, TypeKind};
+use crate::diagnostic::{Diagnostic, Span};
+
+/// The column that says which member a value is of.
+pub(super) const TYPE_NAME: &str = "__typename";
+
+/// An interface or union, with the names of its members.
+struct Abstract {
+    name: String,
+    span: Span,
+    members: Vec<(String, Span)>,
+}
+
+impl Binder<'_> {
+    /// Gives every interface and union a number, and every object type the names of those that it belongs to.
+    pub(super) fn add_abstracts(&mut self, declarations: &Declarations<'_>) {
+        for found in abstracts(declarations) {
+            let members = self.members(&found);
+            let id = TypeId(u32::try_from(self.types.len()).expect("types are counted in u32"));
+            for member in &members {
+                self.types[member.0 as usize].belongs_to.push(found.name.clone());
+            }
+            self.types.push(ObjectType {
+                kind: TypeKind::Variants,
+                ..ObjectType::new(found.name.clone(), found.span)
+            });
+            self.variants.push((id, members));
+            self.name_type(found.name, Named::Object(id), found.span);
+        }
+    }
+
+    fn members(&mut self, of: &Abstract) -> Vec<TypeId> {
+        let mut members = Vec::new();
+        for (name, at) in &of.members {
+            match self.named.get(name) {
+                Some(Named::Object(id)) if !members.contains(id) => members.push(*id),
+                Some(Named::Object(_)) => {}
+                _ => {
+                    let message = format!("`{}` has the member `{name}`, which is no object type", of.name);
+                    self.faults.push(
+                        Diagnostic::error("S020", *at, message)
+                            .label("not an object type")
+                            .help("Name types that are declared by `type`."),
+                    );
+                }
+            }
+        }
+        members
+    }
+
+    /// Gives the columns to those whose members are all value types.
+    pub(super) fn bind_variants(&mut self) {
+        for (id, members) in self.variants.clone() {
+            let is_value = |member: &TypeId| self.types[member.0 as usize].kind == TypeKind::Udt;
+            if members.is_empty() || !members.iter().all(is_value) {
+                continue;
+            }
+            let (name, span) = (self.types[id.0 as usize].name.clone(), self.types[id.0 as usize].span);
+            let names: Vec<String> =
+                members.iter().map(|member| self.types[member.0 as usize].name.clone()).collect();
+            let values = EnumId(u32::try_from(self.enums.len()).expect("enums are counted in u32"));
+            self.enums.push(EnumType { name, values: names.clone(), span });
+            let column =
+                |name: String, ty, non_null| Column { name, ty, non_null, hidden: false, max: None, span };
+            let of_members = names.into_iter().zip(members);
+            let mut columns = vec![column(TYPE_NAME.to_string(), ColumnType::Enum(values), true)];
+            columns.extend(of_members.map(|(name, member)| column(name, ColumnType::Record(member), false)));
+            self.types[id.0 as usize].columns = columns;
+        }
+    }
+
+    /// Why a field cannot store a value of an interface or union; `None` if it can.
+    pub(super) fn unfit_variants(&self, id: TypeId, field: &str, at: Span) -> Option<Diagnostic> {
+        let found = &self.types[id.0 as usize];
+        if !found.columns.is_empty() {
+            return None;
+        }
+        let members =
+            self.variants.iter().find(|(known, _)| *known == id).map(|(_, members)| members.as_slice());
+        let other = members.unwrap_or_default().iter().map(|member| &self.types[member.0 as usize]);
+        let other =
+            other.clone().find(|member| member.kind != TypeKind::Udt).map(|member| member.name.clone());
+        let fault = |message: String| Diagnostic::error("S046", at, message);
+        Some(match other {
+            None => fault(format!("no type implements `{}`, so `{field}` has no value", found.name))
+                .label("nothing to store")
+                .help(format!("Write `implements {}` on its value types.", found.name)),
+            Some(other) => fault(format!("`{field}` cannot store a `{}`: `{other}` is no value type", found.name))
+                .label("not all `@udt`")
+                .help("A field holds one of several value types. References to one of several entities are not supported yet."),
+        })
+    }
+}
+
+fn abstracts(declarations: &Declarations<'_>) -> Vec<Abstract> {
+    let mut found: Vec<Abstract> = Vec::new();
+    let spanned = |name: &In<'_, Name>| name_span(name.file, name.node);
+    for declared in &declarations.interfaces {
+        let implements = |object: &&super::parse::ObjectDeclaration<'_>| {
+            object.implements.iter().any(|name| name.node == &declared.node.name)
+        };
+        let members = declarations.objects.iter().filter(implements);
+        found.push(Abstract {
+            name: declared.node.name.to_string(),
+            span: name_span(declared.file, &declared.node.name),
+            members: members.map(|object| (object.name.to_string(), object.span)).collect(),
+        });
+    }
+    for declared in &declarations.unions {
+        let members = declared.node.members.iter().map(|node| In { file: declared.file, node });
+        found.push(Abstract {
+            name: declared.node.name.to_string(),
+            span: name_span(declared.file, &declared.node.name),
+            members: members.map(|member| (member.node.to_string(), spanned(&member))).collect(),
+        });
+    }
+    found
+}

@@ -1,0 +1,162 @@
+//! `ttl`: rows whose time is over are not served, not counted and not folded into, by whatever clock is asked with.
+
+use std::collections::BTreeMap;
+
+use serde_json::{Value as Json, json};
+
+use crate::both::{Both, project};
+use crate::support::seeds;
+
+const DAY_MS: i64 = 86_400_000;
+
+const SCHEMA: &str = r#"
+scalar DateTime
+type Query {
+  t(id: ID!): T @read
+  inOrg(org: ID!, first: Int): TConnection! @read(table: "by_org", count: CAPPED)
+  fresh(org: ID!, first: Int): TConnection! @read(table: "fresh", count: CAPPED)
+  byKind(org: ID!, kind: String!): [T!]! @read(table: "by_org", page: 100)
+}
+type T @key(fields: "id") @table(name: "t", partition: "id", ttl: "3d", ttlFrom: "seen")
+  @table(name: "by_org", partition: "org", clustering: "id", fields: "n")
+  @table(name: "fresh", partition: "org", clustering: "id", ttl: "1d", ttlFrom: "made") {
+  id: ID!  org: ID!  n: Int!  seen: DateTime  made: DateTime!
+  kind: String @index(table: "by_org")
+}
+"#;
+
+const PROJECTION: &str = "
+projection: things
+into: T
+from: { topic: things, format: json, type: event.type, time: event.at, recordKey: event.id }
+key: { id: event.id }
+unknown: park
+events:
+  Made: { create: { org: event.org, n: 0, seen: event.seen, made: event.at, kind: event.kind } }
+  Seen: { update: { n: row.n.orValue(0) + 1, seen: event.seen } }
+  Gone: { delete: row }
+";
+
+#[derive(Clone, Debug)]
+struct Row {
+    org: String,
+    n: i64,
+    seen: Option<i64>,
+    made: i64,
+}
+
+impl Row {
+    fn is_over(&self, at_ms: i64) -> bool {
+        self.seen.is_some_and(|seen| seen + 3 * DAY_MS <= at_ms)
+    }
+}
+
+fn text(ms: i64) -> String {
+    let (days, rest) = (ms.div_euclid(DAY_MS), ms.rem_euclid(DAY_MS));
+    format!("1970-01-{:02}T{:02}:00:00.000Z", days + 1, rest / 3_600_000)
+}
+
+/// What a row is after an event, folded apart from the engine.
+fn fold(row: Option<Row>, kind: &str, at_ms: i64, org: &str, seen: Option<i64>) -> Option<Row> {
+    let there = row.clone().filter(|row| !row.is_over(at_ms));
+    match (kind, there) {
+        ("Made", None) => Some(Row { org: org.to_owned(), n: 0, seen, made: at_ms }),
+        ("Seen", Some(there)) => Some(Row { n: there.n + 1, seen, ..there }),
+        ("Gone", Some(_)) => None,
+        (_, _) => row,
+    }
+}
+
+#[tokio::test]
+async fn rows_end_when_their_time_is_over_by_the_clock_that_is_asked_with() {
+    for seed in seeds(5) {
+        let random = &mut fastrand::Rng::with_seed(seed);
+        let mut both = Both::start(SCHEMA, PROJECTION).await;
+        let mut rows: BTreeMap<String, Row> = BTreeMap::new();
+        let mut events = Vec::new();
+        for _ in 0..80 {
+            let at_ms = random.i64(0..240) * 3_600_000;
+            let (id, org) = (format!("t{}", random.u8(0..8)), format!("o{}", random.u8(0..2)));
+            let kind = ["Made", "Seen", "Gone"][random.usize(0..10) / 4];
+            let seen = (random.u8(0..8) > 0)
+                .then(|| at_ms + random.i64(-30..30) * 3_600_000)
+                .map(|seen| seen.max(0));
+            events.push(json!({
+                "type": kind, "id": id, "at": text(at_ms), "org": org, "seen": seen.map(text), "kind": "k",
+            }));
+            let row = rows.remove(&id);
+            rows.extend(fold(row, kind, at_ms, &org, seen).map(|row| (id, row)));
+        }
+        both.publish(&events).await;
+        for _ in 0..8 {
+            let at_ms = random.i64(0..300) * 3_600_000 + random.i64(-1..2);
+            for org in ["o0", "o1"] {
+                let there: Vec<(&String, &Row)> =
+                    rows.iter().filter(|(_, row)| row.org == org && !row.is_over(at_ms)).collect();
+                let shown = |(id, row): &(&String, &Row)| json!({ "id": id, "n": row.n });
+                let all: Vec<Json> = there.iter().map(shown).collect();
+                let fresh: Vec<Json> =
+                    there.iter().filter(|(_, row)| row.made + DAY_MS > at_ms).map(shown).collect();
+                let query = format!(
+                    "{{ inOrg(org: \"{org}\") {{ totalCount nodes {{ id n }} }} fresh(org: \"{org}\") {{ totalCount nodes \
+                     {{ id n }} }} byKind(org: \"{org}\", kind: \"k\") {{ id n }} }}"
+                );
+                let answer = both.data_at(&query, at_ms).await;
+                let place = format!("seed {seed}, {org} at {at_ms}");
+                assert_eq!(answer["inOrg"], json!({ "totalCount": all.len(), "nodes": all }), "{place}");
+                assert_eq!(answer["fresh"], json!({ "totalCount": fresh.len(), "nodes": fresh }), "{place}");
+                assert_eq!(answer["byKind"], json!(all), "{place}");
+            }
+            for at in 0..8 {
+                let id = format!("t{at}");
+                let row = rows.get(&id).filter(|row| !row.is_over(at_ms));
+                let query = format!(
+                    "{{ t(id: \"{id}\") {{ n }} _entities(representations: [{{ __typename: \"T\", id: \"{id}\" }}]) \
+                     {{ ... on T {{ n }} }} }}"
+                );
+                let expected = row.map_or(json!(null), |row| json!({ "n": row.n }));
+                let answer = both.data_at(&query, at_ms).await;
+                assert_eq!(
+                    answer,
+                    json!({ "t": expected, "_entities": [expected] }),
+                    "seed {seed}, {id} at {at_ms}"
+                );
+            }
+        }
+        both.end().await;
+    }
+}
+
+#[tokio::test]
+async fn a_page_goes_past_rows_that_are_over() {
+    let mut both = Both::start(SCHEMA, PROJECTION).await;
+    let made = |at: i64, day: i64| json!({ "type": "Made", "id": format!("t{at:02}"), "at": text(0), "org": "o", "seen": text(day * DAY_MS), "kind": "k" });
+    // Only every tenth is still there on the fourth day.
+    let events: Vec<Json> = (0..50).map(|at| made(at, if at % 10 == 9 { 2 } else { 0 })).collect();
+    both.publish(&events).await;
+    let query = "{ inOrg(org: \"o\", first: 3) { nodes { id } pageInfo { hasNextPage } } }";
+    let page = both.data_at(query, 4 * DAY_MS).await["inOrg"].take();
+    assert_eq!(page["nodes"], json!([{ "id": "t09" }, { "id": "t19" }, { "id": "t29" }]));
+    assert_eq!(page["pageInfo"]["hasNextPage"], json!(true));
+    both.end().await;
+}
+
+#[test]
+fn a_case_is_asked_at_the_time_of_its_last_event() {
+    let project = project(SCHEMA, PROJECTION);
+    project.write("projections/things.cases.yaml", r#"
+cases:
+  - name: three days after it was seen a thing is gone, and made anew
+    given:
+      - { topic: things, key: a, value: { type: Made, id: a, at: "2026-01-01T00:00:00Z", org: o, seen: "2026-01-01T00:00:00Z", kind: k } }
+      - { topic: things, key: a, value: { type: Seen, id: a, at: "2026-01-03T23:59:59Z", org: o, seen: "2026-01-02T00:00:00Z" } }
+      - { topic: things, key: b, value: { type: Made, id: b, at: "2026-01-01T00:00:00Z", org: o, seen: "2026-01-01T00:00:00Z", kind: k } }
+      - { topic: things, key: a, value: { type: Made, id: a, at: "2026-01-06T00:00:00Z", org: p, seen: "2026-01-06T00:00:00Z", kind: k } }
+    query: '{ a: t(id: "a") { n org } b: t(id: "b") { n } }'
+    answer: { a: { n: 0, org: p }, b: null }
+"#);
+    project.run(&["test"]).says(0, &["1 passed, 0 failed"]);
+    project
+        .run(&["check", "--explain"])
+        .says(0, &["until       3 days after seen\n    until       1 days after made", "B owned fold"]);
+}

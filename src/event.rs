@@ -71,10 +71,27 @@ pub struct Event {
     pub kind: Box<str>,
     /// Version after upcasting.
     pub version: i64,
+    /// Which of the events of its record this is, from 0: more than one where an upcast has split it.
+    pub part: u32,
     /// The body: always a JSON object.
     pub body: Json,
+    /// What makes it known again, as `from.id` says.
+    pub id: Option<Box<str>>,
+    /// Its number among the events of its row, as `from.sequence` says.
+    pub number: Option<i64>,
+    /// What its record says of itself, headers included: an object, as expressions see it under the name `record`. There
+    /// where the projection looks at it; a handler written in Rust may always.
+    pub record: Option<Json>,
     /// The record's key, where it is text.
     pub key: Option<Box<str>>,
+}
+
+/// An event as one row takes it.
+#[derive(Clone, Debug)]
+pub struct Taken {
+    pub event: Arc<Event>,
+    /// The element of the event's list that the row is made for, where the event goes through one.
+    pub element: Option<Json>,
 }
 
 /// Why an event could not be applied: a fact about the event, not a fault of the engine. It parks the key.

@@ -50,7 +50,7 @@ pub fn run(context: &Context, arguments: &Arguments) -> Exit {
 fn updates(definitions: &Definitions) -> Vec<Update> {
     let update = |projection: &std::sync::Arc<crate::handler::Projection>| Update {
         projection: projection.name.to_string(),
-        topic: projection.from.topic.to_string(),
+        topic: projection.topics().map(|topic| &**topic).collect::<Vec<_>>().join(", "),
         entity: projection.entity_name.to_string(),
         kind: projection.kind.name(),
         how: projection.kind.how(),

@@ -3,7 +3,11 @@
 //! Comes in: the value of a record; its size is bounded by whoever reads the log. Goes out: a [`Json`] object
 //! whose numbers keep their text. What the object means is not known here.
 
+mod record;
+
 use sonic_rs::JsonValueTrait;
+
+pub use record::{metadata, of_event};
 
 use crate::event::{Json, Reject, Stage};
 

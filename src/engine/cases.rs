@@ -10,8 +10,9 @@ use serde_json::{Map, Value as Json};
 
 use crate::diagnostic::{Sources, Span};
 use crate::engine::{Definitions, dump, now_ms};
-use crate::event::{Record, TopicPartition};
-use crate::handler::cases::{Case, ExpectedParked, ExpectedRow, Given};
+use crate::event::{Event, Record, TopicPartition};
+use crate::handler::UpdateKind;
+use crate::handler::cases::{Case, ExpectedParked, ExpectedRow, ExpectedRows, Given};
 use crate::project::{Halt, ProjectSettings, Projector};
 use crate::resolve::{Graph, GraphSettings, Limits, Request};
 use crate::route::{Routed, route};
@@ -129,7 +130,7 @@ struct Runner<'a> {
 impl Runner<'_> {
     /// How many writes the case makes when nothing goes wrong.
     async fn writes(&self) -> Result<u64, RunError> {
-        let counted = Arc::new(Interrupted::after(self.tables().await?, u64::MAX));
+        let counted = Arc::new(self.whole(Interrupted::after(self.tables().await?, u64::MAX)));
         self.fold(&self.log()?, counted.clone(), usize::MAX).await?;
         Ok(counted.written())
     }
@@ -142,12 +143,13 @@ impl Runner<'_> {
             Way::RecordByRecord => self.fold(&log, Arc::clone(&tables), 1).await?,
             Way::Twice => {
                 self.fold(&log, Arc::clone(&tables), usize::MAX).await?;
-                self.fold(&log, Arc::new(Interrupted::forgetful(Arc::clone(&tables))), 1).await?;
+                self.fold(&log, Arc::new(self.whole(Interrupted::forgetful(Arc::clone(&tables)))), 1).await?;
             }
             Way::DiesAfter(writes) => {
-                let dying = Arc::new(Interrupted::after(Arc::clone(&tables), writes));
+                let dying = Arc::new(self.whole(Interrupted::after(Arc::clone(&tables), writes)));
                 // It dies: that is the point. What it left is taken up record by record.
-                let _ = self.fold(&log, dying, usize::MAX).await;
+                let batch_bytes_max = if writes % 2 == 0 { usize::MAX } else { 1 };
+                let _ = self.fold(&log, dying, batch_bytes_max).await;
                 self.fold(&log, Arc::clone(&tables), 1).await?;
             }
         }
@@ -155,17 +157,25 @@ impl Runner<'_> {
     }
 
     async fn tables(&self) -> Result<Arc<dyn Tables>, StoreError> {
-        MemoryStore::new().open(1, &self.definitions.plan).await
+        MemoryStore::atomic().open(1, &self.definitions.plan).await
+    }
+
+    /// Leaves whole what only an atomic store may hold; everything else is cut as no store may be needed to prevent.
+    fn whole(&self, tables: Interrupted) -> Interrupted {
+        let merged = self.definitions.projections.iter().filter(|found| found.kind == UpdateKind::MergedFold);
+        tables.keeping_whole(merged.map(|projection| Arc::clone(&projection.name)).collect())
     }
 
     fn log(&self) -> Result<Lines, SourceError> {
         let log = Lines::new();
         for projection in &self.definitions.projections {
-            log.create_topic(&projection.from.topic, PARTITIONS);
+            projection.topics().for_each(|topic| log.create_topic(topic, PARTITIONS));
         }
-        for given in &self.case.given {
+        for (index, given) in (0..).zip(&self.case.given) {
             log.create_topic(&given.topic, PARTITIONS);
-            log.push(&given.topic, record(given))?;
+            // Where nothing is said the records follow each other, so that those of several partitions do too.
+            let timestamp_ms = given.timestamp_ms.or(Some(index));
+            log.push(&given.topic, NewRecord { timestamp_ms, ..record(given) })?;
         }
         Ok(log)
     }
@@ -178,9 +188,11 @@ impl Runner<'_> {
     ) -> Result<(), RunError> {
         let settings = ProjectSettings { batch_bytes_max, ..ProjectSettings::default() };
         for projection in &self.definitions.projections {
-            let topic = log.topic(&projection.from.topic).await?;
-            let ends: Vec<u64> =
-                topic.iter().flat_map(|topic| &topic.partitions).map(|partition| partition.end).collect();
+            let mut ends: Vec<u64> = Vec::new();
+            for name in projection.topics() {
+                let topic = log.topic(name).await?;
+                ends.extend(topic.iter().flat_map(|topic| &topic.partitions).map(|partition| partition.end));
+            }
             let mut projector = Projector::open(
                 Arc::clone(projection),
                 Arc::clone(&self.definitions.plan),
@@ -197,6 +209,9 @@ impl Runner<'_> {
 
     async fn compare(&self, tables: &Arc<dyn Tables>) -> Result<Vec<String>, RunError> {
         let mut differences = Vec::new();
+        for expected in &self.case.events {
+            self.compare_events(expected, &mut differences);
+        }
         for expected in &self.case.rows {
             let Some(entity) = self.definitions.model.type_named(&expected.type_name) else {
                 differences.push(format!(
@@ -228,6 +243,41 @@ impl Runner<'_> {
         }
         self.compare_parked(tables, &mut differences);
         Ok(differences)
+    }
+
+    /// What the given records are to a projection, in order, once they are upcast.
+    fn compare_events(&self, expected: &ExpectedRows, differences: &mut Vec<String>) {
+        let mut projections = self.definitions.projections.iter();
+        let Some(projection) = projections.find(|projection| *projection.name == *expected.type_name) else {
+            let (at, name) = (self.at(expected.span), &expected.type_name);
+            return differences.push(format!("{at}there is no projection {name}"));
+        };
+        let base = self.definitions.plan.entity(projection.entity).base;
+        let mut found = Vec::new();
+        for (offset, given) in (0..).zip(&self.case.given) {
+            let Some(topic) = projection.topics().find(|topic| ***topic == *given.topic) else { continue };
+            let at = TopicPartition { topic: Arc::clone(topic), partition: 0 };
+            let new = record(given);
+            let record = Record {
+                offset,
+                timestamp_ms: given.timestamp_ms.unwrap_or_default(),
+                key: new.key,
+                value: new.value,
+                headers: new.headers,
+            };
+            let events = events_of(route(projection, self.definitions.plan.table(base), &at, &record));
+            found.extend(events.into_iter().map(shown));
+        }
+        for (index, wanted) in expected.rows.iter().enumerate() {
+            let (at, found) = (self.at(wanted.span), found.get(index).unwrap_or(&Json::Null));
+            let wanted = Json::Object(wanted.columns.clone());
+            if !is_same(&wanted, found) {
+                differences.push(format!("{at}event {} is {found}, expected {wanted}", index + 1));
+            }
+        }
+        if let Some(more) = found.get(expected.rows.len()) {
+            differences.push(format!("{}there is an event more: {more}", self.at(expected.span)));
+        }
     }
 
     /// The query's `data`, or the whole response where there are errors.
@@ -263,7 +313,7 @@ impl Runner<'_> {
         for (given, offset) in self.case.given.iter().zip(0..) {
             let record = Record {
                 offset,
-                timestamp_ms: given.timestamp_ms.unwrap_or(0),
+                timestamp_ms: given.timestamp_ms.unwrap_or(i64::try_from(offset).unwrap_or_default()),
                 key: given.key.clone().map(Into::into),
                 value: given.value.clone().map(Into::into),
                 headers: Vec::new(),
@@ -273,13 +323,12 @@ impl Runner<'_> {
                 .definitions
                 .projections
                 .iter()
-                .filter(|projection| *projection.from.topic == *given.topic);
+                .filter(|projection| projection.topics().any(|topic| **topic == *given.topic));
             for projection in fed {
                 let plan = &self.definitions.plan;
                 let base = plan.table(plan.entity(projection.entity).base);
-                if let Routed::Event { event, .. } = route(projection, base, &at, &record) {
-                    last_ms = last_ms.max(event.time_ms);
-                }
+                let times = events_of(route(projection, base, &at, &record));
+                last_ms = times.iter().map(|event| event.time_ms).fold(last_ms, i64::max);
             }
         }
         last_ms
@@ -312,6 +361,27 @@ impl Runner<'_> {
     fn at(&self, span: Span) -> String {
         format!("{}:{}: ", self.sources.file(span.file).path, self.sources.line_column(span).0)
     }
+}
+
+/// The events of a record, in order.
+fn events_of(routed: Routed) -> Vec<Arc<Event>> {
+    let mut events = match routed {
+        Routed::Event { event, .. } => vec![Arc::new(event)],
+        Routed::Range { event, .. } => vec![event],
+        Routed::Events(rows) => {
+            rows.into_iter().flat_map(|row| row.events).map(|taken| taken.event).collect()
+        }
+        _ => Vec::new(),
+    };
+    events.sort_by_key(|event| event.part);
+    events.dedup_by_key(|event| event.part);
+    events
+}
+
+/// An event as `events` of a case says it.
+fn shown(event: Arc<Event>) -> Json {
+    let body: Json = serde_json::from_str(&event.body.to_string()).unwrap_or_default();
+    serde_json::json!({ "type": event.kind, "version": event.version, "event": body })
 }
 
 fn record(given: &Given) -> NewRecord {

@@ -276,7 +276,8 @@ impl Embedded {
     }
 
     fn make_topics(&self, definitions: &Definitions) -> Result<(), SourceError> {
-        definitions.projections.iter().try_for_each(|projection| self.make_topic(&projection.from.topic))
+        let projections = definitions.projections.iter();
+        projections.flat_map(|projection| projection.topics()).try_for_each(|topic| self.make_topic(topic))
     }
 
     fn make_topic(&self, name: &str) -> Result<(), SourceError> {
@@ -417,7 +418,8 @@ impl Embedded {
     async fn wait_for(&self, live: &Live, told: impl Fn(Building)) -> Result<(), EngineError> {
         let mut ends = Vec::new();
         for worker in &live.workers {
-            if let Some(topic) = self.broker.topic(&worker.projection.from.topic).await? {
+            for name in worker.projection.topics() {
+                let Some(topic) = self.broker.topic(name).await? else { continue };
                 let topic_ends: Vec<Offset> = topic.partitions.iter().map(|part| part.end).collect();
                 ends.push((worker, topic, topic_ends));
             }
@@ -520,11 +522,14 @@ impl Live {
     fn status(&self, projection: &Projection, topics: &[TopicInfo], now_ms: i64) -> ProjectionStatus {
         let tables = &self.serving.tables;
         let progress = tables.progress();
-        let topic = topics.iter().find(|topic| topic.name == projection.from.topic);
         let mut partitions = Vec::new();
         let (mut lag_events, mut lag_ms) = (0, 0);
-        for (partition, info) in (0u32..).zip(topic.iter().flat_map(|topic| &topic.partitions)) {
-            let at = TopicPartition { topic: Arc::clone(&projection.from.topic), partition };
+        let read = projection.topics().filter_map(|name| topics.iter().find(|topic| topic.name == *name));
+        let read = read.flat_map(|topic| {
+            (0u32..).zip(&topic.partitions).map(move |(number, info)| (topic, number, info))
+        });
+        for (topic, partition, info) in read {
+            let at = TopicPartition { topic: Arc::clone(&topic.name), partition };
             let mark = progress.of(&projection.name, &at);
             let position = mark.map_or(info.start, |mark| mark.next);
             let behind = info.end.saturating_sub(position);
@@ -532,7 +537,8 @@ impl Live {
                 lag_events += behind;
                 lag_ms = lag_ms.max(mark.map_or(0, |mark| now_ms.saturating_sub(mark.time_ms).max(0)));
             }
-            partitions.push(PartitionStatus { partition, position, end: info.end });
+            let topic = topic.name.to_string();
+            partitions.push(PartitionStatus { topic, partition, position, end: info.end });
         }
         let parked = tables.parked();
         let worker = self.workers.iter().find(|worker| worker.projection.name == projection.name);
@@ -540,7 +546,7 @@ impl Live {
         ProjectionStatus {
             name: projection.name.to_string(),
             entity: projection.entity_name.to_string(),
-            topic: projection.from.topic.to_string(),
+            topic: projection.topics().map(|topic| &**topic).collect::<Vec<_>>().join(", "),
             kind: projection.kind.name().to_owned(),
             partitions,
             lag_events,

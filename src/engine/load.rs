@@ -30,7 +30,7 @@ pub struct LoadError {
     pub source: io::Error,
 }
 
-/// Reads `schema/*.graphql` and `projections/*.yaml` below a directory, binds and checks them.
+/// Reads `schema/*.graphql`, `projections/*.yaml` and `projections/*.json` below a directory, binds and checks them.
 ///
 /// # Errors
 /// The project is no directory, or a directory or file in it cannot be read. Faults inside the files are findings.
@@ -39,12 +39,12 @@ pub fn load(project: &Path, custom: &CustomHandlers) -> Result<Loaded, LoadError
     listed.map_err(|source| LoadError { path: project.to_owned(), source })?;
     let mut sources = Sources::default();
     let schema_files = read_all(project, "schema", &["graphql", "graphqls"], &mut sources)?;
-    let yaml_files = read_all(project, "projections", &["yaml", "yml"], &mut sources)?;
+    let yaml_files = read_all(project, "projections", &["yaml", "yml", "json"], &mut sources)?;
     Ok(bind(sources, &schema_files, &yaml_files, custom))
 }
 
 /// Binds and checks files that were read already. Files named `*.cases.yaml` are cases, `defaults.yaml` the
-/// defaults of all projections.
+/// defaults of all projections, `*.schema.json` and `*.schema.yaml` schemas of events.
 pub fn bind(
     sources: Sources,
     schema_files: &[FileId],
@@ -52,6 +52,8 @@ pub fn bind(
     custom: &CustomHandlers,
 ) -> Loaded {
     let kind = |file: &FileId| YamlKind::of(&sources.file(*file).path);
+    let schemas: Vec<FileId> =
+        yaml_files.iter().copied().filter(|file| kind(file) == YamlKind::EventSchema).collect();
     let projections: Vec<FileId> =
         yaml_files.iter().copied().filter(|file| kind(file) == YamlKind::Projection).collect();
     let defaults = yaml_files.iter().copied().find(|file| kind(file) == YamlKind::Defaults);
@@ -72,12 +74,13 @@ pub fn bind(
     });
     let definitions = match planned {
         Some((model, plan)) => {
-            let (bound, found) = handler::load(&projections, defaults, &sources, &model, &plan, custom);
+            let (bound, found) =
+                handler::load(&projections, defaults, &schemas, &sources, &model, &plan, custom);
             findings.extend(found);
             Some(Definitions {
                 model: Arc::new(model),
                 plan: Arc::new(plan),
-                feeds: bound.iter().map(handler::Projection::feed).collect(),
+                feeds: bound.iter().flat_map(handler::Projection::feeds).collect(),
                 projections: bound.into_iter().map(Arc::new).collect(),
                 cases,
                 hash: hash(&sources, schema_files, &projections, defaults),
@@ -98,15 +101,22 @@ enum YamlKind {
     Projection,
     Cases,
     Defaults,
+    EventSchema,
+    /// Some other JSON file, which is nobody's here.
+    Other,
 }
 
 impl YamlKind {
     fn of(path: &str) -> YamlKind {
         let name = path.rsplit('/').next().unwrap_or(path);
         let stem = name.strip_suffix(".yaml").or_else(|| name.strip_suffix(".yml")).unwrap_or(name);
+        if let Some(stem) = name.strip_suffix(".json") {
+            return if stem.ends_with(".schema") { YamlKind::EventSchema } else { YamlKind::Other };
+        }
         match stem {
             "defaults" => YamlKind::Defaults,
             _ if stem.ends_with(".cases") => YamlKind::Cases,
+            _ if stem.ends_with(".schema") => YamlKind::EventSchema,
             _ => YamlKind::Projection,
         }
     }

@@ -95,6 +95,7 @@ pub struct ProjectionStatus {
 /// A projection in one partition.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct PartitionStatus {
+    pub topic: String,
     pub partition: u32,
     pub position: u64,
     pub end: u64,

@@ -89,5 +89,5 @@ fn is_folder(path: &Path) -> bool {
 
 fn is_definition(path: &Path) -> bool {
     let ending = path.extension().and_then(|ending| ending.to_str()).unwrap_or("");
-    matches!(ending, "graphql" | "graphqls" | "yaml" | "yml")
+    matches!(ending, "graphql" | "graphqls" | "yaml" | "yml" | "json")
 }

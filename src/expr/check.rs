@@ -15,7 +15,7 @@ use super::coerce::Kind;
 use super::parse::{self, Node};
 use super::types::{comparable, of_column};
 use super::val::Val;
-use super::{Env, Read, Type};
+use super::{Env, Read, Shape, Type};
 
 /// A part of an expression, typed.
 #[derive(Clone, Debug)]
@@ -34,6 +34,8 @@ pub(super) struct Checker<'c> {
     pub reads: Vec<Read>,
     /// Variables of the comprehensions around, outermost first.
     pub locals: Vec<(String, Type)>,
+    /// What is known of each variable's JSON value.
+    pub local_shapes: Vec<Option<Arc<Shape>>>,
     /// Whether lists and maps that are written out here may hold values of different types.
     pub mixed: bool,
 }
@@ -121,11 +123,19 @@ impl<'c> Checker<'c> {
     }
 
     /// Asks a value of the event to be of a type; other values stay as they are.
-    pub(super) fn coerced(&self, typed: Typed, to: &Type) -> Typed {
+    pub(super) fn coerced(&mut self, typed: Typed, to: &Type) -> Typed {
         let (Type::Dyn, Some(kind)) = (&typed.ty, kind_of(to)) else { return typed };
+        self.shape_may_be(&typed, kind);
         let text = self.source(&typed.at);
         let ty = if let Type::Enum(_) = to { Type::Text } else { to.clone() };
         Typed { code: Code::Coerce { of: Box::new(typed.code), to: kind, text }, ty, at: typed.at }
+    }
+
+    /// Refuses a value of the event that can never equal one of that type.
+    pub(super) fn shape_may_equal(&mut self, typed: &Typed, other: &Type) {
+        if let (Type::Dyn, Some(kind)) = (&typed.ty, kind_of(other)) {
+            self.shape_may_be(typed, kind);
+        }
     }
 
     /// The fault of a value that may be null where one must be there.
@@ -221,7 +231,7 @@ impl<'c> Checker<'c> {
 
     fn names(&self) -> Vec<String> {
         let locals = self.locals.iter().rev().map(|(name, _)| name.clone());
-        let names = self.env.names.iter().map(|(name, _)| name.clone());
+        let names = self.env.names.iter().map(|(name, _)| name.clone()).filter(|name| !name.is_empty());
         let columns = self.env.columns_of.iter().flat_map(|id| self.env.model.ty(*id).columns.iter());
         locals.chain(names).chain(columns.map(|column| column.name.clone())).collect()
     }
@@ -267,7 +277,10 @@ impl<'c> Checker<'c> {
             _ => self.check(of, None)?,
         };
         let (by, mut ty) = match of.ty.unwrapped() {
-            Type::Dyn => (By::Name(field.into()), Type::Dyn),
+            Type::Dyn => {
+                self.shape_has(&of, field, field_at)?;
+                (By::Name(field.into()), Type::Dyn)
+            }
             Type::Record(id) => match column(self.model(), *id, field) {
                 Some(found) => found,
                 None => return self.unknown_field(*id, field, field_at),

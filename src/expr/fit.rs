@@ -32,7 +32,10 @@ impl Checker<'_> {
         match expected {
             Expected::Any => {}
             Expected::Condition => {
-                let fits = matches!(&typed.ty, Type::Dyn | Type::Bool)
+                if typed.ty == Type::Dyn {
+                    return self.shape_may_be(typed, super::coerce::Kind::Bool);
+                }
+                let fits = matches!(&typed.ty, Type::Bool)
                     || matches!(&typed.ty, Type::Nullable(of) if **of == Type::Bool);
                 if !fits {
                     self.misplaced(
@@ -56,6 +59,7 @@ impl Checker<'_> {
                     self.misplaced(typed, "Int", None);
                 }
             }
+            Expected::List if typed.ty == Type::Dyn => self.shape_is_list(typed),
             Expected::List => {
                 if !matches!(typed.ty.unwrapped(), Type::Dyn | Type::List(_) | Type::Map(..)) {
                     self.misplaced(typed, "a list", None);
@@ -76,6 +80,9 @@ impl Checker<'_> {
                 );
             }
             return;
+        }
+        if typed.ty == Type::Dyn {
+            return self.shape_fits(typed, ty);
         }
         let found = typed.ty.unwrapped();
         if matches!((found, ty), (Type::Float, ColumnType::Scalar(Scalar::Decimal))) {

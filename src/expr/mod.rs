@@ -28,6 +28,7 @@ mod operator;
 mod optional;
 mod parse;
 mod reach;
+mod shape;
 mod time;
 mod types;
 mod val;
@@ -52,6 +53,7 @@ use convert::Target;
 use eval::Stop;
 
 pub use form::forms;
+pub use shape::{Format, ObjectShape, Shape, TextShape};
 pub use val::Val;
 
 /// The type of an expression or of a name in scope.
@@ -95,6 +97,8 @@ pub enum Type {
 pub struct Env<'m> {
     pub model: &'m ReadModel,
     pub names: Vec<(String, Type)>,
+    /// By slot, what is known of the JSON value in it; a slot beyond the end may hold anything.
+    pub shapes: Vec<Option<Arc<Shape>>>,
     /// Columns of this type are names by themselves (`where` of a table); the row is then slot 0 and `names` is empty.
     pub columns_of: Option<TypeId>,
 }
@@ -128,6 +132,9 @@ pub struct Compiled {
     pub ty: Type,
     /// Slots of `Env::names` (or, with `columns_of`, columns) that it reads.
     pub reads: Vec<Read>,
+    /// What is known of the JSON value that it finds, and of the elements where that is a list.
+    pub shape: Option<Arc<Shape>>,
+    pub elements: Option<Arc<Shape>>,
     /// The text as messages name it: cut where it is long.
     name: Box<str>,
     code: Code,
@@ -167,8 +174,16 @@ pub fn compile(
         };
         faults.into_iter().map(show).collect::<Vec<_>>()
     })?;
-    let mut checker =
-        Checker { env, text, span, faults: Vec::new(), reads: Vec::new(), locals: Vec::new(), mixed: false };
+    let mut checker = Checker {
+        env,
+        text,
+        span,
+        faults: Vec::new(),
+        reads: Vec::new(),
+        locals: Vec::new(),
+        local_shapes: Vec::new(),
+        mixed: false,
+    };
     let hint = checker.hint(expected);
     let typed = checker.check(&node, hint.as_ref());
     if let Some(typed) = &typed {
@@ -183,6 +198,8 @@ pub fn compile(
                 _ => true,
             };
             let is_path = is_path(&code);
+            let shape = checker.shape_of(&code);
+            let elements = checker.element_shape(&code);
             let name = shortened(text);
             let constant = match &code {
                 Code::Const(value) => {
@@ -200,6 +217,8 @@ pub fn compile(
                 target,
                 nullable,
                 is_path,
+                shape,
+                elements,
                 constant,
             })
         }

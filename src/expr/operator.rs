@@ -115,6 +115,9 @@ impl Checker<'_> {
         }
         self.exact(left, right)?;
         if comparable(&left.ty, &right.ty) {
+            self.shapes_meet(left, right, at)?;
+            self.shape_may_equal(left, &right.ty);
+            self.shape_may_equal(right, &left.ty);
             return Some(());
         }
         let (found, other) = (self.shown(&left.ty), self.shown(&right.ty));
@@ -172,6 +175,7 @@ impl Checker<'_> {
     ) -> Option<(Typed, Typed)> {
         self.present(&left, &right, operator)?;
         self.exact(&left, &right)?;
+        self.shapes_meet(&left, &right, at)?;
         let (left_ty, right_ty) = (left.ty.clone(), right.ty.clone());
         let (left, right) = (self.ordered_beside(left, &right_ty), self.ordered_beside(right, &left_ty));
         let fits = match (&left.ty, &right.ty) {
@@ -203,7 +207,7 @@ impl Checker<'_> {
     }
 
     /// A value of the event beside what it is ordered with: numbers are compared by number, whatever their type.
-    fn ordered_beside(&self, typed: Typed, other: &Type) -> Typed {
+    fn ordered_beside(&mut self, typed: Typed, other: &Type) -> Typed {
         match (&typed.ty, other) {
             (Type::Dyn, Type::Int | Type::Uint | Type::Float) => {
                 let text = self.source(&typed.at);
@@ -254,6 +258,7 @@ impl Checker<'_> {
     fn arithmetic(&mut self, operator: Binary, left: Typed, right: Typed, at: Range<usize>) -> Option<Typed> {
         self.present(&left, &right, operator)?;
         self.exact(&left, &right)?;
+        self.shapes_meet(&left, &right, &at)?;
         let (left_ty, right_ty) = (left.ty.clone(), right.ty.clone());
         // A Duration beside a value of the event says nothing of that value: it may be a time or a duration.
         let (left, right) = match (&left_ty, &right_ty) {

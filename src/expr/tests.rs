@@ -100,7 +100,12 @@ pub(super) fn names() -> Vec<(String, Type)> {
 pub(super) fn compiled(text: &str, expected: &Expected) -> Result<Compiled, Vec<Diagnostic>> {
     let model = model();
     let end = u32::try_from(text.len()).unwrap();
-    compile(text, Span { end, ..SPAN }, &Env { model: &model, names: names(), columns_of: None }, expected)
+    compile(
+        text,
+        Span { end, ..SPAN },
+        &Env { model: &model, names: names(), shapes: Vec::new(), columns_of: None },
+        expected,
+    )
 }
 
 pub(super) fn ok(text: &str, expected: &Expected) -> Compiled {

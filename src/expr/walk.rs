@@ -40,6 +40,10 @@ impl Checker<'_> {
             names.push(self.new_name(var, &names)?);
         }
         let (outer, paired) = (self.locals.len(), names.len() == 2);
+        self.shape_is_list(&of);
+        // Of a list gone through by place and value, or of an object, nothing is known.
+        self.local_shapes.resize(outer, None);
+        self.local_shapes.extend((!paired).then(|| self.element_shape(&of.code)));
         self.locals.extend(names.into_iter().zip(types.iter().cloned()));
         let filter = walk.filter.map(|filter| self.condition(filter));
         let body = match walk.verb {
@@ -50,6 +54,7 @@ impl Checker<'_> {
             }
         };
         self.locals.truncate(outer);
+        self.local_shapes.truncate(outer);
         let (filter, body) = (filter.map_or(Some(None), |filter| filter.map(Some))?, body?);
         let ty = match walk.verb {
             Each::Map => Type::List(Box::new(body.ty)),

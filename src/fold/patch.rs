@@ -46,6 +46,13 @@ impl Patch {
         }
     }
 
+    /// Sets several columns as a whole.
+    pub fn mark(&mut self, cells: &[(usize, Value)]) {
+        for (column, value) in cells {
+            self.set(*column, value.clone());
+        }
+    }
+
     /// What the patch says of an element: `None` if nothing, `Some(None)` if it goes.
     pub fn element(&self, column: usize, key: &Value) -> Option<Option<&Value>> {
         let mut elements = self.elements.iter();

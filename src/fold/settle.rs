@@ -20,6 +20,20 @@ pub fn fresh(projection: &Projection, cells: &mut [Value]) -> Result<(), Reject>
     for compute in &projection.compute {
         cells[compute.column.0 as usize] = computed(projection, compute, cells)?;
     }
+    asserted(projection, cells)
+}
+
+/// Checks what must hold of every row.
+fn asserted(projection: &Projection, cells: &[Value]) -> Result<(), Reject> {
+    for assert in &projection.asserts {
+        let holds = assert.holds.holds(&[Slot::Record(Some(cells))]);
+        let place = format!("assert {:?}", assert.name);
+        let holds = holds.map_err(|fault| unevaluated(&place, &assert.holds, &fault))?;
+        if !holds {
+            let reason = format!("assert {:?} does not hold: {}", assert.name, assert.holds.text);
+            return Err(reject(reason));
+        }
+    }
     Ok(())
 }
 
@@ -48,7 +62,7 @@ pub fn patched(projection: &Projection, cells: &mut [Value], patch: &mut Patch) 
             patch.note(index, std::mem::replace(&mut cells[index], new));
         }
     }
-    Ok(())
+    asserted(projection, cells)
 }
 
 fn is_computed(projection: &Projection, index: usize) -> bool {

@@ -1,4 +1,5 @@
-//! What folding makes of events: `shop` by the shop's rules, `language` by the sentences of the projection language.
+//! What folding makes of events: `shop` by the shop's rules, `language` and `forms` by the sentences of the language.
 
+mod forms;
 mod language;
 mod shop;

@@ -7,21 +7,18 @@ use std::sync::Arc;
 
 use rustc_hash::FxHashMap;
 
-use super::declaration::{Declaration, FromDecl};
+use super::declaration::Declaration;
+use super::json_schema::{self, EventShapes, SchemaFiles};
+use super::names::Names;
 use super::nearest::advice;
+use super::sources::{reads_record, record_key_column};
 use super::yaml::Text;
-use super::{
-    Compute, CustomHandlers, Handling, Origin, Projection, RowShape, Tombstone, Unknown, kind, steps,
-};
+use super::{Assert, Compute, CustomHandlers, Handling, Key, Projection, RowShape, kind, steps};
 use crate::diagnostic::{Diagnostic, FileId, Span};
-use crate::expr::{self, Compiled, Env, Expected, Read, Type};
+use crate::expr::{self, Compiled, Env, Expected, Read, Shape, Type};
 use crate::plan::Plan;
-use crate::schema::{Column, ColumnId, ColumnType, FieldSource, ObjectType, ReadModel, Scalar, TypeId};
-use crate::upcast::{self, Chain, Upcast};
+use crate::schema::{Column, ColumnId, ColumnType, FieldSource, ObjectType, ReadModel, TypeId};
 use crate::value::Value;
-
-/// Slot of the row before the event; slot 0 is the event.
-pub const ROW: usize = 1;
 
 /// Binds one projection.
 pub struct Binder<'a> {
@@ -31,6 +28,12 @@ pub struct Binder<'a> {
     pub entity: TypeId,
     /// Columns that `compute` makes.
     pub computed: Vec<ColumnId>,
+    /// Columns that remember events.
+    pub kept: Vec<ColumnId>,
+    pub schemas: &'a SchemaFiles,
+    /// What is known of events, by type, and of an event of any type.
+    pub events: EventShapes,
+    pub event: Option<Arc<Shape>>,
     /// The path of keys to what is bound now, such as an event type and a column: faults of expressions begin with it.
     pub within: Vec<String>,
     pub faults: &'a mut Vec<Diagnostic>,
@@ -44,49 +47,62 @@ impl Binder<'_> {
         file: FileId,
         custom: &CustomHandlers,
     ) -> Option<Projection> {
-        let from = self.one_source(declaration);
-        let key = self.key(&declaration.key, declaration.span);
-        let origin = from.and_then(|from| self.origin(from));
+        self.event_shapes(declaration);
+        let names = Names::of_key(self.event.clone(), None);
+        let keys: Vec<Key> =
+            declaration.keys.iter().map(|key| self.key(key, declaration.span, &names)).collect();
+        let sources = self.sources(declaration);
         let upcasts = self.upcasts(declaration);
         let handling = match &declaration.handler {
             Some(name) => self.custom(name, declaration, custom),
             None => Some(Handling::Declared(Box::new(steps::declared(&mut self, declaration)))),
         };
         let compute = self.compute(&declaration.compute);
-        let mut origin = origin?;
-        origin.record_key_column = record_key_column(&origin, &key);
-        self.tombstone(from?, &origin, &key);
+        let asserts = self.asserts(&declaration.asserts);
+        let mut sources = sources?;
+        for (origin, from) in sources.iter_mut().zip(&declaration.from) {
+            origin.record_key_column = keys.first().and_then(|key| record_key_column(origin, key));
+            self.tombstone(from, origin, &keys, declaration.is_merged);
+        }
         let handling = handling?;
         if declaration.faulty {
             return None; // What kind it would be rests on what could not be read.
         }
-        let (kind, kind_reason) = kind::choose(&mut self, &origin, &key, &handling, &compute)?;
+        let reads_record = reads_record(&sources, &keys, &handling);
+        let (kind, kind_reason) =
+            kind::choose(&mut self, declaration, (&sources, &keys), &handling, (&compute, &asserts))?;
         Some(Projection {
             name: Arc::from(declaration.name.as_ref()?.text.as_str()),
             file,
             span: declaration.span,
             entity: self.entity,
             entity_name: Arc::from(self.ty.name.as_str()),
-            from: origin,
-            key,
-            unknown: declaration.unknown.unwrap_or(Unknown::Park),
+            sources,
+            keys,
             kind,
             kind_reason,
             handling,
             compute,
+            asserts,
             upcasts,
             shape: shape(self.model, self.ty),
+            reads_record,
         })
     }
 
+    /// What the schemas of the sources say of the events that are handled.
+    fn event_shapes(&mut self, declaration: &Declaration) {
+        let names: Vec<&Text> = declaration.events.iter().map(|event| &event.name).collect();
+        for schemas in declaration.from.iter().filter_map(|from| from.schemas.as_ref()) {
+            self.events.extend(self.schemas.shapes(schemas, &names, self.faults));
+        }
+        self.event = json_schema::of_any(&self.events, &names);
+    }
+
     /// Compiles an expression; its faults are kept, at places inside the text where the text is the file's.
-    pub fn compile(
-        &mut self,
-        text: &Text,
-        names: &[(String, Type)],
-        expected: &Expected,
-    ) -> Option<Compiled> {
-        let env = Env { model: self.model, names: names.to_vec(), columns_of: None };
+    pub fn compile(&mut self, text: &Text, names: &Names, expected: &Expected) -> Option<Compiled> {
+        let Names { names, shapes } = names.clone();
+        let env = Env { model: self.model, names, shapes, columns_of: None };
         // What YAML has folded or unquoted is checked by itself, and the places of its faults are found afterwards.
         let span = match (text.exact, u32::try_from(text.text.len())) {
             (false, Ok(end)) => Span { start: 0, end, ..text.span },
@@ -156,63 +172,42 @@ impl Binder<'_> {
         ))
     }
 
-    fn one_source<'d>(&mut self, declaration: &'d Declaration) -> Option<&'d FromDecl> {
-        for other in declaration.from.iter().skip(1) {
-            self.fault(
-                "P015",
-                other.span,
-                format!("the events of `{}` would come from several topics", self.ty.name),
-                "their order would have to be made first (kind C, merged fold), which is not supported yet: feed a read model from one topic",
+    /// The beginning of a key: the partition of the base table, and the first of its clustering columns.
+    pub(super) fn key_prefix(&mut self, pairs: &[(Text, Text)], span: Span, names: &Names) -> Key {
+        let base = self.plan.table(self.plan.entity(self.entity).base);
+        let columns = base.partition.iter().chain(&base.clustering).map(|part| part.part.column);
+        let columns: Vec<ColumnId> = columns.collect();
+        let said: Vec<ColumnId> =
+            pairs.iter().filter_map(|(name, _)| self.ty.column_named(&name.text)).collect();
+        let count = columns.iter().take_while(|column| said.contains(column)).count();
+        let is_prefix = count >= base.partition.len() && count < columns.len();
+        if !is_prefix || columns[count..].iter().any(|column| said.contains(column)) {
+            let names: Vec<&str> =
+                columns[..base.partition.len()].iter().map(|id| self.ty.column(*id).name.as_str()).collect();
+            let message = "this is not the beginning of a key";
+            let help = format!(
+                "`delete: rows` takes the partition, {}, and may take the first of the clustering columns, but not all",
+                quoted(&names)
             );
+            self.fault("P014", span, message, help);
+            return Key::new();
         }
-        declaration.from.first()
+        self.columns_of_key(pairs, names, &columns[..count])
     }
 
-    fn origin(&mut self, from: &FromDecl) -> Option<Origin> {
-        self.format(from);
-        let names = [("event".to_owned(), Type::Dyn)];
-        if from.topic.is_none() {
-            self.fault("P005", from.span, "`from` has no `topic`", "name the topic: `topic: shop.orders`");
+    fn columns_of_key(&mut self, pairs: &[(Text, Text)], names: &Names, wanted: &[ColumnId]) -> Key {
+        let mut key = Key::new();
+        for (name, text) in pairs {
+            let Some(column) = self.column(name).filter(|column| wanted.contains(column)) else { continue };
+            let expected = Expected::Cell { ty: self.ty.column(column).ty.clone(), nullable: false };
+            key.extend(self.compile(text, names, &expected).map(|compiled| (column, compiled)));
         }
-        if from.type_name.is_none() {
-            let help = "say where an event's type stands: `type: event.type`";
-            self.fault("P005", from.span, "`from` has no `type`", help);
-        }
-        let time = Expected::Cell { ty: ColumnType::Scalar(Scalar::DateTime), nullable: true };
-        let mut compile =
-            |text: &Option<Text>, expected| text.as_ref().map(|text| self.compile(text, &names, expected));
-        let type_name = compile(&from.type_name, &Expected::Text);
-        let version = compile(&from.version, &Expected::Int);
-        let time = compile(&from.time, &time);
-        let record_key = compile(&from.record_key, &Expected::Text);
-        Some(Origin {
-            topic: Arc::from(from.topic.as_ref()?.text.as_str()),
-            type_name: type_name??,
-            version: version.flatten(),
-            time: time.flatten(),
-            record_key: record_key.flatten(),
-            record_key_column: None,
-            tombstone: from.tombstone.map(|(tombstone, _)| tombstone),
-        })
-    }
-
-    fn format(&mut self, from: &FromDecl) {
-        let help = "write `format: json`";
-        let Some(format) = &from.format else {
-            return self.fault("P005", from.span, "`from` has no `format`", help);
-        };
-        let later = ["avro", "protobuf", "debezium", "cloudevents", "json-schema", "raw"];
-        if later.contains(&format.text.to_lowercase().as_str()) {
-            self.fault("P010", format.span, format!("`format: {}` is not supported yet", format.text), help);
-        } else if format.text != "json" {
-            self.fault("P006", format.span, format!("`{}` is not a format", format.text), help);
-        }
+        key
     }
 
     /// `key`: every key column of the base table, once.
-    fn key(&mut self, pairs: &[(Text, Text)], span: Span) -> Vec<(ColumnId, Compiled)> {
+    pub(super) fn key(&mut self, pairs: &[(Text, Text)], span: Span, names: &Names) -> Key {
         let wanted = self.plan.entity(self.entity).base_key.clone();
-        let names = [("event".to_owned(), Type::Dyn), ("position".to_owned(), Type::Position)];
         let mut key = Vec::new();
         let mut said = Vec::new();
         for (name, text) in pairs {
@@ -231,7 +226,7 @@ impl Binder<'_> {
             }
             let expected = Expected::Cell { ty: self.ty.column(column).ty.clone(), nullable: false };
             let path = format!("key.{}", name.text);
-            let compiled = self.inside(&path, |binder| binder.compile(text, &names, &expected));
+            let compiled = self.inside(&path, |binder| binder.compile(text, names, &expected));
             key.extend(compiled.map(|compiled| (column, compiled)));
         }
         let missing: Vec<&str> = wanted
@@ -275,84 +270,6 @@ impl Binder<'_> {
         found
     }
 
-    fn tombstone(&mut self, from: &FromDecl, origin: &Origin, key: &[(ColumnId, Compiled)]) {
-        let Some((Tombstone::Delete, span)) = from.tombstone else { return };
-        if origin.record_key_column.is_none() {
-            return; // Said once, where the update kind is chosen.
-        }
-        let readable = |id: ColumnId| {
-            matches!(
-                self.ty.column(id).ty,
-                ColumnType::Scalar(
-                    Scalar::Id
-                        | Scalar::String
-                        | Scalar::Ascii
-                        | Scalar::Byte
-                        | Scalar::Short
-                        | Scalar::Int
-                        | Scalar::Long
-                        | Scalar::BigInt
-                        | Scalar::Uuid
-                )
-            )
-        };
-        if key.len() != 1 || !origin.record_key_column.is_some_and(readable) {
-            self.fault(
-                "P020",
-                span,
-                "`tombstone: delete` cannot tell which row to delete",
-                "a record without a value has only its key: `recordKey` and the one column of `key` must be the same expression, of type ID, String, Int, Long, BigInt or UUID",
-            );
-        }
-    }
-
-    fn upcasts(&mut self, declaration: &Declaration) -> FxHashMap<Box<str>, Chain> {
-        let mut by_type: FxHashMap<Box<str>, Vec<(i64, Upcast)>> = FxHashMap::default();
-        let mut known: Vec<&str> = declaration.events.iter().map(|event| event.name.text.as_str()).collect();
-        known.dedup();
-        for step in &declaration.upcasts {
-            if declaration.handler.is_none() && !known.contains(&step.type_name.text.as_str()) {
-                let help = advice(&step.type_name.text, known.iter().copied());
-                self.fault(
-                    "P017",
-                    step.type_name.span,
-                    format!("`events` has no `{}`", step.type_name.text),
-                    help,
-                );
-            }
-            let steps = by_type.entry(step.type_name.text.as_str().into()).or_default();
-            if let Some((last, _)) = steps.last()
-                && step.version != last + 1
-            {
-                let message =
-                    format!("version {} of `{}` follows version {last}", step.version, step.type_name.text);
-                self.fault("P017", step.version_span, message, "write the versions in order, without a gap");
-            }
-            let mut upcast = Upcast {
-                rename: step.rename.iter().map(|(old, new)| (boxed(old), boxed(new))).collect(),
-                default: Vec::new(),
-                drop: step.drop.iter().map(boxed).collect(),
-            };
-            for (field, json) in &step.default {
-                match upcast::plain(json) {
-                    Ok(value) => upcast.default.push((boxed(field), value)),
-                    Err(reason) => {
-                        let message =
-                            format!("the default of `{}` is not a plain value: {reason}", field.text);
-                        self.fault(
-                            "P017",
-                            field.span,
-                            message,
-                            "write text, a number, true, false, null, or lists and maps of them",
-                        );
-                    }
-                }
-            }
-            steps.push((step.version, upcast));
-        }
-        by_type.into_iter().map(|(name, steps)| (name, Chain::new(steps))).collect()
-    }
-
     /// The fault of computed columns that wait for each other; those that only wait for them are left out of it.
     fn circle(&mut self, mut open: Vec<(&Text, Compute)>) {
         let is_read = |column: ColumnId, open: &[(&Text, Compute)]| {
@@ -370,9 +287,20 @@ impl Binder<'_> {
         self.fault("P016", open[0].0.span, message, help);
     }
 
+    /// `assert`: conditions on the new row.
+    fn asserts(&mut self, pairs: &[(Text, Text)]) -> Vec<Assert> {
+        let names = Names::of_row(Type::Record(self.entity));
+        let mut asserts = Vec::new();
+        for (name, text) in pairs {
+            let holds = self.compile(text, &names, &Expected::Condition);
+            asserts.extend(holds.map(|holds| Assert { name: name.text.as_str().into(), holds }));
+        }
+        asserts
+    }
+
     /// `compute`, in an order in which each column comes after those that it reads.
     fn compute(&mut self, pairs: &[(Text, Text)]) -> Vec<Compute> {
-        let names = [("row".to_owned(), Type::Record(self.entity))];
+        let names = Names::of_row(Type::Record(self.entity));
         let base_key = self.plan.entity(self.entity).base_key.clone();
         let mut open = Vec::new();
         for (name, text) in pairs {
@@ -384,6 +312,11 @@ impl Binder<'_> {
                     format!("`{}` is in the row's key", name.text),
                     "a key is made from the event, by `key:`",
                 );
+                continue;
+            }
+            if self.kept.contains(&id) {
+                let help = "compute another column, or let `from` name another";
+                self.fault("P016", name.span, format!("`{}` remembers events", name.text), help);
                 continue;
             }
             let column = self.ty.column(id).clone();
@@ -434,18 +367,10 @@ pub fn quoted(names: &[&str]) -> String {
     }
 }
 
-/// The key column made from the expression that also makes the record's key.
-fn record_key_column(origin: &Origin, key: &[(ColumnId, Compiled)]) -> Option<ColumnId> {
-    let wanted = without_blanks(&origin.record_key.as_ref()?.text);
-    key.iter().find(|(_, compiled)| without_blanks(&compiled.text) == wanted).map(|(column, _)| *column)
-}
-
-fn boxed(text: &Text) -> Box<str> {
-    text.text.as_str().into()
-}
-
-fn without_blanks(text: &str) -> String {
-    text.chars().filter(|character| !character.is_whitespace()).collect()
+/// Whether two texts are the same but for blanks.
+pub fn same_text(one: &str, other: &str) -> bool {
+    let visible = |character: &char| !character.is_whitespace();
+    one.chars().filter(visible).eq(other.chars().filter(visible))
 }
 
 fn shape(model: &ReadModel, ty: &ObjectType) -> RowShape {

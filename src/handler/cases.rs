@@ -19,6 +19,8 @@ pub struct Case {
     pub given: Vec<Given>,
     /// Rows by type. Every row of a named type is listed; of each only the named columns are compared.
     pub rows: Vec<ExpectedRows>,
+    /// By projection, what the given records are once they are upcast: `type`, `version` and `event`, in order.
+    pub events: Vec<ExpectedRows>,
     pub query: Option<Query>,
     /// What must be parked in the end: nothing unless said.
     pub parked: Vec<ExpectedParked>,
@@ -197,19 +199,21 @@ impl Reader<'_> {
     }
 
     fn case(&mut self, node: &Node) -> Option<Case> {
-        let known = ["name", "given", "rows", "query", "variables", "answer", "parked"];
+        let known = ["name", "given", "events", "rows", "query", "variables", "answer", "parked"];
         let fields = self.map(node, "a case", &known);
         self.required(&fields, "name", node.span);
         self.required(&fields, "given", node.span);
         let name = fields.get("name").and_then(|node| self.text(node, "the case's name"))?;
         let given = fields.get("given").map(|node| self.list(node, "`given`")).unwrap_or_default();
         let rows = fields.get("rows").map(|node| self.entries(node, "`rows`")).unwrap_or_default();
+        let events = fields.get("events").map(|node| self.entries(node, "`events`")).unwrap_or_default();
         let parked = fields.get("parked").map(|node| self.list(node, "`parked`")).unwrap_or_default();
         Some(Case {
             span: name.span,
             name: name.text,
             given: given.iter().filter_map(|node| self.given(node)).collect(),
             rows: rows.iter().map(|entry| self.rows(entry)).collect(),
+            events: events.iter().map(|entry| self.events(entry)).collect(),
             query: self.query(&fields),
             parked: parked.iter().map(|node| self.parked(node)).collect(),
         })
@@ -264,6 +268,15 @@ impl Reader<'_> {
         }
     }
 
+    /// The events of a projection: each an object of `type`, `version` and `event`.
+    fn events(&mut self, entry: &Entry) -> ExpectedRows {
+        for node in self.list(&entry.value, "the events of a projection") {
+            let fields = self.map(node, "an event", &["type", "version", "event"]);
+            self.required(&fields, "type", node.span);
+        }
+        self.rows(entry)
+    }
+
     fn query(&mut self, fields: &Fields<'_>) -> Option<Query> {
         let Some(query) = fields.get("query") else {
             for key in ["answer", "variables"] {
@@ -312,8 +325,9 @@ mod tests {
     #[test]
     fn a_case_is_read_with_the_values_of_the_core_schema() {
         let (cases, faults) = read(
-            "cases:\n  - name: one\n    given:\n      - { topic: t, key: k, timestamp: 5, value: { a: 1.50, b: \"2\", c: null } }\n      - { topic: t, key: k, value: null }\n      - { topic: t, raw: \"{oops\" }\n    rows: { Cart: [{ id: c1, n: 2 }], Order: [] }\n    query: \"{ cart }\"\n    answer: { cart: null }\n    parked: [{ key: k, reason: not JSON }]\n",
+            "cases:\n  - name: one\n    given:\n      - { topic: t, key: k, timestamp: 5, value: { a: 1.50, b: \"2\", c: null } }\n      - { topic: t, key: k, value: null }\n      - { topic: t, raw: \"{oops\" }\n    rows: { Cart: [{ id: c1, n: 2 }], Order: [] }\n    query: \"{ cart }\"\n    answer: { cart: null }\n    parked: [{ key: k, reason: not JSON }]\n    events: { carts: [{ type: A, version: 2, event: { a: 1 } }] }\n",
         );
+        assert_eq!(cases[0].events[0].rows[0].columns["version"], Json::from(2));
         assert!(faults.is_empty(), "{faults:?}");
         let case = &cases[0];
         assert_eq!(case.given[0].value.as_deref(), Some(&br#"{"a":1.50,"b":"2","c":null}"#[..]));
@@ -327,7 +341,7 @@ mod tests {
     #[test]
     fn all_faults_come_at_once() {
         let (cases, faults) = read(
-            "cases:\n  - name: one\n    givne: []\n  - given: [{ key: k }]\n    name: two\n    answer: {}\n",
+            "cases:\n  - name: one\n    givne: []\n  - given: [{ key: k }]\n    name: two\n    answer: {}\n    events: { a: [{ typ: A }] }\n",
         );
         assert!(cases.is_empty());
         assert_eq!(
@@ -337,6 +351,8 @@ mod tests {
                 "T002: `given` is missing",
                 "T002: `topic` is missing",
                 "T002: `value` is missing",
+                "T001: an event has no key `typ`",
+                "T002: `type` is missing",
                 "T002: `answer` needs a `query`",
             ]
         );

@@ -3,7 +3,7 @@
 //! Comes in: what `parse` finds. Goes out: what `bind` and `steps` type. Texts carry their places; nothing is checked.
 
 use super::yaml::Text;
-use super::{Tombstone, Unknown, Verb};
+use super::{Repeat, Tombstone, Unknown, Verb};
 use crate::diagnostic::Span;
 
 /// A projection as written.
@@ -13,12 +13,16 @@ pub struct Declaration {
     pub name: Option<Text>,
     pub into: Option<Text>,
     pub from: Vec<FromDecl>,
-    pub key: Vec<(Text, Text)>,
+    /// Each makes a row.
+    pub keys: Vec<Vec<(Text, Text)>>,
     pub unknown: Option<Unknown>,
+    /// Whether `order: time` is said.
+    pub is_merged: bool,
     pub when: Option<Text>,
     pub lets: Vec<(Text, Text)>,
     pub events: Vec<EventDecl>,
     pub compute: Vec<(Text, Text)>,
+    pub asserts: Vec<(Text, Text)>,
     pub upcasts: Vec<UpcastDecl>,
     pub handler: Option<Text>,
     /// Whether anything was wrong with the text that lets binding find only follow-up faults.
@@ -36,14 +40,53 @@ pub struct FromDecl {
     pub time: Option<Text>,
     pub record_key: Option<Text>,
     pub tombstone: Option<(Tombstone, Span)>,
+    /// What an unknown event of this topic does; else what the projection says.
+    pub unknown: Option<Unknown>,
+    /// Where the schemas of its events are.
+    pub schemas: Option<SchemasDecl>,
+    pub id: Option<Text>,
+    /// The column that remembers ids.
+    pub remember: Option<Text>,
+    pub sequence: Option<SequenceDecl>,
+}
+
+/// `sequence: { number, in, first, gap, repeat }`.
+#[derive(Clone, Debug)]
+pub struct SequenceDecl {
+    pub number: Text,
+    pub column: Text,
+    pub first: Option<i64>,
+    pub accepts_gaps: bool,
+    pub repeat: Option<Repeat>,
+}
+
+/// Files that hold the schemas of events.
+#[derive(Clone, Debug)]
+pub enum SchemasDecl {
+    /// One, with all types under `$defs`.
+    File(Text),
+    /// One for each type, perhaps with a pointer into it.
+    ByType(Vec<(Text, Text)>),
 }
 
 /// One event type with its cases.
 #[derive(Debug)]
 pub struct EventDecl {
     pub name: Text,
+    /// Topic and type that it stands for, where not a type of its own name.
+    pub on: Option<Text>,
+    pub rows: Option<RowsDecl>,
     pub lets: Vec<(Text, Text)>,
     pub cases: Vec<CaseDecl>,
+}
+
+/// Which rows an event concerns, where that is not what the projection says.
+#[derive(Debug)]
+pub struct RowsDecl {
+    pub span: Span,
+    /// A list, and the name of its element.
+    pub each: Option<(Text, Text)>,
+    pub keys: Vec<Vec<(Text, Text)>>,
 }
 
 /// One case.
@@ -53,7 +96,10 @@ pub struct CaseDecl {
     pub when: Option<Text>,
     pub verb: Option<(Verb, Span)>,
     pub sets: Vec<(Text, SetDecl)>,
+    pub onces: Vec<(Text, SetDecl)>,
     pub removes: Vec<Text>,
+    /// `delete: rows`: all rows whose key begins as `key` says.
+    pub range: Option<Span>,
     /// Whether something of it could not be read: then what it lacks is not looked for.
     pub faulty: bool,
 }
@@ -62,19 +108,43 @@ pub struct CaseDecl {
 #[derive(Debug)]
 pub enum SetDecl {
     Expression(Text),
-    Parts(Vec<(Text, Text)>, Span),
-    Each { list: Text, name: Text, parts: Vec<(Text, Text)> },
+    Parts(Vec<(Text, SetDecl)>, Span),
+    Each { list: Text, name: Text, parts: Vec<(Text, SetDecl)> },
 }
 
 /// One step of one type's upcasts: from `version` to the next.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct UpcastDecl {
     pub type_name: Text,
     pub version: i64,
     pub version_span: Span,
     pub rename: Vec<(Text, Text)>,
+    pub moves: Vec<(Text, Text)>,
+    pub convert: Vec<(Text, ConvertDecl)>,
     /// Field and JSON text.
     pub default: Vec<(Text, String)>,
+    pub drop: Vec<Text>,
+    pub split: Option<Vec<PieceDecl>>,
+    /// Whether it stands in `defaults.yaml`: then it counts for the types that a projection handles.
+    pub shared: bool,
+}
+
+/// What becomes of a field.
+#[derive(Clone, Debug)]
+pub enum ConvertDecl {
+    /// The word that names it.
+    Named(Text),
+    /// Each known value, and JSON text of what takes its place.
+    Words(Vec<(Text, String)>),
+}
+
+/// One of the events that another is split into.
+#[derive(Clone, Debug)]
+pub struct PieceDecl {
+    pub type_name: Text,
+    pub version: Option<(i64, Span)>,
+    /// Path of a list, and the name of the field that holds one of its elements.
+    pub each: Option<(Text, Text)>,
     pub drop: Vec<Text>,
 }
 
@@ -83,4 +153,5 @@ pub struct UpcastDecl {
 pub struct Defaults {
     pub from: Option<FromDecl>,
     pub unknown: Option<Unknown>,
+    pub upcasts: Vec<UpcastDecl>,
 }

@@ -1,24 +1,50 @@
-//! Chooses how rows of a projection are written: blind set (A) or owned fold (B), with the reason as text.
+//! Chooses how rows of a projection are written: blind set (A), owned fold (B) or merged fold (C), with the reason as text.
 //!
 //! Comes in: a bound projection's parts. Goes out: the kind, or a fault where only an unsupported kind would do.
 
-use super::bind::{Binder, ROW, quoted};
-use super::steps::expressions;
-use super::{Case, Compute, Condition, Declared, Handling, Origin, Step, Tombstone, UpdateKind, Verb};
-use crate::expr::{Compiled, Read};
+use super::bind::{Binder, quoted, same_text};
+use super::declaration::Declaration;
+use super::names::{ROW, reads};
+use super::{
+    Assert, Case, Compute, Condition, Declared, Handling, Key, Make, Origin, Step, Tombstone, UpdateKind,
+    Verb,
+};
+use crate::diagnostic::Span;
+use crate::expr::Compiled;
 use crate::plan::TableRole;
 use crate::schema::{ColumnId, ColumnType, Scalar};
 
 /// The kind and why; `None` after reporting that none of the supported kinds fits.
 pub fn choose(
     binder: &mut Binder<'_>,
-    origin: &Origin,
-    key: &[(ColumnId, Compiled)],
+    declaration: &Declaration,
+    (sources, keys): (&[Origin], &[Key]),
     handling: &Handling,
-    compute: &[Compute],
+    (compute, asserts): (&[Compute], &[Assert]),
 ) -> Option<(UpdateKind, String)> {
-    let partition = one_partition(binder, origin, key)?;
-    Some(match why_not_blind(binder, origin, handling, compute) {
+    let mut all: Vec<&Key> = keys.iter().collect();
+    if let Handling::Declared(declared) = handling {
+        all.extend(
+            declared.events.values().filter_map(|event| event.rows.as_ref()).flat_map(|rows| &rows.keys),
+        );
+    }
+    if all.is_empty() || all.iter().any(|key| key.is_empty()) {
+        return None; // The key's own faults are reported already.
+    }
+    let partition = match one_partition(binder, declaration, sources, &all) {
+        Ok(partition) => partition,
+        Err(Several { why, .. }) if declaration.is_merged => {
+            return Some((UpdateKind::MergedFold, format!("{why}; `order: time` merges them")));
+        }
+        Err(Several { span, why, help }) => {
+            let help = format!(
+                "{help}, or say `order: time`: then partitions are merged by the times of their records, which is safe on the embedded store alone (kind C)"
+            );
+            binder.fault("P015", span, why, help);
+            return None;
+        }
+    };
+    Some(match why_not_blind(binder, &sources[0], handling, (compute, asserts)) {
         Some(reason) => (UpdateKind::OwnedFold, format!("{reason}; {partition}")),
         None => (
             UpdateKind::BlindSet,
@@ -27,44 +53,67 @@ pub fn choose(
     })
 }
 
-/// Kinds A and B need all events of a row to come from one partition.
-fn one_partition(binder: &mut Binder<'_>, origin: &Origin, key: &[(ColumnId, Compiled)]) -> Option<String> {
-    let Some(record_key) = &origin.record_key else {
-        binder.fault(
-            "P015",
-            origin.type_name.span,
-            "without `recordKey` the events of a row may come from several partitions",
-            "say what producers put into the record's key: `recordKey: event.orderId`; merging partitions (kinds C and D) is not supported yet",
-        );
-        return None;
-    };
-    let Some(column) = origin.record_key_column else {
-        if key.is_empty() {
-            return None; // The key's own faults are reported already.
-        }
-        let keys: Vec<&str> = key.iter().map(|(_, compiled)| &*compiled.text).collect();
-        binder.fault(
-            "P015",
-            record_key.span,
-            format!("the record's key is `{}`, but the row's key is made from {}", record_key.text, quoted(&keys)),
-            "make one column of `key` from the same expression as `recordKey`; merging the partitions that events of one row come from (kinds C and D) is not supported yet",
-        );
-        return None;
-    };
-    if !has_one_spelling(&binder.ty.column(column).ty) {
-        let name = &binder.ty.column(column).name;
-        binder.fault(
-            "P015",
-            record_key.span,
-            format!("values of `{name}` can be written in several ways, so events of one row could come from several partitions"),
-            "key the rows by an ID, a String, an Int, a Long, a UUID or an enum; merging partitions (kinds C and D) is not supported yet",
-        );
-        return None;
+/// Why the events of a row may come from several partitions.
+struct Several {
+    span: Span,
+    why: String,
+    /// What to do so that they come from one.
+    help: String,
+}
+
+/// Kinds A and B need all events of a row to come from one partition. Answers why they do.
+fn one_partition(
+    binder: &Binder<'_>,
+    declaration: &Declaration,
+    sources: &[Origin],
+    keys: &[&Key],
+) -> Result<String, Several> {
+    if let Some(other) = declaration.from.get(1) {
+        return Err(Several {
+            span: other.span,
+            why: format!("the events of `{}` come from several topics", binder.ty.name),
+            help: "feed a read model from one topic".to_owned(),
+        });
     }
-    Some(format!(
-        "one partition determines a row, because its key column `{}` is the record's key",
-        binder.ty.column(column).name
-    ))
+    let origin = &sources[0];
+    let Some(record_key) = &origin.record_key else {
+        return Err(Several {
+            span: origin.type_name.span,
+            why: "without `recordKey` the events of a row may come from several partitions".to_owned(),
+            help: "say what producers put into the record's key: `recordKey: event.orderId`".to_owned(),
+        });
+    };
+    let stray = keys.iter().find(|key| !key.iter().any(|made| is_record_key(origin, made)));
+    let (Some(column), None) = (origin.record_key_column, stray) else {
+        let key = stray.unwrap_or(&keys[0]);
+        let made: Vec<&str> = key.iter().map(|(_, compiled)| &*compiled.text).collect();
+        return Err(Several {
+            span: record_key.span,
+            why: format!(
+                "the record's key is `{}`, but the row's key is made from {}",
+                record_key.text,
+                quoted(&made)
+            ),
+            help: "make one column of `key` from the same expression as `recordKey`".to_owned(),
+        });
+    };
+    let name = &binder.ty.column(column).name;
+    if !has_one_spelling(&binder.ty.column(column).ty) {
+        return Err(Several {
+            span: record_key.span,
+            why: format!(
+                "values of `{name}` can be written in several ways, so events of one row could come from several partitions"
+            ),
+            help: "key the rows by an ID, a String, an Int, a Long, a UUID or an enum".to_owned(),
+        });
+    }
+    Ok(format!("one partition determines a row, because its key column `{name}` is the record's key"))
+}
+
+/// Whether a column of a key is made as the record's key is, and is the column that it is made into everywhere.
+fn is_record_key(origin: &Origin, (column, compiled): &(ColumnId, Compiled)) -> bool {
+    origin.record_key_column == Some(*column)
+        && origin.record_key.as_ref().is_some_and(|record_key| same_text(&record_key.text, &compiled.text))
 }
 
 /// Whether equal values have equal texts, or `route` can tell a text that is not the usual one.
@@ -91,7 +140,7 @@ fn why_not_blind(
     binder: &Binder<'_>,
     origin: &Origin,
     handling: &Handling,
-    compute: &[Compute],
+    (compute, asserts): (&[Compute], &[Assert]),
 ) -> Option<String> {
     let Handling::Declared(declared) = handling else {
         return Some("a handler written in Rust sees the row".to_owned());
@@ -101,6 +150,12 @@ fn why_not_blind(
     }
     if !compute.is_empty() {
         return Some("`compute` reads the new row".to_owned());
+    }
+    if origin.remember.is_some() || origin.sequence.is_some() {
+        return Some("the row remembers the events that it has taken".to_owned());
+    }
+    if !asserts.is_empty() {
+        return Some("`assert` reads the new row".to_owned());
     }
     if binder.ty.tables.first().is_some_and(|base| base.expiry.is_some()) {
         return Some("a row whose `ttl` is over counts as absent".to_owned());
@@ -131,15 +186,23 @@ fn not_blind_case(binder: &Binder<'_>, name: &str, case: &Case) -> Option<String
         return Some(format!("`when` of `{name}` reads the row"));
     }
     case.steps.iter().find_map(|step| {
-        if matches!(step, Step::Merge { .. } | Step::Touch { .. } | Step::Remove { .. }) {
-            return Some(format!("`{name}` changes elements of a collection"));
-        }
-        if expressions(step).into_iter().any(|compiled| reads(compiled, ROW)) {
+        let (column, make) = match step {
+            Step::Set { column, make, once } if !once && !make.needs_old() => (*column, make),
+            Step::Set { once: true, .. } => {
+                return Some(format!("`once` of `{name}` depends on what the column holds"));
+            }
+            Step::Set { column, .. } | Step::Touch { column, key: None, .. } => {
+                let column = &binder.ty.column(*column).name;
+                return Some(format!("`{name}` changes a part of `{column}`"));
+            }
+            _ => return Some(format!("`{name}` changes elements of a collection")),
+        };
+        if step.expressions().into_iter().any(|compiled| reads(compiled, ROW)) {
             return Some(format!("an expression of `{name}` reads the row"));
         }
-        let (column, value) = match step {
-            Step::Set { column, value } => (*column, value),
-            Step::Each { column, list, .. } => (*column, list),
+        let value = match make {
+            Make::Each(each) => &each.list,
+            Make::Value(value) => value,
             _ => return None,
         };
         let column = binder.ty.column(column);
@@ -170,11 +233,4 @@ fn moving_copy(binder: &Binder<'_>) -> Option<String> {
 
 fn reads_row(condition: Option<&Condition>) -> bool {
     condition.is_some_and(|condition| reads(&condition.holds, ROW))
-}
-
-fn reads(compiled: &Compiled, slot: usize) -> bool {
-    compiled.reads.iter().any(|read| {
-        let (Read::Slot(found) | Read::Column(found, _) | Read::Field(found, _)) = read;
-        *found == slot
-    })
 }

@@ -6,6 +6,7 @@
 
 use super::bind::Binder;
 use super::declaration::{Declaration, Defaults};
+use super::json_schema::{EventShapes, SchemaFiles};
 use super::nearest::advice;
 use super::parse;
 use super::{CustomHandlers, Projection, yaml};
@@ -14,21 +15,28 @@ use crate::plan::Plan;
 use crate::schema::{ReadModel, TypeId, TypeKind};
 
 /// Reads and binds all projections of a project: `files` are `projections/*.yaml` without cases, `defaults` is
-/// `projections/defaults.yaml`. All faults of all files come at once; a projection with a fault is left out.
+/// `projections/defaults.yaml`, `schemas` the schemas of events. All faults of all files come at once; a projection with a fault is left out.
 pub fn load(
     files: &[FileId],
     defaults: Option<FileId>,
+    schemas: &[FileId],
     sources: &Sources,
     model: &ReadModel,
     plan: &Plan,
     custom: &CustomHandlers,
 ) -> (Vec<Projection>, Vec<Diagnostic>) {
     let Read { declarations, mut faults, is_whole } = read(files, defaults, sources);
-    let mut loader = Loader { model, plan, custom, owners: Vec::new(), names: Vec::new(), unclear: false };
+    let schemas = SchemaFiles::read(schemas, sources, &mut faults);
+    let mut loader =
+        Loader { model, plan, custom, schemas, owners: Vec::new(), names: Vec::new(), unclear: false };
     let mut projections = Vec::new();
     for (file, declaration) in &declarations {
         let before = faults.len();
         let bound = loader.bind(declaration, *file, sources, &mut faults);
+        debug_assert!(
+            bound.is_some() || declaration.faulty || faults.len() > before,
+            "a projection that cannot be bound has a fault: {declaration:?}"
+        );
         projections.extend(bound.filter(|_| !declaration.faulty && faults.len() == before));
     }
     if is_whole && !loader.unclear {
@@ -103,6 +111,7 @@ struct Loader<'a> {
     model: &'a ReadModel,
     plan: &'a Plan,
     custom: &'a CustomHandlers,
+    schemas: SchemaFiles,
     /// Which file's projection owns which read model.
     owners: Vec<(TypeId, String)>,
     names: Vec<(String, String)>,
@@ -131,6 +140,17 @@ impl Loader<'_> {
                 .iter()
                 .filter_map(|(name, _)| self.model.ty(entity).column_named(&name.text))
                 .collect(),
+            kept: declaration
+                .from
+                .iter()
+                .flat_map(|from| {
+                    from.remember.iter().chain(from.sequence.as_ref().map(|sequence| &sequence.column))
+                })
+                .filter_map(|name| self.model.ty(entity).column_named(&name.text))
+                .collect(),
+            schemas: &self.schemas,
+            events: EventShapes::default(),
+            event: None,
             within: Vec::new(),
             faults,
         };

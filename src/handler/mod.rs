@@ -1,29 +1,38 @@
 //! What a projection declares: for each event type, what becomes of a row.
 //!
 //! Comes in: `projections/<name>.yaml` and a read model. Goes out: a [`Projection`], or every fault at once.
-//! `load` goes through the files, `yaml` reads text with places, `parse` makes the `declaration`, `bind` and `steps`
-//! type it against the read model, `kind` chooses how rows are written, `cases` reads `<name>.cases.yaml`. Applying events is `fold`'s.
+//! `load` goes through the files, `yaml` reads text with places, `parse` makes the `declaration`, `bind`, `sources`,
+//! `steps`, `assign` and `upcasts` type it against the read model, `kind` chooses how rows are written, `memory` binds what rows
+//! remember of events, `json_schema` knows what events hold, `cases` reads `<name>.cases.yaml`. Applying events is `fold`'s.
 //!
 //! Codes: P001 not YAML; P002 YAML that is not read here; P003 a key twice; P004 an unknown key; P005 a missing
 //! key; P006 a wrong shape; P007 an unknown type; P008 a second projection; P009 (warning) no projection;
 //! P010 not supported yet; P011 verbs; P012 a column that cannot be assigned; P013 a column that may stay unset;
 //! P014 the row's key; P015 an update kind that is not supported yet; P016 computed columns; P017 upcasts;
-//! P018 a path; P019 a handler; P020 tombstones.
+//! P018 a path; P019 a handler; P020 tombstones; P021 schemas of events; P022 columns that remember events.
 
 mod align;
+mod assign;
 mod bind;
 pub mod cases;
 mod custom;
 mod declaration;
+mod json_schema;
 mod kind;
 mod load;
+mod memory;
+pub mod names;
 mod nearest;
 mod parse;
+mod path;
+mod sources;
+mod step;
 mod steps;
 #[cfg(test)]
 pub mod testing;
 #[cfg(test)]
 mod tests;
+mod upcasts;
 pub mod yaml;
 
 use std::fmt;
@@ -34,13 +43,13 @@ use rustc_hash::FxHashMap;
 pub use bind::blank;
 pub use custom::{Change, CustomHandlers, Fold};
 pub use load::{check_shape, load};
-pub(crate) use steps::FIRST_LET;
+pub use step::{EachMake, Make, RecordMake, Step};
 
 use crate::diagnostic::{FileId, Span};
 use crate::expr::Compiled;
 use crate::plan::Feed;
 use crate::schema::{Column, ColumnId, Expiry, TypeId};
-use crate::upcast::Chain;
+use crate::upcast::Upcasts;
 use crate::value::{Cells, Value};
 
 /// A projection, bound and typed: all that `route` and `fold` need.
@@ -53,19 +62,22 @@ pub struct Projection {
     pub entity: TypeId,
     /// Name of the read model.
     pub entity_name: Arc<str>,
-    pub from: Origin,
-    /// What each key column of the row is made from.
-    pub key: Vec<(ColumnId, Compiled)>,
-    pub unknown: Unknown,
+    /// Where its events come from: one, unless the kind is C. Never empty.
+    pub sources: Vec<Origin>,
+    /// Of each row that an event concerns, what its key columns are made from. Never empty.
+    pub keys: Vec<Key>,
     pub kind: UpdateKind,
     /// Why it is of that kind, for `check --explain`.
     pub kind_reason: String,
     pub handling: Handling,
     /// Columns made from the new row, in an order in which each comes after what it reads.
     pub compute: Vec<Compute>,
-    /// Older versions, by event type.
-    pub upcasts: FxHashMap<Box<str>, Chain>,
+    pub asserts: Vec<Assert>,
+    /// Older versions of events.
+    pub upcasts: Upcasts,
     pub shape: RowShape,
+    /// Whether anything looks at `record`: it is made only then.
+    pub reads_record: bool,
 }
 
 /// What a row of the read model looks like; kept so that folding needs no read model.
@@ -86,6 +98,10 @@ pub struct RowShape {
 #[derive(Clone, Debug)]
 pub struct Origin {
     pub topic: Arc<str>,
+    /// Event types of this topic that have another name in `events`, with that name.
+    pub names: FxHashMap<Box<str>, Box<str>>,
+    /// Names in `events` that stand for a type of this topic or another only by `on`.
+    pub aliases: Vec<Box<str>>,
     /// Name of the event's type, from the event as it came. Slot 0: the event.
     pub type_name: Compiled,
     /// Version, from the event as it came. Without it every event has version 1.
@@ -98,6 +114,39 @@ pub struct Origin {
     pub record_key_column: Option<ColumnId>,
     /// What a record without a value does; `None`: it was not said.
     pub tombstone: Option<Tombstone>,
+    pub unknown: Unknown,
+    /// How a row knows an event again.
+    pub remember: Option<Remember>,
+    /// The order in which a row takes events.
+    pub sequence: Option<Sequence>,
+}
+
+/// How a row knows an event again that its producer has appended twice.
+#[derive(Clone, Debug)]
+pub struct Remember {
+    pub id: Compiled,
+    /// A list of the last ids; its bound is how many are remembered.
+    pub column: ColumnId,
+}
+
+/// The numbers of a row's events: each is one above the one before.
+#[derive(Clone, Debug)]
+pub struct Sequence {
+    pub number: Compiled,
+    /// Holds the last number.
+    pub column: ColumnId,
+    /// The first number; without it a new row takes any.
+    pub first: Option<i64>,
+    /// Whether a number may be left out; else the key is parked.
+    pub accepts_gaps: bool,
+    pub repeat: Repeat,
+}
+
+/// What an event does whose number the row has passed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Repeat {
+    Ignore,
+    Park,
 }
 
 /// What an event of an unknown type or version does.
@@ -127,6 +176,8 @@ pub enum UpdateKind {
     BlindSet,
     /// B: the row is read once, folded, and written whole.
     OwnedFold,
+    /// C: as B, with the events of several partitions in one order. Safe only where the store applies a batch whole.
+    MergedFold,
 }
 
 /// How an event changes a row.
@@ -137,7 +188,7 @@ pub enum Handling {
     Custom(Arc<dyn Fold>),
 }
 
-/// The declared part: slots 0 and 1 are the event and the row, then come the `let`s, then `old` or `as`.
+/// The declared part. What stands in which slot is said in [`names`].
 #[derive(Debug, Default)]
 pub struct Declared {
     /// The condition joined to every case.
@@ -145,9 +196,24 @@ pub struct Declared {
     pub events: FxHashMap<Box<str>, EventCases>,
 }
 
+/// What the key columns of a row are made from.
+pub type Key = Vec<(ColumnId, Compiled)>;
+
+/// Which rows an event concerns.
+#[derive(Debug)]
+pub struct Rows {
+    /// There is one for each element.
+    pub each: Option<Compiled>,
+    pub keys: Vec<Key>,
+    /// Whether the keys are beginnings of keys, and each stands for all rows that begin so.
+    pub is_range: bool,
+}
+
 /// What one event type does.
 #[derive(Debug)]
 pub struct EventCases {
+    /// Where they are not those that the projection says.
+    pub rows: Option<Rows>,
     /// `let`s that these cases can see: those of the projection, then those of the event.
     pub lets: Vec<(String, Compiled)>,
     pub cases: Vec<Case>,
@@ -188,31 +254,12 @@ pub enum Verb {
     Remove,
 }
 
-/// One assignment.
+/// What must hold of every row after every event. Slot 0 is the new row.
 #[derive(Debug)]
-pub enum Step {
-    /// `column: expression`.
-    Set { column: ColumnId, value: Compiled },
-    /// `column: {each, as, set}`: a list of records, or a map of them by the column `keyed_by`.
-    Each {
-        column: ColumnId,
-        list: Compiled,
-        parts: Vec<(ColumnId, Compiled)>,
-        record: TypeId,
-        keyed_by: Option<ColumnId>,
-    },
-    /// `column[key]: {…}`: merges into the element or makes it.
-    Merge {
-        column: ColumnId,
-        key: Compiled,
-        key_part: ColumnId,
-        parts: Vec<(ColumnId, Compiled)>,
-        record: TypeId,
-    },
-    /// `column[key].part: expression`: only where the element is there.
-    Touch { column: ColumnId, key: Compiled, part: ColumnId, value: Compiled, record: TypeId },
-    /// `remove: column[key]`: only where the element is there.
-    Remove { column: ColumnId, key: Compiled },
+pub struct Assert {
+    /// What it says, for a person.
+    pub name: Box<str>,
+    pub holds: Compiled,
 }
 
 /// One computed column. Slot 0 is the new row.
@@ -225,19 +272,27 @@ pub struct Compute {
 }
 
 impl Projection {
-    /// Which entity it feeds, and from where.
-    pub fn feed(&self) -> Feed {
-        Feed {
+    /// Which entity it feeds, and from where: one feed for each topic.
+    pub fn feeds(&self) -> impl Iterator<Item = Feed> {
+        self.sources.iter().map(|from| Feed {
             projection: Arc::clone(&self.name),
             entity: self.entity,
-            topic: Arc::clone(&self.from.topic),
-            record_key: self.from.record_key_column,
-        }
+            topic: Arc::clone(&from.topic),
+            record_key: from.record_key_column,
+        })
     }
 
-    /// The newest version of an event type: what upcasting leads to.
-    pub fn newest_version(&self, type_name: &str) -> i64 {
-        self.upcasts.get(type_name).map_or(1, Chain::newest)
+    /// The names of its topics, in the order of its sources.
+    pub fn topics(&self) -> impl Iterator<Item = &Arc<str>> {
+        self.sources.iter().map(|from| &from.topic)
+    }
+
+    /// The source that a topic is; the first where it is none.
+    pub fn source(&self, topic: &str) -> &Origin {
+        match self.sources.as_slice() {
+            [one] => one,
+            several => several.iter().find(|from| *from.topic == *topic).unwrap_or(&several[0]),
+        }
     }
 
     /// A row's key for a person, as JSON: `{"id":"o1"}`.
@@ -255,11 +310,33 @@ impl Projection {
         out
     }
 
+    /// Which rows events of that type concern, where they say it themselves.
+    pub fn rows_of(&self, type_name: &str) -> Option<&Rows> {
+        match &self.handling {
+            Handling::Declared(declared) => declared.events.get(type_name)?.rows.as_ref(),
+            Handling::Custom(_) => None,
+        }
+    }
+
     /// Whether events of that type are handled.
     pub fn handles(&self, type_name: &str) -> bool {
         match &self.handling {
             Handling::Declared(declared) => declared.events.contains_key(type_name),
             Handling::Custom(_) => true,
+        }
+    }
+}
+
+impl Origin {
+    /// The name that `events` has for an event type of this topic.
+    ///
+    /// # Errors
+    /// The type, where `events` has its name for something else.
+    pub fn name_of(&self, type_name: Box<str>) -> Result<Box<str>, Box<str>> {
+        match self.names.get(&type_name) {
+            Some(name) => Ok(name.clone()),
+            None if self.aliases.contains(&type_name) => Err(type_name),
+            None => Ok(type_name),
         }
     }
 }
@@ -286,6 +363,7 @@ impl UpdateKind {
         match self {
             UpdateKind::BlindSet => "A blind set",
             UpdateKind::OwnedFold => "B owned fold",
+            UpdateKind::MergedFold => "C merged fold",
         }
     }
 
@@ -294,6 +372,9 @@ impl UpdateKind {
         match self {
             UpdateKind::BlindSet => "the assigned columns are written, nothing is read",
             UpdateKind::OwnedFold => "the row is read once, folded, and written with its position",
+            UpdateKind::MergedFold => {
+                "partitions are merged by time in memory, the row is read once, folded, and written in one commit with all progress; on the embedded store alone"
+            }
         }
     }
 }

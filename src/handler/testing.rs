@@ -7,12 +7,14 @@ use std::sync::Arc;
 
 use super::{CustomHandlers, Projection, load};
 use crate::diagnostic::{Sources, render};
-use crate::event::{Record, TopicPartition};
-use crate::fold::{State, apply};
+use crate::event::{Record, Taken, TopicPartition};
+use crate::fold::{State, apply_all};
+use crate::plan::key::split_key;
 use crate::plan::{self, Plan};
-use crate::route::{Routed, route};
+use crate::route::{KeyCells, Routed, route};
 use crate::schema::{self, ReadModel};
 use crate::value::Value;
+use crate::value::encode::RowKey;
 
 /// Definitions, loaded.
 pub struct Loaded {
@@ -61,14 +63,16 @@ pub fn load_text(schema: &str, projections: &[(&str, &str)], custom: &CustomHand
     let plan = plan.unwrap_or_else(|| panic!("{}", render(&faults, &sources, false)));
     let mut files = Vec::new();
     let mut defaults = None;
+    let mut schemas = Vec::new();
     for (path, text) in projections {
         let file = sources.add(*path, *text);
-        match path.ends_with("defaults.yaml") {
-            true => defaults = Some(file),
-            false => files.push(file),
+        match path {
+            path if path.ends_with("defaults.yaml") => defaults = Some(file),
+            path if path.ends_with(".schema.json") => schemas.push(file),
+            _ => files.push(file),
         }
     }
-    let (projections, faults) = load(&files, defaults, &sources, &model, &plan, custom);
+    let (projections, faults) = load(&files, defaults, &schemas, &sources, &model, &plan, custom);
     let findings = render(&faults, &sources, false);
     Loaded { model, plan, projections, findings }
 }
@@ -97,7 +101,7 @@ pub struct Rows<'l> {
 impl Rows<'_> {
     /// Where a record goes.
     pub fn route(&mut self, key: Option<&str>, value: Option<&str>) -> Routed {
-        let at = TopicPartition { topic: Arc::clone(&self.projection.from.topic), partition: 0 };
+        let at = TopicPartition { topic: Arc::clone(&self.projection.sources[0].topic), partition: 0 };
         let base = self.loaded.plan.entity(self.projection.entity).base;
         let record = Record {
             offset: self.offset,
@@ -128,27 +132,46 @@ impl Rows<'_> {
         match self.route(Some(key), Some(value)) {
             Routed::Ignore => Outcome::Nothing,
             Routed::Stop(reason) => Outcome::Stopped(reason),
+            Routed::Range { ranges, event } => {
+                let base = self.loaded.plan.table(self.loaded.plan.entity(self.projection.entity).base);
+                let keys: Vec<Vec<u8>> = self.rows.keys().cloned().collect();
+                let keys = keys.iter().map(|bytes| split_key(base, bytes).expect("a key of the table"));
+                let hit: Vec<RowKey> = keys.filter(|key| ranges.iter().any(|range| range.has(key))).collect();
+                let taken = Taken { event, element: None };
+                hit.iter()
+                    .map(|key| self.apply(key, &Vec::new(), std::slice::from_ref(&taken)))
+                    .fold(Outcome::Nothing, |all, one| if one == Outcome::Nothing { all } else { one })
+            }
             Routed::Rejected { reject, .. } => Outcome::Rejected(reject.to_string()),
             Routed::Delete { key, .. } => {
                 self.rows.remove(key.bytes());
                 Outcome::Deleted
             }
+            Routed::Events(rows) => rows
+                .into_iter()
+                .map(|row| self.apply(&row.key, &row.key_cells, &row.events))
+                .fold(Outcome::Nothing, |all, one| if one == Outcome::Nothing { all } else { one }),
             Routed::Event { key, key_cells, event } => {
-                let before = self.rows.get(key.bytes()).cloned();
-                let mut row = before.clone();
-                match apply(self.projection, &key_cells, &mut row, &event) {
-                    Ok(None) => Outcome::Nothing,
-                    Ok(Some(undo)) => {
-                        let after = row.clone();
-                        undo.take_back(&mut row);
-                        assert_eq!(row, before, "an event that is taken back leaves no trace");
-                        self.put(key.bytes(), after)
-                    }
-                    Err(reject) => {
-                        assert_eq!(row, before, "an event that is rejected changes nothing");
-                        Outcome::Rejected(reject.to_string())
-                    }
-                }
+                let taken = Taken { event: Arc::new(event), element: None };
+                self.apply(&key, &key_cells, &[taken])
+            }
+        }
+    }
+
+    fn apply(&mut self, key: &RowKey, key_cells: &KeyCells, events: &[Taken]) -> Outcome {
+        let before = self.rows.get(key.bytes()).cloned();
+        let mut row = before.clone();
+        match apply_all(self.projection, key_cells, &mut row, events) {
+            Ok(None) => Outcome::Nothing,
+            Ok(Some(undo)) => {
+                let after = row.clone();
+                undo.take_back(&mut row);
+                assert_eq!(row, before, "an event that is taken back leaves no trace");
+                self.put(key.bytes(), after)
+            }
+            Err(reject) => {
+                assert_eq!(row, before, "an event that is rejected changes nothing");
+                Outcome::Rejected(reject.to_string())
             }
         }
     }

@@ -26,7 +26,7 @@ fn findings(folder: &Path) -> String {
     let mut files: Vec<(String, String)> = fs::read_dir(folder)
         .expect("the folder can be read")
         .map(|entry| entry.expect("the folder can be read").path())
-        .filter(|path| path.extension().is_some_and(|extension| extension == "yaml"))
+        .filter(|path| path.extension().is_some_and(|extension| extension == "yaml" || extension == "json"))
         .map(|path| {
             let name = path.file_name().expect("a file has a name").to_string_lossy().into_owned();
             (format!("projections/{name}"), fs::read_to_string(&path).expect("the file can be read"))
@@ -65,7 +65,7 @@ fn every_code_has_a_golden_case() {
         assert!(finding.contains("  help: "), "no advice in\n{finding}");
     }
     let missing: Vec<String> =
-        (1..=20).map(|number| format!("P{number:03}")).filter(|code| !all.contains(code.as_str())).collect();
+        (1..=22).map(|number| format!("P{number:03}")).filter(|code| !all.contains(code.as_str())).collect();
     assert!(missing.is_empty(), "no golden case shows {missing:?}");
 }
 
@@ -83,7 +83,9 @@ fn the_shop_is_folded_by_owners_and_says_why() {
         reason("customers"),
         format!("`delete` of `CustomerErased` depends on whether the row is there; {tail}")
     );
-    assert!(shop.projections.iter().all(|projection| projection.feed().record_key.is_some()));
+    assert!(
+        shop.projections.iter().all(|projection| projection.feeds().all(|feed| feed.record_key.is_some()))
+    );
 }
 
 const TINY: &str = "type Query { a(id: ID!): A @read }\ntype A @key(fields: \"id\") @table(name: \"a\", partition: \"id\") COPY { id: ID!  x: Int!  y: String }\n";
@@ -146,8 +148,8 @@ fn defaults_set_what_files_leave_out() {
     let loaded = load_text(&TINY.replace("COPY", ""), &files, &CustomHandlers::new());
     assert_eq!(loaded.findings, "");
     let projection = loaded.projection("a");
-    assert_eq!(projection.unknown, super::Unknown::Ignore);
-    assert_eq!(projection.from.tombstone, Some(super::Tombstone::Park));
+    assert_eq!(projection.sources[0].unknown, super::Unknown::Ignore);
+    assert_eq!(projection.sources[0].tombstone, Some(super::Tombstone::Park));
 }
 
 #[test]
@@ -168,6 +170,83 @@ fn no_text_of_a_projection_makes_it_panic() {
             "a projection, or an error that says why not"
         );
     });
+}
+
+/// The files of each section of the page of the language, with their paths.
+fn sections_of_the_language() -> Vec<Vec<(String, String)>> {
+    let page = include_str!("../../docs/projections.md");
+    let files = |section: &str| {
+        let blocks = section.split("```").skip(1).step_by(2);
+        let file = |block: &str| {
+            let mut lines = block.lines().skip(1);
+            let path = lines.next()?.strip_prefix("# ")?.to_owned();
+            Some((path, lines.collect::<Vec<_>>().join("\n")))
+        };
+        blocks.filter_map(file).collect::<Vec<_>>()
+    };
+    page.split("\n## ").map(files).filter(|files| !files.is_empty()).collect()
+}
+
+#[test]
+fn no_text_of_the_forms_of_the_language_makes_it_panic() {
+    for files in sections_of_the_language() {
+        let schema = &files.iter().find(|(path, _)| path.ends_with(".graphql")).expect("a schema").1;
+        let is_case = |path: &str| path.contains(".cases.");
+        for (path, text) in
+            files.iter().filter(|(path, _)| path.starts_with("projections/") && !is_case(path))
+        {
+            spoil::never_panics(&[text], |text| {
+                let all =
+                    files.iter().filter(|(other, _)| other.starts_with("projections/") && !is_case(other));
+                let all: Vec<(&str, &str)> = all
+                    .map(|(other, own)| (other.as_str(), if other == path { text } else { own.as_str() }))
+                    .collect();
+                let loaded = load_text(schema, &all, &CustomHandlers::new());
+                let sound = all
+                    .iter()
+                    .filter(|(path, _)| !path.ends_with("defaults.yaml") && !path.ends_with(".json"));
+                let refused = loaded.findings.lines().last().is_some_and(|count| count.contains("error"));
+                assert!(
+                    refused || loaded.projections.len() == sound.count(),
+                    "each is there, or says why not"
+                );
+            });
+        }
+    }
+}
+
+#[test]
+fn no_record_makes_the_forms_of_the_language_panic() {
+    for files in sections_of_the_language() {
+        let schema = &files.iter().find(|(path, _)| path.ends_with(".graphql")).expect("a schema").1;
+        let is_case = |path: &str| path.contains(".cases.");
+        let all = files.iter().filter(|(path, _)| path.starts_with("projections/") && !is_case(path));
+        let all: Vec<(&str, &str)> = all.map(|(path, text)| (path.as_str(), text.as_str())).collect();
+        let loaded = load_text(schema, &all, &CustomHandlers::new());
+        assert_eq!(loaded.findings, "");
+        let mut sources = Sources::default();
+        let mut given = Vec::new();
+        for (path, text) in files.iter().filter(|(path, _)| is_case(path)) {
+            let file = sources.add(path.clone(), text.clone());
+            given.extend(super::cases::load(file, &sources).0.into_iter().flat_map(|case| case.given));
+        }
+        let given: Vec<(String, String)> = given
+            .into_iter()
+            .filter_map(|given| Some((given.key?, String::from_utf8(given.value?).expect("JSON is text"))))
+            .collect();
+        for seed in spoil::seeds() {
+            println!("seed {seed}");
+            let mut random = fastrand::Rng::with_seed(seed);
+            for projection in &loaded.projections {
+                let mut rows = loaded.rows(&projection.name);
+                for _ in 0..40 {
+                    let (key, value) = &given[random.usize(0..given.len())];
+                    let value = if random.bool() { spoil::spoil(value, &mut random) } else { value.clone() };
+                    rows.take(key, &value);
+                }
+            }
+        }
+    }
 }
 
 #[test]
@@ -196,6 +275,29 @@ fn no_nesting_of_yaml_needs_more_than_a_usual_stack() {
         let (_, faults) = super::yaml::read(FileId(0), &deeper);
         assert_eq!(faults[0].message, "the text nests deeper than 32");
     });
+}
+
+#[test]
+fn upcasts_of_the_defaults_count_for_the_types_that_a_projection_handles() {
+    let schema = "type Query { a(id: ID!): A @read  b(id: ID!): B @read }\n\
+        type A @key(fields: \"id\") @table(name: \"a\", partition: \"id\") { id: ID!  x: Int }\n\
+        type B @key(fields: \"id\") @table(name: \"b\", partition: \"id\") { id: ID!  x: Int }\n";
+    let defaults = "from: { topic: t, format: json, type: event.type, recordKey: event.id, unknown: ignore }\n\
+        upcast:\n  E: { 1: { rename: { y: x } }, 2: { split: [{ type: F }, { type: G }] } }\n  H: { 1: { drop: x } }\n";
+    let file = |name: &str, into: &str, events: &str| {
+        format!("projection: {name}\ninto: {into}\nkey: {{ id: event.id }}\nevents: {{ {events} }}\n")
+    };
+    let set = "{ upsert: { x: event.x } }";
+    let a = file("a", "A", &format!("F: {set}"));
+    let b = file("b", "B", &format!("E: {set}, G: {set}")) + "upcast: { E: { 1: { default: { x: 7 } } } }\n";
+    let files =
+        [("projections/a.yaml", &*a), ("projections/b.yaml", &*b), ("projections/defaults.yaml", defaults)];
+    let loaded = load_text(schema, &files, &CustomHandlers::new());
+    assert_eq!(loaded.findings, "");
+    let event = ("1", r#"{"type":"E","id":"1","y":3}"#.to_owned());
+    assert_eq!(loaded.rows("a").all(std::slice::from_ref(&event)).show(&["x"]), "x=3");
+    assert_eq!(loaded.rows("b").all(&[event]).show(&["x"]), "x=7", "its own chain takes the place");
+    assert_eq!(loaded.projection("a").sources[0].unknown, super::Unknown::Ignore);
 }
 
 #[test]

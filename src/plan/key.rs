@@ -30,6 +30,18 @@ pub fn row_key_of(table: &TablePlan, cells: &[(ColumnId, Value)]) -> Option<RowK
     })
 }
 
+/// The partition, and the beginning of the clustering, of all rows whose key columns begin with these cells. `None` if
+/// the partition is not among them.
+pub fn range_of(table: &TablePlan, cells: &[(ColumnId, Value)]) -> Option<(Vec<u8>, Vec<u8>)> {
+    let value = |column: &KeyColumn| {
+        let (_, cell) = cells.iter().find(|(at, _)| *at == column.part.column)?;
+        apply(column, cell)
+    };
+    let partition: Vec<Value> = table.partition.iter().map_while(value).collect();
+    let clustering: Vec<Value> = table.clustering.iter().map_while(value).collect();
+    Some((partition_bytes(table, &partition)?, clustering_prefix(table, &clustering)?))
+}
+
 /// The key of a row, from the column value of each of its parts: `value` is told the part's place, those of the
 /// partition first. `None` as for [`row_key`].
 pub fn row_key_by<'v>(

@@ -206,7 +206,7 @@ fn filter(
     faults: &mut Vec<Diagnostic>,
 ) -> Option<Compiled> {
     let (text, span) = declared.filter.as_ref()?;
-    let env = Env { model, names: Vec::new(), columns_of: Some(entity) };
+    let env = Env { model, names: Vec::new(), shapes: Vec::new(), columns_of: Some(entity) };
     match expr::compile(text, *span, &env, &Expected::Condition) {
         Ok(compiled) => Some(compiled),
         Err(found) => {

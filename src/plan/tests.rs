@@ -194,7 +194,8 @@ fn buckets_and_hashes_of_expressions_are_those_of_tables() {
     let model = planned(include_str!("../../schema/shop.graphql")).0;
     let made = |text: &str, ty: Type, value: &Value| {
         let span = crate::diagnostic::Span { file: crate::diagnostic::FileId(0), start: 0, end: 0 };
-        let env = Env { model: &model, names: vec![("x".to_owned(), ty)], columns_of: None };
+        let env =
+            Env { model: &model, names: vec![("x".to_owned(), ty)], shapes: Vec::new(), columns_of: None };
         let compiled = compile(text, span, &env, &Expected::Any).expect("it compiles");
         compiled.cell(&[Slot::Value(value)]).expect("it has a value")
     };

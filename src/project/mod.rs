@@ -3,14 +3,17 @@
 //! One [`Projector`] works one projection: it fetches records of a partition, routes them to rows, folds each
 //! row's events in order, and commits rows, copies, parked keys and progress as one [`Batch`]. Everything it
 //! writes follows from the log's positions alone, so whatever is done twice, late or by two processes ends the
-//! same. `batch` derives the writes of a row, `park` holds keys that wait, `stamp` orders writes.
+//! same. `batch` derives the writes of a row, `merge` makes one stream of several partitions, `park` holds keys that
+//! wait, `range` deletes rows by the beginning of their key, `stamp` orders writes.
 //!
 //! A record that cannot be applied parks its key and the loop goes on. Trouble with the store or the log is tried
 //! again, with growing pauses; what cannot be right any more (a log created anew, data damaged) halts the
 //! projection by name.
 
 pub mod batch;
+mod merge;
 pub mod park;
+mod range;
 pub mod stamp;
 
 use std::sync::Arc;
@@ -20,18 +23,19 @@ use quick_cache::unsync::Cache;
 use rustc_hash::{FxBuildHasher, FxHashMap};
 use tokio::sync::watch;
 
-use crate::event::{Event, Offset, Position, Record, Reject, Stage, TopicPartition};
+use crate::event::{Event, Json, Offset, Position, Record, Reject, Stage, Taken, TopicPartition};
 use crate::fold::{self, ColumnSet, State};
 use crate::handler::{Projection, UpdateKind};
 use crate::plan::{EntityPlan, Plan, TablePlan};
 use crate::project::batch::{Assigned, Copies, Trail};
+use crate::project::merge::Merge;
 use crate::project::park::ParkedKeys;
-use crate::route::{KeyCells, Routed, route};
+use crate::route::{KeyCells, Routed, RowRange, route};
 use crate::schema::ColumnId;
 use crate::source::{Fetched, Reader, Source, SourceError, TopicInfo};
 use crate::store::{
-    Batch, Columns, ParkChange, ParkedEntry, ParkedKey, ProgressMark, QueuedEvent, StoreError, StoredRow,
-    Tables,
+    Batch, Columns, ParkChange, ParkedEntry, ParkedKey, Profile, ProgressMark, QueuedEvent, StoreError,
+    StoredRow, Tables,
 };
 use crate::value::encode::RowKey;
 use crate::value::row::{decode_row, push_row};
@@ -96,6 +100,11 @@ pub enum Halt {
          Correct the projection or the events, or raise the setting"
     )]
     TooManyParked { count: usize, max: usize, reason: String },
+    #[error(
+        "projection {projection:?} merges partitions in memory (kind C), which is safe only where the store applies a \
+         batch whole, as the embedded store does; feed its rows from one partition"
+    )]
+    NotAtomic { projection: String },
     #[error(transparent)]
     Store(#[from] StoreError),
     #[error(transparent)]
@@ -119,10 +128,9 @@ pub struct Projector {
     entity: EntityPlan,
     copies: Copies,
     tables: Arc<dyn Tables>,
-    reader: Box<dyn Reader>,
+    input: Input,
     settings: ProjectSettings,
-    topic_id: u128,
-    /// One for each partition: where the next fetch continues, and its stamps' base.
+    /// One for each partition of each topic: where the next fetch continues, and its stamps' base.
     places: Vec<Place>,
     parked: ParkedKeys,
     /// Rows as they stand in the store, as bytes: many small values would take several times the memory.
@@ -133,9 +141,19 @@ pub struct Projector {
     buckets: Buckets,
 }
 
+/// How records come in.
+enum Input {
+    /// Kinds A and B: partitions take turns.
+    Turns(Box<dyn Reader>),
+    /// Kind C: as one stream.
+    Merged(Merge),
+}
+
 #[derive(Clone)]
 struct Place {
     at: TopicPartition,
+    /// Id of the topic, so that one created anew is seen.
+    topic_id: u128,
     next: Offset,
     base: i64,
     time_ms: i64,
@@ -233,12 +251,28 @@ impl Folded {
     }
 }
 
-/// An event that says to stop: its offset, and why.
-type Stopped = (Offset, String);
+/// A record at which folding must pause, because what stood before it must be written first.
+enum Barrier {
+    /// It says to stop: its offset, and why.
+    Stop(Offset, String),
+    /// It deletes rows that only the store knows.
+    Range(Offset, Vec<RowRange>, Arc<Event>),
+}
+
+impl Barrier {
+    fn offset(&self) -> Offset {
+        match self {
+            Barrier::Stop(offset, _) | Barrier::Range(offset, ..) => *offset,
+        }
+    }
+}
 
 /// What a record does to its row.
 enum Touch {
     Event(Event),
+    /// What the row takes of its record, where that is several events, or one of many rows: all of it is applied, or
+    /// nothing. Never empty.
+    Events(Vec<Taken>),
     /// A record without a value: the row goes.
     Delete {
         position: Position,
@@ -256,6 +290,7 @@ impl Touch {
     fn offset(&self) -> Offset {
         match self {
             Touch::Event(event) => event.position.offset,
+            Touch::Events(events) => events[0].event.position.offset,
             Touch::Delete { position, .. } => position.offset,
             Touch::Rejected { waiting, .. } => waiting.offset,
         }
@@ -264,6 +299,7 @@ impl Touch {
     fn queued(&self) -> QueuedEvent {
         let (position, time_ms) = match self {
             Touch::Event(event) => (&event.position, event.time_ms),
+            Touch::Events(events) => (&events[0].event.position, events[0].event.time_ms),
             Touch::Delete { position, time_ms } => (position, *time_ms),
             Touch::Rejected { waiting, .. } => return waiting.clone(),
         };
@@ -273,6 +309,7 @@ impl Touch {
     fn kind(&self) -> Option<&str> {
         match self {
             Touch::Event(event) => Some(&event.kind),
+            Touch::Events(events) => Some(&events[0].event.kind),
             Touch::Delete { .. } => None,
             Touch::Rejected { type_name, .. } => type_name.as_deref(),
         }
@@ -283,7 +320,8 @@ impl Projector {
     /// Takes up a projection where its progress stands.
     ///
     /// # Errors
-    /// The topic is missing, was created anew, or no longer holds the next event; the store or the log fails.
+    /// A topic is missing, was created anew, or no longer holds the next event; the store does not apply batches whole,
+    /// which kind C needs; the store or the log fails.
     pub async fn open(
         projection: Arc<Projection>,
         plan: Arc<Plan>,
@@ -292,20 +330,34 @@ impl Projector {
         settings: ProjectSettings,
         now_us: i64,
     ) -> Result<Projector, Halt> {
-        let topic = source.topic(&projection.from.topic).await?.ok_or_else(|| Halt::NoTopic {
-            topic: projection.from.topic.to_string(),
-            projection: projection.name.to_string(),
-        })?;
+        let is_merged = projection.kind == UpdateKind::MergedFold;
+        if is_merged && tables.profile() != Profile::Atomic {
+            return Err(Halt::NotAtomic { projection: projection.name.to_string() });
+        }
+        let mut topics = Vec::new();
+        for name in projection.topics() {
+            topics.push(source.topic(name).await?.ok_or_else(|| Halt::NoTopic {
+                topic: name.to_string(),
+                projection: projection.name.to_string(),
+            })?);
+        }
         tables.reload().await?;
-        let places = places(&projection, &topic, tables.as_ref(), now_us)?;
-        let from: Vec<_> = places.iter().map(|place| (place.at.clone(), place.next)).collect();
-        let reader = source.read(&from).await?;
+        let mut places = Vec::new();
+        for topic in &topics {
+            places.extend(self::places(&projection, topic, tables.as_ref(), now_us)?);
+        }
+        let input = if is_merged {
+            merge::share_base(&mut places, tables.as_ref(), &projection.name);
+            Input::Merged(Merge::open(source, &places).await?)
+        } else {
+            let from: Vec<_> = places.iter().map(|place| (place.at.clone(), place.next)).collect();
+            Input::Turns(source.read(&from).await?)
+        };
         let parked = ParkedKeys::from_store(&projection.name, &tables.parked());
         let entity = plan.entity(projection.entity).clone();
         Ok(Projector {
             copies: Copies::of(&plan, &entity),
             entity,
-            topic_id: topic.id,
             rows: Cache::new(settings.cached_rows_max),
             columns: (0..).map(ColumnId).take(projection.shape.columns.len()).collect(),
             buckets: Cache::with(
@@ -318,7 +370,7 @@ impl Projector {
             projection,
             plan,
             tables,
-            reader,
+            input,
             settings,
             places,
             parked,
@@ -360,7 +412,7 @@ impl Projector {
             let fetched = tokio::select! {
                 biased;
                 _ = stop.wait_for(|stop| *stop) => return,
-                fetched = self.reader.next(self.settings.batch_bytes_max.min(FETCH_BYTES)) => fetched,
+                fetched = self.input.next(self.settings.batch_bytes_max.min(FETCH_BYTES)) => fetched,
             };
             let worked = match fetched {
                 Ok(fetched) => self.work_off(fetched).await,
@@ -398,8 +450,13 @@ impl Projector {
         self.rows.clear();
         self.buckets.clear();
         self.parked = ParkedKeys::from_store(&self.projection.name, &self.tables.parked());
-        for place in &self.places {
-            self.reader.seek(&place.at, place.next)?;
+        match &mut self.input {
+            Input::Merged(merge) => merge.rewind(&self.places)?,
+            Input::Turns(reader) => {
+                for place in &self.places {
+                    reader.seek(&place.at, place.next)?;
+                }
+            }
         }
         Ok(())
     }
@@ -413,13 +470,14 @@ impl Projector {
     /// Trouble with the store or the log, or `unknown: stop` met an unknown type. Nothing is lost: progress has
     /// not passed what was not committed.
     pub async fn step(&mut self) -> Result<(), Halt> {
-        let fetched = self.reader.next(self.settings.batch_bytes_max.min(FETCH_BYTES)).await?;
+        let fetched = self.input.next(self.settings.batch_bytes_max.min(FETCH_BYTES)).await?;
         self.work_off(fetched).await
     }
 
     /// Folds what was fetched, and what more of its partition is at hand, and commits it in as few batches as its
     /// bounds allow: a row that many events touch is written once for all of them.
-    async fn work_off(&mut self, fetched: Fetched) -> Result<(), Halt> {
+    async fn work_off(&mut self, fetched: Option<Fetched>) -> Result<(), Halt> {
+        let Some(fetched) = fetched else { return self.work_off_merged().await };
         let bytes_max = self.settings.batch_bytes_max;
         let mut folded = Folded::after(&fetched.at, &self.places);
         let (mut fetched, mut bytes) = (Some(fetched), 0);
@@ -427,7 +485,7 @@ impl Projector {
             bytes += some.records.iter().map(Record::len_bytes).sum::<usize>();
             self.fold_some(&some, &mut folded).await?;
             let left = bytes_max.saturating_sub(bytes).min(FETCH_BYTES);
-            fetched = if left > 0 { self.reader.more(left)? } else { None };
+            fetched = if left > 0 { self.input.more(left)? } else { None };
         }
         self.commit(&mut folded).await
     }
@@ -436,23 +494,29 @@ impl Projector {
     async fn fold_some(&mut self, fetched: &Fetched, folded: &mut Folded) -> Result<(), Halt> {
         folded.end = fetched.end;
         let rows_max = self.settings.batch_rows_max;
-        for records in fetched.records.chunks(rows_max.clamp(1, CHUNK_RECORDS)) {
-            let (touches, stop) = self.sort(&fetched.at, records, &mut folded.touched);
+        let mut rest = fetched.records.as_slice();
+        while !rest.is_empty() {
+            let (records, after) = rest.split_at(rest.len().min(rows_max.clamp(1, CHUNK_RECORDS)));
+            let (touches, pause) = self.sort(&fetched.at, records, &mut folded.touched);
             if self.projection.kind == UpdateKind::OwnedFold {
                 self.load(&mut folded.touched.rows).await?;
             }
             for (row, touch) in touches {
-                self.take(&fetched.at, &mut folded.touched.rows[row], &touch);
+                let order = touch.offset();
+                self.take(&fetched.at, order, &mut folded.touched.rows[row], &touch);
             }
-            let before_stop = |record: &&Record| stop.as_ref().is_none_or(|(at, _)| record.offset < *at);
-            if let Some(last) = records.iter().rfind(before_stop) {
+            let before_pause = |record: &&Record| pause.as_ref().is_none_or(|at| record.offset < at.offset());
+            if let Some(last) = records.iter().rfind(before_pause) {
                 folded.next = last.offset + 1;
                 folded.time_ms = last.timestamp_ms;
             }
-            if let Some((offset, reason)) = stop {
+            rest = after;
+            if let Some(pause) = pause {
                 self.commit(folded).await?;
-                let position = Position { at: fetched.at.clone(), offset }.to_string();
-                return Err(Halt::UnknownType { position, reason });
+                let offset = self.pass(&fetched.at, pause).await?;
+                let passed = fetched.records.partition_point(|record| record.offset <= offset);
+                rest = &fetched.records[passed..];
+                folded.next = offset + 1;
             }
             if folded.touched.rows.len() >= rows_max {
                 self.commit(folded).await?;
@@ -462,22 +526,49 @@ impl Projector {
         Ok(())
     }
 
+    /// Goes past a record at which folding paused, now that all before it is written. Answers its offset.
+    async fn pass(&mut self, at: &TopicPartition, barrier: Barrier) -> Result<Offset, Halt> {
+        match barrier {
+            Barrier::Stop(offset, reason) => {
+                let position = Position { at: at.clone(), offset }.to_string();
+                Err(Halt::UnknownType { position, reason })
+            }
+            Barrier::Range(offset, ranges, event) => {
+                let base = self.places[at.partition as usize].base;
+                self.delete_ranges((offset, base), &ranges, &event).await?;
+                Ok(offset)
+            }
+        }
+    }
+
     /// Commits what was folded, and the partition's progress with it.
     async fn commit(&mut self, folded: &mut Folded) -> Result<(), Halt> {
         let place = folded.place;
         if folded.next == self.places[place].next {
             return Ok(());
         }
-        let mut batch = Batch::default();
         let rows = std::mem::take(&mut folded.touched).rows;
-        let remembered = self.finish(rows, self.places[place].base, &mut batch);
-        batch.parked = self.parked.take_changes();
-        self.check_parked(&batch)?;
-        batch.progress.push(self.mark(folded));
-        batch.begins_at = Some(self.places[place].next);
-        self.tables.commit(batch).await?;
+        let mark = self.mark(place, (folded.next, folded.end), folded.time_ms);
+        let begins_at = Some(self.places[place].next);
+        self.write(rows, self.places[place].base, vec![mark], begins_at).await?;
         self.places[place].next = folded.next;
         self.places[place].time_ms = folded.time_ms;
+        Ok(())
+    }
+
+    /// Writes rows, what was parked, and progress as one batch.
+    async fn write(
+        &mut self,
+        rows: Vec<Work>,
+        base: i64,
+        progress: Vec<ProgressMark>,
+        begins_at: Option<Offset>,
+    ) -> Result<(), Halt> {
+        let mut batch = Batch { progress, begins_at, ..Batch::default() };
+        let remembered = self.finish(rows, base, &mut batch);
+        batch.parked = self.parked.take_changes();
+        self.check_parked(&batch)?;
+        self.tables.commit(batch).await?;
         for (key, row) in remembered {
             self.rows.insert(key, row);
         }
@@ -497,27 +588,27 @@ impl Projector {
         }
     }
 
-    fn mark(&self, folded: &Folded) -> ProgressMark {
-        let place = &self.places[folded.place];
+    fn mark(&self, place: usize, (next, end): (Offset, Offset), time_ms: i64) -> ProgressMark {
+        let place = &self.places[place];
         ProgressMark {
             projection: Arc::clone(&self.projection.name),
             at: place.at.clone(),
-            topic_id: self.topic_id,
-            next: folded.next,
-            end: folded.end,
-            time_ms: folded.time_ms,
+            topic_id: place.topic_id,
+            next,
+            end,
+            time_ms,
             base: place.base,
         }
     }
 
-    /// Routes records to rows, in order. Parks what has no row, queues what must wait. Ends early at an event that
-    /// says to stop.
+    /// Routes records to rows, in order. Parks what has no row, queues what must wait. Ends early at an event at which
+    /// folding must pause.
     fn sort(
         &mut self,
         at: &TopicPartition,
         records: &[Record],
         touched: &mut Touched,
-    ) -> (Vec<(usize, Touch)>, Option<Stopped>) {
+    ) -> (Vec<(usize, Touch)>, Option<Barrier>) {
         let mut touches = Vec::with_capacity(records.len());
         let base_table = Arc::clone(self.plan.table(self.entity.base));
         for record in records {
@@ -529,7 +620,10 @@ impl Projector {
             }
             match route(&self.projection, &base_table, at, record) {
                 Routed::Ignore => {}
-                Routed::Stop(reason) => return (touches, Some((record.offset, reason))),
+                Routed::Stop(reason) => return (touches, Some(Barrier::Stop(record.offset, reason))),
+                Routed::Range { ranges, event } => {
+                    return (touches, Some(Barrier::Range(record.offset, ranges, event)));
+                }
                 // It parks its row only after the row's events before it have been folded.
                 Routed::Rejected { key: ParkedKey::Row(key), key_cells, type_name, reject, .. } => {
                     let touch = Touch::Rejected { waiting: queued(), type_name, reject };
@@ -542,6 +636,10 @@ impl Projector {
                 Routed::Event { key, key_cells, event } => {
                     touches.push((touched.place(key, key_cells), Touch::Event(event)));
                 }
+                Routed::Events(rows) => touches.extend(
+                    rows.into_iter()
+                        .map(|row| (touched.place(row.key, row.key_cells), Touch::Events(row.events))),
+                ),
                 Routed::Delete { key, key_cells, position, time_ms } => {
                     touches.push((touched.place(key, key_cells), Touch::Delete { position, time_ms }));
                 }
@@ -606,17 +704,17 @@ impl Projector {
         Ok(())
     }
 
-    /// Takes one record of a row: applies it, or lets it wait.
-    fn take(&mut self, at: &TopicPartition, work: &mut Work, touch: &Touch) {
-        let offset = touch.offset();
-        if work.waits || self.is_parked(&work.key, at, offset) {
+    /// Takes one record of a row: applies it, or lets it wait. `order` is what its write is stamped with: the offset, or
+    /// for kind C the place of the record among those of all partitions.
+    fn take(&mut self, at: &TopicPartition, order: Offset, work: &mut Work, touch: &Touch) {
+        if work.waits || self.is_parked(&work.key, at, touch.offset()) {
             self.parked.enqueue(ParkedKey::Row(work.key.clone()), touch.queued());
             work.waits = true;
             return;
         }
         let taken = match (touch, self.projection.kind) {
             (Touch::Rejected { reject, .. }, _) => Err(reject.clone()),
-            (touch, UpdateKind::OwnedFold) => self.fold(work, touch),
+            (touch, UpdateKind::OwnedFold | UpdateKind::MergedFold) => self.fold(work, order, touch),
             (touch, UpdateKind::BlindSet) => self.assign(work, touch),
         };
         if let Err(reject) = taken {
@@ -629,10 +727,9 @@ impl Projector {
         !self.parked.is_empty() && self.parked.holds(&ParkedKey::Row(key.clone()), at, offset)
     }
 
-    /// Folds a record of kind B into its row.
-    fn fold(&self, work: &mut Work, touch: &Touch) -> Result<(), Reject> {
+    /// Folds a record of kind B or C into its row.
+    fn fold(&self, work: &mut Work, offset: Offset, touch: &Touch) -> Result<(), Reject> {
         let row = work.row.as_mut().expect("rows are loaded before their records are folded");
-        let offset = touch.offset();
         // Applied before: a redelivery is skipped before it is evaluated (B1).
         if row.offset.is_some_and(|applied| offset <= applied) {
             return Ok(());
@@ -643,6 +740,9 @@ impl Projector {
         };
         let undo = match touch {
             Touch::Event(event) => fold::apply(&self.projection, &work.key_cells, &mut row.state, event)?,
+            Touch::Events(events) => {
+                fold::apply_all(&self.projection, &work.key_cells, &mut row.state, events)?
+            }
             Touch::Delete { .. } => fold::delete(&mut row.state),
             Touch::Rejected { reject, .. } => return Err(reject.clone()),
         };
@@ -671,9 +771,21 @@ impl Projector {
     /// Takes the cells that a record of kind A assigns, whatever is stored (A1).
     fn assign(&self, work: &mut Work, touch: &Touch) -> Result<(), Reject> {
         // A projection whose tombstones delete rows is of kind B.
-        let Touch::Event(event) = touch else { return Ok(()) };
-        if let Some(cells) = fold::assignments(&self.projection, &work.key_cells, event)? {
-            work.set.cells.extend(cells);
+        let mut assigned = Vec::new();
+        let mut assign = |event: &Event, element: Option<&Json>| {
+            let cells = fold::assignments(&self.projection, &work.key_cells, event, element)?;
+            assigned.extend(cells);
+            Ok::<_, Reject>(())
+        };
+        match touch {
+            Touch::Event(event) => assign(event, None)?,
+            Touch::Events(events) => {
+                events.iter().try_for_each(|taken| assign(&taken.event, taken.element.as_ref()))?;
+            }
+            _ => return Ok(()),
+        }
+        if !assigned.is_empty() {
+            work.set.cells.extend(assigned.into_iter().flatten());
             work.set.set_at = Some(touch.offset());
         }
         Ok(())
@@ -747,7 +859,8 @@ fn places(
 ) -> Result<Vec<Place>, Halt> {
     let progress = tables.progress();
     let name = || topic.name.to_string();
-    for mark in progress.marks.iter().filter(|mark| mark.projection == projection.name) {
+    let mine = |mark: &&ProgressMark| mark.projection == projection.name && mark.at.topic == topic.name;
+    for mark in progress.marks.iter().filter(mine) {
         if mark.topic_id != topic.id {
             return Err(Halt::TopicAnew { topic: name(), expected: mark.topic_id, found: topic.id });
         }
@@ -760,8 +873,13 @@ fn places(
     for (partition, info) in (0u32..).zip(&topic.partitions) {
         let at = TopicPartition { topic: Arc::clone(&topic.name), partition };
         let place = match progress.of(&projection.name, &at) {
-            Some(mark) => Place { next: mark.next, base: mark.base, time_ms: mark.time_ms, at },
-            None => Place { next: 0, base: stamp::base(now_us, info.end), time_ms: 0, at },
+            Some(mark) => {
+                Place { topic_id: topic.id, next: mark.next, base: mark.base, time_ms: mark.time_ms, at }
+            }
+            None => {
+                let base = stamp::base(now_us, info.end);
+                Place { topic_id: topic.id, next: 0, base, time_ms: 0, at }
+            }
         };
         if place.next > info.end {
             return Err(Halt::LogTruncated { topic: name(), partition, end: info.end, position: place.next });
@@ -777,6 +895,23 @@ fn places(
         }
     }
     Ok(places)
+}
+
+impl Input {
+    /// Waits for records: those of one partition, or `None` where the merge has some at hand.
+    async fn next(&mut self, bytes_max: usize) -> Result<Option<Fetched>, SourceError> {
+        match self {
+            Input::Turns(reader) => reader.next(bytes_max).await.map(Some),
+            Input::Merged(merge) => merge.wait(bytes_max).await.map(|()| None),
+        }
+    }
+
+    fn more(&mut self, bytes_max: usize) -> Result<Option<Fetched>, SourceError> {
+        match self {
+            Input::Turns(reader) => reader.more(bytes_max),
+            Input::Merged(_) => Ok(None),
+        }
+    }
 }
 
 /// Growing pauses between tries: 50 ms, doubled up to 5 s.

@@ -8,6 +8,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use crate::event::{Offset, TopicPartition};
+use crate::route::RowRange;
 use crate::store::{ParkChange, Parked, ParkedEntry, ParkedKey, QueuedEvent};
 
 /// The parked keys of one projection, as of the last commit and with what the batch under way adds.
@@ -34,6 +35,11 @@ impl ParkedKeys {
     /// Whether nothing is parked: the common case, in which nothing more need be asked.
     pub fn is_empty(&self) -> bool {
         self.since.is_empty()
+    }
+
+    /// The parked rows of a range.
+    pub fn rows_of<'p>(&'p self, range: &'p RowRange) -> impl Iterator<Item = &'p ParkedKey> {
+        self.since.keys().filter(|key| matches!(key, ParkedKey::Row(key) if range.has(key)))
     }
 
     /// How many keys are parked.

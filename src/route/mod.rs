@@ -1,24 +1,30 @@
-//! Which row an event touches.
+//! Which rows a record touches.
 //!
 //! Comes in: a record and a projection. Goes out: [`Routed`]: the row's key and the event brought to today's
-//! version, or why there is none. Path: decode → type and version → upcast → record key compared → row key.
+//! version (of an event that is split, several), or why there is none. Path: decode → type and version → upcast → record key compared → row key.
 //! What becomes of the row is `fold`'s.
 
 #[cfg(test)]
 mod tests;
 
 use std::borrow::Cow;
+use std::sync::Arc;
+
+use rustc_hash::FxHashMap;
 
 use crate::decode;
-use crate::event::{Event, Json, Position, Record, Reject, Stage, TopicPartition};
+use crate::event::{Event, Json, Position, Record, Reject, Stage, Taken, TopicPartition};
 use crate::expr::{Compiled, Fault, Frame, Slot};
-use crate::handler::{Projection, Tombstone, Unknown};
+use crate::handler::{Key, Origin, Projection, Tombstone, Unknown};
 use crate::plan::TablePlan;
-use crate::plan::key::row_key_of;
+use crate::plan::key::{range_of, row_key_of};
 use crate::schema::{ColumnId, ColumnType, Scalar};
-use crate::upcast::too_old;
+use crate::upcast::Upcasted;
 use crate::value::encode::RowKey;
 use crate::value::{ParkedKey, Uuid, Value};
+
+/// Most rows that one record may concern: above it the record is rejected.
+pub const ROWS_OF_A_RECORD_MAX: usize = 1_000;
 
 /// Cells of a row's key, in the order of the key.
 pub type KeyCells = Vec<(ColumnId, Value)>;
@@ -34,6 +40,10 @@ pub enum Routed {
     Delete { key: RowKey, key_cells: KeyCells, position: Position, time_ms: i64 },
     /// An event for one row.
     Event { key: RowKey, key_cells: KeyCells, event: Event },
+    /// Several events for one row, or events for several: what a record was split into. Each row stands here once.
+    Events(Vec<RowEvents>),
+    /// An event that deletes all rows of these ranges for which its condition holds.
+    Range { ranges: Vec<RowRange>, event: Arc<Event> },
     /// It cannot be applied: its key is to be parked.
     Rejected {
         key: ParkedKey,
@@ -46,9 +56,34 @@ pub enum Routed {
     },
 }
 
-/// Finds the row of a record. `base` is the base table of the projection's read model.
+/// All rows of one partition of the base table whose clustering begins so.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RowRange {
+    pub partition: Vec<u8>,
+    pub clustering: Vec<u8>,
+}
+
+impl RowRange {
+    /// Whether a row is one of them.
+    pub fn has(&self, key: &RowKey) -> bool {
+        key.partition() == self.partition && key.clustering().starts_with(&self.clustering)
+    }
+}
+
+/// The events of one record that one row takes: all of them, or none.
+#[derive(Clone, Debug)]
+pub struct RowEvents {
+    pub key: RowKey,
+    pub key_cells: KeyCells,
+    pub events: Vec<Taken>,
+}
+
+/// Finds the rows of a record. `base` is the base table of the projection's read model.
 pub fn route(projection: &Projection, base: &TablePlan, at: &TopicPartition, record: &Record) -> Routed {
-    let router = Router { projection, base, at, record };
+    let metadata = projection.reads_record.then(|| decode::metadata(at, record));
+    let from = projection.source(&at.topic);
+    let position = Position { at: at.clone(), offset: record.offset };
+    let router = Router { projection, from, base, position, record, metadata };
     match &record.value {
         None => router.tombstone(),
         Some(value) => match decode::json(value) {
@@ -60,72 +95,220 @@ pub fn route(projection: &Projection, base: &TablePlan, at: &TopicPartition, rec
 
 struct Router<'a> {
     projection: &'a Projection,
+    from: &'a Origin,
     base: &'a TablePlan,
-    at: &'a TopicPartition,
+    position: Position,
     record: &'a Record,
+    /// What expressions see of the record, where one looks at it.
+    metadata: Option<Json>,
 }
 
 /// A row that was found.
 type Row = (RowKey, KeyCells);
 
+/// The rows of one record, each once, in the order in which they were met.
+#[derive(Default)]
+struct Rows {
+    rows: Vec<RowEvents>,
+    index: FxHashMap<RowKey, usize>,
+}
+
+impl Rows {
+    fn add(&mut self, (key, key_cells): Row, taken: Taken) -> Result<(), Reject> {
+        match self.index.get(&key) {
+            Some(&at) => self.rows[at].events.push(taken),
+            None => {
+                if self.rows.len() == ROWS_OF_A_RECORD_MAX {
+                    let reason = format!(
+                        "the record concerns more than {ROWS_OF_A_RECORD_MAX} rows, which is the most it may"
+                    );
+                    return Err(reject(reason));
+                }
+                self.index.insert(key.clone(), self.rows.len());
+                self.rows.push(RowEvents { key, key_cells, events: vec![taken] });
+            }
+        }
+        Ok(())
+    }
+
+    fn routed(self) -> Routed {
+        match self.rows.is_empty() {
+            true => Routed::Ignore,
+            false => Routed::Events(self.rows),
+        }
+    }
+}
+
+/// The slots of expressions of `from` and `key`.
+fn frame<'f>(
+    body: &'f Json,
+    record: Option<&'f Json>,
+    element: Option<&'f Json>,
+    position: &'f Position,
+) -> [Slot<'f>; 4] {
+    let slot = |json: Option<&'f Json>| json.map_or(Slot::Value(&Value::Null), Slot::Json);
+    [Slot::Json(body), slot(record), slot(element), Slot::Position(position)]
+}
+
 impl Router<'_> {
-    fn body(&self, mut body: Json) -> Routed {
+    fn body(&self, body: Json) -> Routed {
         let (kind, version) = match self.kind(&body) {
             Ok(found) => found,
             Err(reject) => return self.rejected(None, reject),
         };
-        let newest = self.projection.newest_version(&kind);
-        let unknown = if !self.projection.handles(&kind) {
-            Some(format!("event type {kind} is not known to projection {}", self.projection.name))
-        } else if version > newest {
-            Some(format!(
-                "version {version} of {kind} is newer than {newest}, the newest version that is known"
-            ))
-        } else {
-            None
+        let kind = match self.from.name_of(kind) {
+            Ok(name) => name,
+            Err(kind) => return self.unknown_type(&body, kind),
         };
-        if let Some(reason) = unknown {
+        let upcasts = &self.projection.upcasts;
+        let newest = upcasts.newest(&kind);
+        if !self.projection.handles(&kind) && !upcasts.is_split(&kind, version) {
+            return self.unknown_type(&body, kind);
+        }
+        if version > newest {
+            let reason = format!(
+                "version {version} of {kind} is newer than {newest}, the newest version that is known"
+            );
             return self.unknown(&body, kind, reason);
         }
-        let upcast = match self.projection.upcasts.get(&*kind) {
-            Some(chain) => chain.apply(&kind, version, &mut body),
-            None if version < 1 => Err(too_old(&kind, version, 1)),
-            None => Ok(version),
-        };
-        let version = match upcast {
-            Ok(version) => version,
-            Err(reject) => return self.rejected(Some(kind), reject),
-        };
-        match self.row(&body).and_then(|row| Ok((row, self.time(&body)?))) {
-            Ok(((key, key_cells), time_ms)) => {
-                let event = self.event(kind, version, time_ms, body);
-                Routed::Event { key, key_cells, event }
-            }
+        if !upcasts.knows(&kind) && version == newest {
+            return match self.event(kind.clone(), version, 0, body) {
+                Ok(event) => self.single(kind, event),
+                Err(reject) => self.rejected(Some(kind), reject),
+            };
+        }
+        match upcasts.apply(kind.clone(), version, body) {
+            Ok(events) => self.upcasted(kind, events),
             Err(reject) => self.rejected(Some(kind), reject),
         }
     }
 
-    fn event(&self, kind: Box<str>, version: i64, time_ms: i64, body: Json) -> Event {
+    /// What a record was made into: all of it has rows, or the record is rejected as a whole.
+    fn upcasted(&self, kind: Box<str>, events: Vec<Upcasted>) -> Routed {
+        if let Some(event) = events.iter().find(|event| !self.projection.handles(&event.type_name)) {
+            return self.unknown_type(&event.body, event.type_name.clone());
+        }
+        let mut rows = Rows::default();
+        let single = events.len() == 1;
+        for (part, Upcasted { type_name, version, body }) in (0..).zip(events) {
+            match self.event(type_name, version, part, body) {
+                Ok(event) if single => return self.single(kind, event),
+                Ok(event) => {
+                    if let Err(reject) = self.add(&mut rows, event) {
+                        return self.rejected(Some(kind), reject);
+                    }
+                }
+                Err(reject) => return self.rejected(Some(kind), reject),
+            }
+        }
+        rows.routed()
+    }
+
+    /// The only event of a record.
+    fn single(&self, kind: Box<str>, event: Event) -> Routed {
+        if let Some(rows) = self.projection.rows_of(&event.kind).filter(|rows| rows.is_range) {
+            return match rows.keys.iter().map(|key| self.range(key, &event)).collect() {
+                Ok(ranges) => Routed::Range { ranges, event: Arc::new(event) },
+                Err(reject) => self.rejected(Some(kind), reject),
+            };
+        }
+        let found = match (self.projection.rows_of(&event.kind), self.projection.keys.as_slice()) {
+            (None, [key]) => {
+                match self.row(key, &frame(&event.body, event.record.as_ref(), None, &event.position)) {
+                    Ok((key, key_cells)) => return Routed::Event { key, key_cells, event },
+                    Err(reject) => Err(reject),
+                }
+            }
+            _ => {
+                let mut rows = Rows::default();
+                self.add(&mut rows, event).map(|()| rows)
+            }
+        };
+        match found {
+            Ok(rows) => rows.routed(),
+            Err(reject) => self.rejected(Some(kind), reject),
+        }
+    }
+
+    fn range(&self, key: &Key, event: &Event) -> Result<RowRange, Reject> {
+        let cells = self.cells(key, &frame(&event.body, event.record.as_ref(), None, &event.position))?;
+        let (partition, clustering) =
+            range_of(self.base, &cells).ok_or_else(|| reject("a part of the rows' key is null"))?;
+        Ok(RowRange { partition, clustering })
+    }
+
+    /// Adds the rows that an event concerns, each with what it takes of it.
+    fn add(&self, rows: &mut Rows, event: Event) -> Result<(), Reject> {
+        let event = Arc::new(event);
+        let declared = self.projection.rows_of(&event.kind);
+        let keys = declared.map_or(&self.projection.keys, |rows| &rows.keys);
+        let frame = |element| frame(&event.body, event.record.as_ref(), element, &event.position);
+        let Some(list) = declared.and_then(|rows| rows.each.as_ref()) else {
+            for key in keys {
+                rows.add(self.row(key, &frame(None))?, Taken { event: Arc::clone(&event), element: None })?;
+            }
+            return Ok(());
+        };
+        let origin = frame(None);
+        let elements = list.list(&origin).map_err(|Fault(reason)| reject(reason))?;
+        for element in elements.unwrap_or_default() {
+            let Slot::Json(element) = element else {
+                return Err(reject(format!("{} holds what is no value of the event", list.text)));
+            };
+            for key in keys {
+                let row = self.row(key, &frame(Some(element)))?;
+                rows.add(row, Taken { event: Arc::clone(&event), element: Some(element.clone()) })?;
+            }
+        }
+        Ok(())
+    }
+
+    fn unknown_type(&self, body: &Json, kind: Box<str>) -> Routed {
+        let reason = format!("event type {kind} is not known to projection {}", self.projection.name);
+        self.unknown(body, kind, reason)
+    }
+
+    /// An event of today's version.
+    fn event(&self, kind: Box<str>, version: i64, part: u32, body: Json) -> Result<Event, Reject> {
         let key = self.record.key.as_deref().and_then(|key| std::str::from_utf8(key).ok());
-        Event {
+        let mut event = Event {
             position: self.position(),
-            time_ms,
+            time_ms: self.time(&body)?,
             timestamp_ms: self.record.timestamp_ms,
             kind,
             version,
+            part,
             body,
+            id: None,
+            number: None,
+            record: None,
             key: key.map(Box::from),
+        };
+        event.record = self.metadata.as_ref().map(|metadata| decode::of_event(metadata, &event));
+        let frame = frame(&event.body, event.record.as_ref(), None, &event.position);
+        let id = self.from.remember.as_ref().map(|remember| text(&remember.id, &frame)).transpose()?;
+        let id = id.map(|id| Box::from(&*id));
+        let sequence = self.from.sequence.as_ref();
+        let number = sequence.map(|sequence| self.number(&sequence.number, &frame)).transpose()?;
+        (event.id, event.number) = (id, number);
+        Ok(event)
+    }
+
+    fn number(&self, expression: &Compiled, frame: &Frame<'_>) -> Result<i64, Reject> {
+        match present(expression, expression.cell(frame))? {
+            Value::Int(number) => Ok(number),
+            _ => Err(reject(format!("{} is no whole number", expression.text))),
         }
     }
 
     fn position(&self) -> Position {
-        Position { at: self.at.clone(), offset: self.record.offset }
+        self.position.clone()
     }
 
     /// Type and version of an event as it came.
     fn kind(&self, body: &Json) -> Result<(Box<str>, i64), Reject> {
-        let from = &self.projection.from;
-        let frame = [Slot::Json(body)];
+        let from = self.from;
+        let frame = frame(body, self.metadata.as_ref(), None, &self.position);
         let kind = Box::from(&*text(&from.type_name, &frame)?);
         let version = match &from.version {
             None => 1,
@@ -139,12 +322,14 @@ impl Router<'_> {
     }
 
     fn unknown(&self, body: &Json, kind: Box<str>, reason: String) -> Routed {
-        match self.projection.unknown {
+        match self.from.unknown {
             Unknown::Ignore => Routed::Ignore,
             Unknown::Stop => Routed::Stop(format!("{reason} (record {})", self.position())),
             Unknown::Park => {
                 let reject = reject(reason);
-                match self.row(body) {
+                match self
+                    .row(&self.projection.keys[0], &frame(body, self.metadata.as_ref(), None, &self.position))
+                {
                     Ok(row) => self.rejected_row(row, Some(kind), reject),
                     Err(_) => self.rejected(Some(kind), reject),
                 }
@@ -153,30 +338,35 @@ impl Router<'_> {
     }
 
     fn time(&self, body: &Json) -> Result<i64, Reject> {
-        let Some(time) = &self.projection.from.time else { return Ok(self.record.timestamp_ms) };
-        match time.cell(&[Slot::Json(body)]).map_err(|Fault(reason)| reject(reason))? {
+        let Some(time) = &self.from.time else { return Ok(self.record.timestamp_ms) };
+        match time
+            .cell(&frame(body, self.metadata.as_ref(), None, &self.position))
+            .map_err(|Fault(reason)| reject(reason))?
+        {
             Some(Value::Timestamp(ms)) => Ok(ms),
             _ => Ok(self.record.timestamp_ms),
         }
     }
 
     /// The row of an event of today's version, once the record's key is what it must be.
-    fn row(&self, body: &Json) -> Result<Row, Reject> {
-        let frame = [Slot::Json(body)];
-        if let Some(expression) = &self.projection.from.record_key {
-            self.same_key(expression, &text(expression, &frame)?)?;
+    fn row(&self, key: &Key, frame: &Frame<'_>) -> Result<Row, Reject> {
+        self.keyed(self.cells(key, frame)?)
+    }
+
+    /// The key columns of a row, once the record's key is what it must be.
+    fn cells(&self, key: &Key, frame: &Frame<'_>) -> Result<KeyCells, Reject> {
+        if let Some(expression) = &self.from.record_key {
+            self.same_key(expression, &text(expression, frame)?)?;
         }
-        let position = self.position();
-        let frame = [Slot::Json(body), Slot::Position(&position)];
-        let mut cells = Vec::with_capacity(self.projection.key.len());
-        for (column, expression) in &self.projection.key {
-            let value = present(expression, expression.cell(&frame))?;
-            if self.projection.from.record_key_column == Some(*column) {
+        let mut cells = Vec::with_capacity(key.len());
+        for (column, expression) in key {
+            let value = present(expression, expression.cell(frame))?;
+            if self.from.record_key_column == Some(*column) {
                 self.one_spelling(&value)?;
             }
             cells.push((*column, value));
         }
-        self.keyed(cells)
+        Ok(cells)
     }
 
     /// Refuses a record key that is another spelling of the row's key, as `017` is of 17: it may lie in another partition,
@@ -216,7 +406,7 @@ impl Router<'_> {
     }
 
     fn tombstone(&self) -> Routed {
-        let why = match self.projection.from.tombstone {
+        let why = match self.from.tombstone {
             Some(Tombstone::Ignore) => return Routed::Ignore,
             Some(Tombstone::Delete) => {
                 return match self.row_of_record_key() {
@@ -240,8 +430,8 @@ impl Router<'_> {
 
     /// The row whose only key column is the record's key as text.
     fn row_of_record_key(&self) -> Result<Row, Reject> {
-        let column = match (self.projection.from.record_key_column, self.projection.key.as_slice()) {
-            (Some(column), [_]) => column,
+        let column = match (self.from.record_key_column, self.projection.keys.as_slice()) {
+            (Some(column), [key]) if key.len() == 1 => column,
             _ => return Err(reject("the record has no value, and its key is not the row's")),
         };
         let Some(bytes) = &self.record.key else {

@@ -161,3 +161,79 @@ fn a_missing_version_is_1_and_null_is_none() {
         rejected(&notes("", "park"), "notes", Some("n1"), Some(r#"{"type":"Set","v":null,"id":"n1"}"#));
     assert_eq!(reason, "route: event.v is null, expected a whole number");
 }
+
+#[test]
+fn type_time_and_key_may_come_from_the_record() {
+    let loaded = load_text(
+        "scalar DateTime\ntype Query { note(key: ID!): Note @read }\n\
+         type Note @key(fields: \"key\") @table(name: \"notes\", partition: \"key\", clustering: \"id\") { key: ID!  id: ID!  at: DateTime }\n",
+        &[(
+            "projections/notes.yaml",
+            "projection: notes\ninto: Note\n\
+             from: { topic: notes, format: json, type: \"record.headers['type']\", version: \"int(record.headers[?'v'].orValue('1'))\", time: record.timestamp, recordKey: record.key }\n\
+             key: { key: record.key, id: record.id }\nunknown: park\nevents: { Written: { upsert: { at: record.time } } }\n",
+        )],
+        &CustomHandlers::new(),
+    );
+    assert_eq!(loaded.findings, "");
+    let projection = loaded.projection("notes");
+    let base = loaded.plan.entity(projection.entity).base;
+    let at = TopicPartition { topic: "notes".into(), partition: 3 };
+    let record = |headers: &[(&str, &str)]| Record {
+        offset: 5,
+        timestamp_ms: 1_500,
+        key: Some("n1".into()),
+        value: Some("{}".into()),
+        headers: headers
+            .iter()
+            .map(|(name, value)| ((*name).to_owned(), (*value).to_owned().into()))
+            .collect(),
+    };
+    let routed = route(projection, loaded.plan.table(base), &at, &record(&[("type", "Written")]));
+    let Routed::Event { key_cells, event, .. } = routed else { panic!("{routed:?}") };
+    assert_eq!(&*event.kind, "Written");
+    assert_eq!(
+        (event.time_ms, &key_cells[0].1, &key_cells[1].1),
+        (1_500, &Value::text("n1"), &Value::text("notes:3@5"))
+    );
+    let Routed::Rejected { reject, .. } = route(projection, loaded.plan.table(base), &at, &record(&[]))
+    else {
+        panic!("there is no type")
+    };
+    assert_eq!(reject.to_string(), "route: record.headers['type'] is missing");
+}
+
+#[test]
+fn a_record_concerns_at_most_so_many_rows() {
+    let loaded = load_text(
+        "type Query { lines(o: ID!): [Line!]! @read }\n\
+         type Line @key(fields: \"o l\") @table(name: \"lines\", partition: \"o\", clustering: \"l\", rows: 10) { o: ID!  l: ID! }\n",
+        &[(
+            "projections/lines.yaml",
+            "projection: lines\ninto: Line\nfrom: { topic: t, format: json, type: event.type, recordKey: event.o }\n\
+             key: { o: event.o, l: event.l }\nunknown: park\n\
+             events: { E: { each: event.list, as: l, key: { o: event.o, l: l }, upsert: {} } }\n",
+        )],
+        &CustomHandlers::new(),
+    );
+    assert_eq!(loaded.findings, "");
+    let event = |list: &str| format!(r#"{{"type":"E","o":"1","list":{list}}}"#);
+    let numbers = |count: usize| format!("{:?}", (0..count).collect::<Vec<_>>());
+    let routed = |list: &str| loaded.rows("lines").route(Some("1"), Some(&event(list)));
+    let Routed::Events(rows) = routed(&numbers(ROWS_OF_A_RECORD_MAX)) else { panic!("it is routed") };
+    assert_eq!(rows.len(), ROWS_OF_A_RECORD_MAX);
+    for (list, expected) in [
+        (
+            numbers(ROWS_OF_A_RECORD_MAX + 1),
+            "route: the record concerns more than 1000 rows, which is the most it may",
+        ),
+        ("[null]".to_owned(), "route: l is null, expected a string or an integer"),
+        ("7".to_owned(), "route: event.list is 7, expected a list"),
+    ] {
+        let Routed::Rejected { reject, shown, .. } = routed(&list) else { panic!("it is rejected") };
+        assert_eq!((reject.to_string(), shown), (expected.to_owned(), "1".to_owned()));
+    }
+    assert!(matches!(routed("null"), Routed::Ignore));
+    let Routed::Events(rows) = routed("[5, 6, 5]") else { panic!("it is routed") };
+    assert_eq!(rows.iter().map(|row| row.events.len()).collect::<Vec<_>>(), [2, 1]);
+}

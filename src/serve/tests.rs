@@ -108,8 +108,8 @@ impl Backend for Small {
                     topic: "shop.orders".into(),
                     kind: "B owned fold".into(),
                     partitions: vec![
-                        PartitionStatus { partition: 0, position: 4, end: 7 },
-                        PartitionStatus { partition: 1, position: 3, end: 3 },
+                        PartitionStatus { topic: "shop.orders".into(), partition: 0, position: 4, end: 7 },
+                        PartitionStatus { topic: "shop.orders".into(), partition: 1, position: 3, end: 3 },
                     ],
                     lag_events: 3,
                     lag_ms: 1_200,

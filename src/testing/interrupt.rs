@@ -8,8 +8,8 @@ use tokio::sync::watch;
 
 use crate::plan::TableId;
 use crate::store::{
-    Batch, Columns, Parked, ParkedKey, Progress, ProgressMark, QueuedEvent, Scan, StoreError, StoredRow,
-    Tables,
+    Batch, Columns, Parked, ParkedKey, Profile, Progress, ProgressMark, QueuedEvent, Scan, StoreError,
+    StoredRow, Tables,
 };
 use crate::value::encode::RowKey;
 
@@ -23,6 +23,8 @@ pub struct Interrupted {
     written: AtomicU64,
     batches: AtomicU64,
     forgets_progress: bool,
+    /// Projections that rest on their batches being applied whole.
+    whole: Vec<Arc<str>>,
 }
 
 impl Interrupted {
@@ -34,7 +36,17 @@ impl Interrupted {
             written: AtomicU64::new(0),
             batches: AtomicU64::new(0),
             forgets_progress: false,
+            whole: Vec::new(),
         }
+    }
+
+    /// Neither cuts the batches of these projections nor forgets their progress: what an atomic store never does.
+    pub fn keeping_whole(self, projections: Vec<Arc<str>>) -> Interrupted {
+        Interrupted { whole: projections, ..self }
+    }
+
+    fn is_whole(&self, marks: &[ProgressMark]) -> bool {
+        marks.iter().any(|mark| self.whole.contains(&mark.projection))
     }
 
     /// Never stops, but shows progress as not begun: everything is delivered again. The partitions' bases stay, since
@@ -56,8 +68,12 @@ impl Interrupted {
     async fn commit_within_budget(&self, batch: Batch) -> Result<(), StoreError> {
         let wanted = writes_of(&batch);
         let left = self.writes_left.load(Ordering::Relaxed);
-        let passed = wanted.min(left);
-        self.writes_left.store(left - passed, Ordering::Relaxed);
+        let passed = match wanted.min(left) {
+            part if part < wanted && self.is_whole(&batch.progress) => 0,
+            part => part,
+        };
+        // What is not passed on ends it all the same.
+        self.writes_left.store(if passed == wanted { left - passed } else { 0 }, Ordering::Relaxed);
         self.written.fetch_add(passed, Ordering::Relaxed);
         self.batches.fetch_add(1, Ordering::Relaxed);
         if passed == wanted {
@@ -91,6 +107,10 @@ fn cut(mut batch: Batch, writes: u64) -> Batch {
 }
 
 impl Tables for Interrupted {
+    fn profile(&self) -> Profile {
+        self.inner.profile()
+    }
+
     fn get<'a>(
         &'a self,
         table: TableId,
@@ -122,7 +142,10 @@ impl Tables for Interrupted {
         if !self.forgets_progress {
             return progress;
         }
-        let from_the_start = |mark: &ProgressMark| ProgressMark { next: 0, time_ms: 0, ..mark.clone() };
+        let from_the_start = |mark: &ProgressMark| match self.is_whole(std::slice::from_ref(mark)) {
+            true => mark.clone(),
+            false => ProgressMark { next: 0, time_ms: 0, ..mark.clone() },
+        };
         Arc::new(Progress { marks: progress.marks.iter().map(from_the_start).collect() })
     }
 

@@ -157,7 +157,7 @@ async fn pure(stage: &str, broker: &Broker, definitions: &Definitions) -> Made {
         let mut stage =
             Stage { name: stage, projection, base, rows: FxHashMap::default(), seen: 0, rejected: 0 };
         let topic =
-            broker.topic(&projection.from.topic).await.expect("the log answers").expect("it is there");
+            broker.topic(&projection.sources[0].topic).await.expect("the log answers").expect("it is there");
         for (partition, info) in (0u32..).zip(&topic.partitions) {
             let at = TopicPartition { topic: Arc::clone(&topic.name), partition };
             let mut reader = broker.read(&[(at.clone(), 0)]).await.expect("the log can be read");
@@ -220,7 +220,7 @@ async fn store(data: &Path, broker: &Broker, definitions: &Definitions) -> Made 
         let tables = Arc::clone(&counted) as Arc<dyn Tables>;
         let (projection, plan) = (Arc::clone(projection), Arc::clone(&definitions.plan));
         let topic =
-            broker.topic(&projection.from.topic).await.expect("the log answers").expect("it is there");
+            broker.topic(&projection.sources[0].topic).await.expect("the log answers").expect("it is there");
         let ends: Vec<Offset> = topic.partitions.iter().map(|partition| partition.end).collect();
         let projector = Projector::open(projection, plan, tables, broker, settings, NOW_MS * 1_000).await;
         let mut projector = projector.expect("the projection can be taken up");

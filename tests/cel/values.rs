@@ -22,7 +22,7 @@ pub enum Failed {
 pub fn compiled(text: &str, names: &[(String, Type)]) -> Result<Compiled, Vec<Diagnostic>> {
     let model = empty_model();
     let end = u32::try_from(text.len()).expect("a text of a test is short");
-    let env = Env { model: &model, names: names.to_vec(), columns_of: None };
+    let env = Env { model: &model, names: names.to_vec(), shapes: Vec::new(), columns_of: None };
     compile(text, Span { file: FileId(0), start: 0, end }, &env, &Expected::Any)
 }
 

@@ -1,7 +1,9 @@
 //! The contract suites: what every store and every source promises, run on each of them, and what the write loop
 //! promises to a store.
 
+mod merged;
 mod projector;
+mod ranges;
 mod sources;
 mod tables;
 

@@ -13,6 +13,7 @@ mod expiry;
 mod generations;
 mod hostile;
 mod indexes;
+mod language;
 mod parking;
 mod readme;
 mod references;

@@ -188,7 +188,7 @@ impl Engine for Kinora {
                 let tables = Arc::new(Interrupted::forgetful(Arc::clone(&serving.tables)));
                 let broker = running.engine.broker();
                 let ends: TopicInfo = broker
-                    .topic(&projection.from.topic)
+                    .topic(&projection.sources[0].topic)
                     .await
                     .expect("the log answers")
                     .expect("the topic is there");

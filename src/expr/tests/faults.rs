@@ -329,7 +329,7 @@ fn all_faults_come_at_once_in_their_places() {
 #[test]
 fn a_text_that_stands_otherwise_in_the_file_is_underlined_whole() {
     let model = model();
-    let env = Env { model: &model, names: names(), columns_of: None };
+    let env = Env { model: &model, names: names(), shapes: Vec::new(), columns_of: None };
     // In quotes: two bytes longer in the file.
     let span = Span { start: 100, end: 100 + "evnt".len() as u32 + 2, ..SPAN };
     assert_eq!(compile("evnt", span, &env, &Expected::Any).unwrap_err()[0].span, Some(span));

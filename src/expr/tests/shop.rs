@@ -86,7 +86,7 @@ fn a_new_row_without_lines_has_no_items() {
 #[test]
 fn a_tables_condition_reads_columns_by_name() {
     let model = model();
-    let env = Env { model: &model, names: Vec::new(), columns_of: Some(CART) };
+    let env = Env { model: &model, names: Vec::new(), shapes: Vec::new(), columns_of: Some(CART) };
     let compiled = compile("status == OPEN && currency == 'EUR'", SPAN, &env, &Expected::Condition).unwrap();
     let cart = cart();
     assert_eq!(compiled.holds(&[Slot::Record(Some(&cart))]), Ok(true));
@@ -120,7 +120,7 @@ fn lists_lets_and_text_are_handed_over_borrowed() {
     let slot = many.slot(&frame).unwrap();
     let model = model();
     let names = vec![("many".to_owned(), many.ty.clone())];
-    let env = Env { model: &model, names, columns_of: None };
+    let env = Env { model: &model, names, shapes: Vec::new(), columns_of: None };
     let size = compile("many.size()", SPAN, &env, &Expected::Any).unwrap();
     assert_eq!(size.cell(&[slot]), Ok(Some(Value::Int(1))));
     let text =

@@ -266,7 +266,8 @@ fn a_blind_set_assigns_only_what_the_event_says() {
         let crate::route::Routed::Event { key_cells, event, .. } = rows.route(Some("n1"), Some(event)) else {
             panic!("it is routed")
         };
-        let cells = assignments(projection, &key_cells, &event).expect("it is applied").expect("it assigns");
+        let cells =
+            assignments(projection, &key_cells, &event, None).expect("it is applied").expect("it assigns");
         cells.into_iter().map(|(column, _)| column.0).collect::<Vec<_>>()
     };
     assert_eq!(assigned(r#"{"type":"Set","id":"n1"}"#), [0, 2]);

@@ -49,6 +49,10 @@ impl Watched {
 }
 
 impl Tables for Watched {
+    fn profile(&self) -> crate::store::Profile {
+        self.inner.profile()
+    }
+
     fn get<'a>(
         &'a self,
         table: TableId,

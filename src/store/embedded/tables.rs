@@ -23,7 +23,8 @@ use crate::schema::ColumnId;
 use crate::store::layout;
 use crate::store::ledger::{self, Ledger, lock};
 use crate::store::{
-    Batch, Columns, Mutation, Parked, ParkedKey, Progress, QueuedEvent, Scan, StoreError, StoredRow, Tables,
+    Batch, Columns, Mutation, Parked, ParkedKey, Profile, Progress, QueuedEvent, Scan, StoreError, StoredRow,
+    Tables,
 };
 use crate::value::Value;
 use crate::value::encode::RowKey;
@@ -93,6 +94,10 @@ impl EmbeddedTables {
 }
 
 impl Tables for EmbeddedTables {
+    fn profile(&self) -> Profile {
+        Profile::Atomic
+    }
+
     fn get<'a>(
         &'a self,
         table: TableId,

@@ -64,6 +64,8 @@ struct Inner {
     generations: Mutex<BTreeMap<u32, Arc<Generation>>>,
     /// `None`: every write is applied.
     faults: Mutex<Option<Faults>>,
+    /// Whether it says of itself that batches are applied whole.
+    is_atomic: bool,
 }
 
 /// One generation's data; outlives the handles to it, as a database outlives its clients.
@@ -84,10 +86,24 @@ struct Data {
 /// The events that wait for one parked key, by position.
 type Queue = BTreeMap<(TopicPartition, Offset), QueuedEvent>;
 
+impl Inner {
+    fn profile(&self) -> Profile {
+        match self.is_atomic {
+            true => Profile::Atomic,
+            false => Profile::Stamped,
+        }
+    }
+}
+
 impl MemoryStore {
     /// An empty store in which every write is applied at once.
     pub fn new() -> MemoryStore {
         MemoryStore::default()
+    }
+
+    /// An empty store that says of itself that it applies batches whole, as it does where nobody cuts them.
+    pub fn atomic() -> MemoryStore {
+        MemoryStore { inner: Arc::new(Inner { is_atomic: true, ..Inner::default() }) }
     }
 
     /// An empty store whose writes meet the given fates.
@@ -117,7 +133,7 @@ impl fmt::Debug for MemoryStore {
 
 impl Store for MemoryStore {
     fn profile(&self) -> Profile {
-        Profile::Stamped
+        self.inner.profile()
     }
 
     fn manifest(&self) -> BoxFuture<'_, Result<Option<Manifest>, StoreError>> {
@@ -175,6 +191,10 @@ struct MemoryTables {
 }
 
 impl Tables for MemoryTables {
+    fn profile(&self) -> Profile {
+        self.store.profile()
+    }
+
     fn get<'a>(
         &'a self,
         table: TableId,

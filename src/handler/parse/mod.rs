@@ -1,12 +1,16 @@
 //! The tree of a file → the declaration that it makes, untyped.
 //!
 //! Comes in: [`Node`]s. Goes out: a [`Declaration`] with the author's text and places, and every fault of the
-//! shape: unknown and missing keys, lists where maps belong. Types, columns and expressions are `bind`'s.
+//! shape: unknown and missing keys, lists where maps belong. `from` and `upcast` read those. Types, columns and expressions are
+//! `bind`'s.
 
-use super::declaration::{CaseDecl, Declaration, Defaults, EventDecl, FromDecl, SetDecl, UpcastDecl};
+mod from;
+mod upcast;
+
+use super::declaration::{CaseDecl, Declaration, Defaults, EventDecl, RowsDecl, SetDecl, UpcastDecl};
 use super::nearest::advice;
-use super::yaml::{Entry, Node, NodeKind, Text, to_json};
-use super::{Tombstone, Unknown, Verb};
+use super::yaml::{Entry, Node, NodeKind, Text};
+use super::{Unknown, Verb};
 use crate::diagnostic::{Diagnostic, Span};
 
 const TOP: &[&str] = &[
@@ -15,16 +19,19 @@ const TOP: &[&str] = &[
     "from",
     "key",
     "unknown",
+    "order",
     "when",
     "let",
     "events",
     "compute",
+    "assert",
     "upcast",
     "handler",
 ];
-const FROM: &[&str] =
-    &["topic", "format", "type", "version", "time", "recordKey", "id", "tombstone", "start", "upcast"];
-const CASE: &[&str] = &["when", "create", "update", "upsert", "replace", "delete", "remove", "let", "on"];
+const CASE: &[&str] = &[
+    "when", "create", "update", "upsert", "replace", "delete", "once", "remove", "let", "each", "as", "key",
+    "on",
+];
 
 /// Makes the declaration of one file.
 pub fn declaration(root: &Node, defaults: &Defaults, faults: &mut Vec<Diagnostic>) -> Declaration {
@@ -40,19 +47,34 @@ pub fn declaration(root: &Node, defaults: &Defaults, faults: &mut Vec<Diagnostic
     if let Some(node) = top.get("upcast") {
         reader.upcasts(node, &mut upcasts);
     }
+    // What a projection says of a type takes the place of what all say.
+    let shared = defaults.upcasts.iter();
+    let shared: Vec<UpcastDecl> = shared
+        .filter(|shared| !upcasts.iter().any(|own| own.type_name.text == shared.type_name.text))
+        .cloned()
+        .collect();
+    upcasts.extend(shared);
     let mut declaration = Declaration {
         span: top.get("projection").map_or(start, |node| node.span),
         name: top.get("projection").and_then(|node| reader.text(node, "the projection's name")),
         into: top.get("into").and_then(|node| reader.text(node, "the name of a type")),
         from,
-        key: top.get("key").map(|node| reader.key(node)).unwrap_or_default(),
+        keys: top.get("key").map(|node| reader.keys(node)).unwrap_or_default(),
         unknown: top.get("unknown").and_then(|node| reader.unknown(node)).or(defaults.unknown),
+        is_merged: top
+            .get("order")
+            .and_then(|node| reader.word(node, "what `order` can say", &[("time", ())]))
+            .is_some(),
         when: top.get("when").and_then(|node| reader.text(node, "a condition")),
         lets: top.get("let").map(|node| reader.pairs(node, "`let`", "a name")).unwrap_or_default(),
         events: top.get("events").map(|node| reader.events(node)).unwrap_or_default(),
         compute: top
             .get("compute")
             .map(|node| reader.pairs(node, "`compute`", "a column"))
+            .unwrap_or_default(),
+        asserts: top
+            .get("assert")
+            .map(|node| reader.pairs(node, "`assert`", "what must hold"))
             .unwrap_or_default(),
         upcasts,
         handler: top.get("handler").and_then(|node| reader.text(node, "the name of a handler")),
@@ -81,7 +103,8 @@ pub fn declaration(root: &Node, defaults: &Defaults, faults: &mut Vec<Diagnostic
             reader.fault("P005", name.span, format!("`{key}` names {what}")).help(help);
         }
     }
-    if declaration.unknown.is_none() && top.get("unknown").is_none() {
+    let said = !declaration.from.is_empty() && declaration.from.iter().all(|from| from.unknown.is_some());
+    if declaration.unknown.is_none() && top.get("unknown").is_none() && !said {
         reader.fault("P005", declaration.span, "`unknown` is missing").help(
             "say what an event of an unknown type or version does: `unknown: park`, `ignore` or `stop`",
         );
@@ -103,15 +126,16 @@ pub fn declaration(root: &Node, defaults: &Defaults, faults: &mut Vec<Diagnostic
 /// Reads `projections/defaults.yaml`.
 pub fn defaults(root: &Node, faults: &mut Vec<Diagnostic>) -> Defaults {
     let mut reader = Reader { faults };
-    let top = reader.map(root, "`defaults.yaml`", &["from", "unknown"]);
+    let top = reader.map(root, "`defaults.yaml`", &["from", "unknown", "upcast"]);
     let mut upcasts = Vec::new();
     let from = top.get("from").map(|node| reader.from(node, None, &mut upcasts));
-    if !upcasts.is_empty() {
-        reader
-            .fault("P010", root.span, "`upcast` cannot be a default")
-            .help("write `upcast` in the projection whose events it is for");
+    if let Some(node) = top.get("upcast") {
+        reader.upcasts(node, &mut upcasts);
     }
-    Defaults { from, unknown: top.get("unknown").and_then(|node| reader.unknown(node)) }
+    for upcast in &mut upcasts {
+        upcast.shared = true;
+    }
+    Defaults { from, unknown: top.get("unknown").and_then(|node| reader.unknown(node)), upcasts }
 }
 
 /// The entries of a map whose keys are known.
@@ -238,125 +262,49 @@ impl Reader<'_> {
         self.word(node, "what `unknown` can say", &words)
     }
 
-    /// What the row's key is made from: a map of expressions.
+    /// What rows' keys are made from: a map of expressions, or a list of such maps.
+    fn keys(&mut self, node: &Node) -> Vec<Vec<(Text, Text)>> {
+        match &node.kind {
+            NodeKind::List(items) => {
+                if items.is_empty() {
+                    self.fault("P005", node.span, "`key` names no row")
+                        .help("write one map for each row that an event concerns");
+                }
+                for item in items.iter().filter(|item| item.is_empty()) {
+                    self.no_column(item.span);
+                }
+                items.iter().map(|item| self.key(item)).collect()
+            }
+            _ => vec![self.key(node)],
+        }
+    }
+
+    fn no_column(&mut self, span: Span) {
+        self.fault("P005", span, "this key names no column")
+            .help("say what each key column of the row is made from: `{ id: event.orderId }`");
+    }
+
     fn key(&mut self, node: &Node) -> Vec<(Text, Text)> {
-        let lists: Vec<Span> = match &node.kind {
-            NodeKind::List(_) => vec![node.span],
+        match &node.kind {
             NodeKind::Map(entries) => {
-                let values = entries.iter().map(|entry| &entry.value);
-                values
-                    .filter(|value| matches!(value.kind, NodeKind::List(_)))
-                    .map(|value| value.span)
-                    .collect()
+                let lists = entries.iter().filter(|entry| matches!(entry.value.kind, NodeKind::List(_)));
+                let lists: Vec<Span> = lists.map(|entry| entry.value.span).collect();
+                for at in &lists {
+                    self.fault("P006", *at, "a column of the key is one expression, found a list").help(
+                        "for several rows write a list of keys: `key: [{ id: event.a }, { id: event.b }]`",
+                    );
+                }
+                match lists.is_empty() {
+                    true => self.pairs(node, "`key`", "a column"),
+                    false => Vec::new(),
+                }
             }
             NodeKind::Scalar(text) if !text.is_null() => {
                 self.fault("P006", node.span, format!("`key` is a map, found `{}`", text.text))
                     .help(format!("say which column it makes: `key: {{ id: {} }}`", text.text));
-                return Vec::new();
+                Vec::new()
             }
-            NodeKind::Scalar(_) => Vec::new(),
-        };
-        for at in &lists {
-            self.fault("P010", *at, "a list of keys (one event, many rows) is not supported yet")
-                .help("an event changes one row: write one expression for each column, `key: { id: event.orderId }`");
-        }
-        match lists.is_empty() {
-            true => self.pairs(node, "`key`", "a column"),
-            false => Vec::new(),
-        }
-    }
-
-    fn froms(
-        &mut self,
-        node: &Node,
-        defaults: Option<&FromDecl>,
-        upcasts: &mut Vec<UpcastDecl>,
-    ) -> Vec<FromDecl> {
-        match &node.kind {
-            NodeKind::List(items) => items.iter().map(|item| self.from(item, defaults, upcasts)).collect(),
-            _ => vec![self.from(node, defaults, upcasts)],
-        }
-    }
-
-    fn from(&mut self, node: &Node, defaults: Option<&FromDecl>, upcasts: &mut Vec<UpcastDecl>) -> FromDecl {
-        let fields = self.map(node, "`from`", FROM);
-        let mut text = |key: &str, what: &str, default: Option<&Option<Text>>| match fields.get(key) {
-            Some(node) => self.text(node, what),
-            None => default.cloned().flatten(),
-        };
-        let mut from = FromDecl {
-            span: fields.key("topic").map_or(node.span, |key| key.span),
-            topic: text("topic", "the name of a topic", defaults.map(|d| &d.topic)),
-            format: text("format", "a format", defaults.map(|d| &d.format)),
-            type_name: text("type", "an expression", defaults.map(|d| &d.type_name)),
-            version: text("version", "an expression", defaults.map(|d| &d.version)),
-            time: text("time", "an expression", defaults.map(|d| &d.time)),
-            record_key: text("recordKey", "an expression", defaults.map(|d| &d.record_key)),
-            tombstone: defaults.and_then(|d| d.tombstone),
-        };
-        if let Some(node) = fields.get("tombstone") {
-            let words =
-                [("delete", Tombstone::Delete), ("ignore", Tombstone::Ignore), ("park", Tombstone::Park)];
-            from.tombstone = self.word(node, "what `tombstone` can say", &words).map(|it| (it, node.span));
-        }
-        self.not_yet(&fields);
-        if let Some(node) = fields.get("upcast") {
-            self.upcasts(node, upcasts);
-        }
-        from
-    }
-
-    fn not_yet(&mut self, fields: &Fields<'_>) {
-        if let Some(key) = fields.key("id") {
-            self.fault("P010", key.span, "`from.id` is not supported yet").help(
-                "leave it out: an event is a record at a position, and one appended twice is two events",
-            );
-        }
-        if let Some(node) = fields.get("start")
-            && let Some(start) = self.text(node, "a place to start")
-            && start.text != "earliest"
-        {
-            self.fault("P010", start.span, format!("`start: {}` is not supported yet", start.text)).help(
-                "a read model is built from the whole log: write `start: earliest`, or leave `start` out",
-            );
-        }
-    }
-
-    fn upcasts(&mut self, node: &Node, upcasts: &mut Vec<UpcastDecl>) {
-        for of_type in self.entries(node, "`upcast`") {
-            for step in self.entries(&of_type.value, "the upcasts of a type") {
-                let Ok(version) = step.key.text.parse::<i64>() else {
-                    self.fault("P017", step.key.span, format!("`{}` is not a version", step.key.text))
-                        .help("write the version that is brought to the next one: `0:` makes 1 from 0");
-                    continue;
-                };
-                let step = self.upcast(&of_type.key, version, step);
-                upcasts.push(step);
-            }
-        }
-    }
-
-    fn upcast(&mut self, type_name: &Text, version: i64, step: &Entry) -> UpcastDecl {
-        let fields =
-            self.map(&step.value, "an upcast", &["rename", "default", "drop", "move", "convert", "split"]);
-        for key in ["move", "convert", "split"] {
-            if let Some(found) = fields.key(key) {
-                self.fault("P010", found.span, format!("`{key}` is not supported yet"))
-                    .help("`rename`, `default` and `drop` are; handle the rest in the event's expressions");
-            }
-        }
-        let mut drop = Vec::new();
-        if let Some(node) = fields.get("drop") {
-            self.each(node, |reader, item| drop.extend(reader.text(item, "the name of a field")));
-        }
-        let default = fields.get("default").map(|node| self.entries(node, "`default`")).unwrap_or_default();
-        UpcastDecl {
-            type_name: type_name.clone(),
-            version,
-            version_span: step.key.span,
-            rename: fields.get("rename").map(|n| self.pairs(n, "`rename`", "a field")).unwrap_or_default(),
-            default: default.iter().map(|entry| (entry.key.clone(), to_json(&entry.value))).collect(),
-            drop,
+            _ => self.pairs(node, "`key`", "a column"),
         }
     }
 
@@ -373,7 +321,8 @@ impl Reader<'_> {
     }
 
     fn event(&mut self, entry: &Entry) -> EventDecl {
-        let mut event = EventDecl { name: entry.key.clone(), lets: Vec::new(), cases: Vec::new() };
+        let name = entry.key.clone();
+        let mut event = EventDecl { name, on: None, rows: None, lets: Vec::new(), cases: Vec::new() };
         let cases: &[Node] = match &entry.value.kind {
             NodeKind::List(items) => items,
             _ => std::slice::from_ref(&entry.value),
@@ -388,10 +337,12 @@ impl Reader<'_> {
             }
             let before = self.faults.len();
             let fields = self.map(node, "a case", CASE);
-            if let Some(on) = fields.key("on") {
-                self.fault("P010", on.span, "`on: topic/Type` is not supported yet").help(
-                    "leave it out: a projection reads one topic, so the type's name alone says which event is meant",
-                );
+            if let (Some(node), Some(key)) = (fields.get("on"), fields.key("on")) {
+                if index > 0 {
+                    self.fault("P006", key.span, "`on` stands in the first case of an event")
+                        .help("it says of which topic and type the event is, for all of its cases");
+                }
+                event.on = self.text(node, "a topic and a type, like `shop.orders/OrderPlaced`");
             }
             if let Some(lets) = fields.get("let") {
                 if index > 0 {
@@ -401,6 +352,7 @@ impl Reader<'_> {
                 }
                 event.lets.extend(self.pairs(lets, "`let`", "a name"));
             }
+            self.event_rows(&fields, index, &mut event);
             let span = fields.0.first().map_or(entry.key.span, |first| first.key.span);
             let case = self.case(
                 &fields,
@@ -417,9 +369,52 @@ impl Reader<'_> {
         event
     }
 
+    /// `each`, `as` and `key` of an event: which rows it concerns.
+    fn event_rows(&mut self, fields: &Fields<'_>, index: usize, event: &mut EventDecl) {
+        let Some(first) = fields.0.iter().find(|entry| ["each", "as", "key"].contains(&&*entry.key.text))
+        else {
+            return;
+        };
+        let span = first.key.span;
+        if index > 0 {
+            self.fault("P006", span, format!("`{}` stands in the first case of an event", first.key.text))
+                .help("which rows an event concerns is the same for all of its cases");
+            return;
+        }
+        let each = match (fields.get("each"), fields.get("as")) {
+            (Some(list), Some(name)) => {
+                let list = self.text(list, "a list to go through");
+                list.zip(self.text(name, "a name for the element"))
+            }
+            (None, None) => None,
+            _ => {
+                self.fault("P005", span, "`each` and `as` stand together")
+                    .help("`each: event.lines` says what is gone through, `as: line` names the element");
+                None
+            }
+        };
+        let Some(key) = fields.get("key") else {
+            self.fault("P005", span, "`key` is missing")
+                .help("say which row each element makes: `key: { orderId: event.orderId, sku: line.sku }`");
+            return;
+        };
+        if key.is_empty() && !matches!(key.kind, NodeKind::List(_)) {
+            self.no_column(fields.key("key").map_or(span, |name| name.span));
+        }
+        event.rows = Some(RowsDecl { span, each, keys: self.keys(key) });
+    }
+
     fn case(&mut self, fields: &Fields<'_>, before: usize, span: Span) -> CaseDecl {
-        let mut case =
-            CaseDecl { span, when: None, verb: None, sets: Vec::new(), removes: Vec::new(), faulty: false };
+        let mut case = CaseDecl {
+            span,
+            when: None,
+            verb: None,
+            sets: Vec::new(),
+            onces: Vec::new(),
+            removes: Vec::new(),
+            range: None,
+            faulty: false,
+        };
         case.when = fields.get("when").and_then(|node| self.text(node, "a condition"));
         for verb in [Verb::Create, Verb::Update, Verb::Upsert, Verb::Replace, Verb::Delete] {
             let (Some(node), Some(key)) = (fields.get(verb.name()), fields.key(verb.name())) else {
@@ -436,9 +431,13 @@ impl Reader<'_> {
             }
             case.verb = Some((verb, key.span));
             match verb {
-                Verb::Delete => self.delete(node),
-                _ => case.sets = self.sets(node, verb),
+                Verb::Delete => case.range = self.delete(node),
+                _ => case.sets = self.sets(node, verb.name()),
             }
+        }
+        if let (Some(node), Some(key)) = (fields.get("once"), fields.key("once")) {
+            case.onces = self.sets(node, "once");
+            self.onces(&mut case, key);
         }
         if let (Some(node), Some(key)) = (fields.get("remove"), fields.key("remove")) {
             self.each(node, |reader, item| {
@@ -464,37 +463,53 @@ impl Reader<'_> {
         }
     }
 
-    fn delete(&mut self, node: &Node) {
-        if let Some(what) = self.text(node, "`row`")
-            && what.text != "row"
-        {
-            self.fault("P011", what.span, format!("`delete: {}` is not known", what.text))
-                .help("write `delete: row`, or `remove: path` for an element");
+    fn onces(&mut self, case: &mut CaseDecl, key: &Text) {
+        match case.verb {
+            None => case.verb = Some((Verb::Update, key.span)),
+            Some((Verb::Create | Verb::Update | Verb::Upsert, _)) => {}
+            Some((verb, _)) => self
+                .fault("P011", key.span, format!("`once` cannot stand beside `{}`", verb.name()))
+                .help("`once` sets what is null in a row that stays: use `update` or `upsert`"),
         }
     }
 
-    fn sets(&mut self, node: &Node, verb: Verb) -> Vec<(Text, SetDecl)> {
-        let entries = self.entries(node, &format!("`{}`", verb.name()));
+    /// `row` or `rows`: the place of the latter.
+    fn delete(&mut self, node: &Node) -> Option<Span> {
+        let what = self.text(node, "`row` or `rows`")?;
+        match what.text.as_str() {
+            "row" => None,
+            "rows" => Some(what.span),
+            other => {
+                self.fault("P011", what.span, format!("`delete: {other}` is not known")).help(
+                    "write `delete: row`, `delete: rows` for all whose key begins as `key` says, or `remove: path` for an element",
+                );
+                None
+            }
+        }
+    }
+
+    fn sets(&mut self, node: &Node, what: &str) -> Vec<(Text, SetDecl)> {
+        let entries = self.entries(node, &format!("`{what}`"));
         let entries = self.uncut(entries);
         entries.into_iter().filter_map(|entry| Some((entry.key.clone(), self.set(&entry.value)?))).collect()
     }
 
     fn set(&mut self, node: &Node) -> Option<SetDecl> {
         let NodeKind::Map(entries) = &node.kind else {
-            return self.text(node, "an expression").map(SetDecl::Expression);
+            return self.text(node, "an expression for a column").map(SetDecl::Expression);
         };
         if !entries.iter().any(|entry| entry.key.text == "each") {
-            return Some(SetDecl::Parts(self.pairs(node, "an element", "a column"), node.span));
+            return Some(SetDecl::Parts(self.parts(node), node.span));
         }
         let fields = self.map(node, "`each`", &["each", "as", "set", "into", "key"]);
         for key in ["into", "key"] {
             if let Some(found) = fields.key(key) {
                 self.fault(
-                    "P010",
+                    "P011",
                     found.span,
-                    format!("`each` with `{key}` (one event, many rows) is not supported yet"),
+                    format!("`each` of a column makes value types, and has no `{key}`"),
                 )
-                .help("`each` with `as` and `set` makes value types");
+                .help("for a row of each element write `each`, `as` and `key` beside the verb");
             }
         }
         for key in ["as", "set"] {
@@ -503,8 +518,15 @@ impl Reader<'_> {
         Some(SetDecl::Each {
             list: self.text(fields.get("each")?, "a list to go through")?,
             name: self.text(fields.get("as")?, "a name for the element")?,
-            parts: self.pairs(fields.get("set")?, "`set`", "a column"),
+            parts: self.sets(fields.get("set")?, "set"),
         })
+    }
+
+    /// The parts of a value type, each an expression or made of parts itself.
+    fn parts(&mut self, node: &Node) -> Vec<(Text, SetDecl)> {
+        let entries = self.entries(node, "an element");
+        let entries = self.uncut(entries);
+        entries.into_iter().filter_map(|entry| Some((entry.key.clone(), self.set(&entry.value)?))).collect()
     }
 }
 

@@ -1,0 +1,125 @@
+//! `from:` as it is written → its declarations.
+//!
+//! Comes in: the node of `from`, and what the defaults say. Goes out: a [`FromDecl`] for each topic, and the upcasts that
+//! stand in it. Expressions and columns are `sources`'s and `memory`'s.
+
+use super::super::declaration::{FromDecl, SchemasDecl, SequenceDecl, UpcastDecl};
+use super::super::yaml::{Node, NodeKind, Text};
+use super::super::{Repeat, Tombstone};
+use super::{Fields, Reader};
+
+const FROM: &[&str] = &[
+    "topic",
+    "format",
+    "type",
+    "version",
+    "time",
+    "recordKey",
+    "id",
+    "remember",
+    "sequence",
+    "tombstone",
+    "unknown",
+    "schemas",
+    "start",
+    "upcast",
+];
+impl Reader<'_> {
+    pub(super) fn froms(
+        &mut self,
+        node: &Node,
+        defaults: Option<&FromDecl>,
+        upcasts: &mut Vec<UpcastDecl>,
+    ) -> Vec<FromDecl> {
+        match &node.kind {
+            NodeKind::List(items) => items.iter().map(|item| self.from(item, defaults, upcasts)).collect(),
+            _ => vec![self.from(node, defaults, upcasts)],
+        }
+    }
+
+    pub(super) fn from(
+        &mut self,
+        node: &Node,
+        defaults: Option<&FromDecl>,
+        upcasts: &mut Vec<UpcastDecl>,
+    ) -> FromDecl {
+        let fields = self.map(node, "`from`", FROM);
+        let mut text = |key: &str, what: &str, default: Option<&Option<Text>>| match fields.get(key) {
+            Some(node) => self.text(node, what),
+            None => default.cloned().flatten(),
+        };
+        let mut from = FromDecl {
+            span: fields.key("topic").map_or(node.span, |key| key.span),
+            topic: text("topic", "the name of a topic", defaults.map(|d| &d.topic)),
+            format: text("format", "a format", defaults.map(|d| &d.format)),
+            type_name: text("type", "an expression", defaults.map(|d| &d.type_name)),
+            version: text("version", "an expression", defaults.map(|d| &d.version)),
+            time: text("time", "an expression", defaults.map(|d| &d.time)),
+            record_key: text("recordKey", "an expression", defaults.map(|d| &d.record_key)),
+            tombstone: defaults.and_then(|d| d.tombstone),
+            unknown: defaults.and_then(|d| d.unknown),
+            schemas: defaults.and_then(|d| d.schemas.clone()),
+            id: text("id", "an expression", defaults.map(|d| &d.id)),
+            remember: text("remember", "the name of a column", defaults.map(|d| &d.remember)),
+            sequence: defaults.and_then(|d| d.sequence.clone()),
+        };
+        if let Some(node) = fields.get("sequence") {
+            from.sequence = self.sequence(node);
+        }
+        if let Some(node) = fields.get("schemas") {
+            from.schemas = match &node.kind {
+                NodeKind::Map(_) => Some(SchemasDecl::ByType(self.pairs(node, "`schemas`", "an event type"))),
+                _ => self.text(node, "the name of a schema file").map(SchemasDecl::File),
+            };
+        }
+        if let Some(node) = fields.get("unknown") {
+            from.unknown = self.unknown(node);
+        }
+        if let Some(node) = fields.get("tombstone") {
+            let words =
+                [("delete", Tombstone::Delete), ("ignore", Tombstone::Ignore), ("park", Tombstone::Park)];
+            from.tombstone = self.word(node, "what `tombstone` can say", &words).map(|it| (it, node.span));
+        }
+        self.not_yet(&fields);
+        if let Some(node) = fields.get("upcast") {
+            self.upcasts(node, upcasts);
+        }
+        from
+    }
+
+    fn sequence(&mut self, node: &Node) -> Option<SequenceDecl> {
+        let fields = self.map(node, "`sequence`", &["number", "in", "first", "gap", "repeat"]);
+        for key in ["number", "in"] {
+            self.required(&fields, key, node.span);
+        }
+        let first = fields.get("first").and_then(|node| self.text(node, "a number"));
+        let number = first.as_ref().and_then(|text| text.text.parse().ok());
+        if let (Some(text), None) = (&first, number) {
+            self.fault("P006", text.span, format!("`{}` is not a whole number", text.text))
+                .help("write the number of a row's first event, such as `first: 1`");
+        }
+        let gaps = [("park", false), ("accept", true)];
+        let repeats = [("ignore", Repeat::Ignore), ("park", Repeat::Park)];
+        Some(SequenceDecl {
+            number: self.text(fields.get("number")?, "an expression")?,
+            column: self.text(fields.get("in")?, "the name of a column")?,
+            first: number,
+            accepts_gaps: fields
+                .get("gap")
+                .and_then(|node| self.word(node, "what `gap` can say", &gaps))
+                .unwrap_or(false),
+            repeat: fields.get("repeat").and_then(|node| self.word(node, "what `repeat` can say", &repeats)),
+        })
+    }
+
+    fn not_yet(&mut self, fields: &Fields<'_>) {
+        if let Some(node) = fields.get("start")
+            && let Some(start) = self.text(node, "a place to start")
+            && start.text != "earliest"
+        {
+            self.fault("P010", start.span, format!("`start: {}` is not supported yet", start.text)).help(
+                "a read model is built from the whole log: write `start: earliest`, or leave `start` out",
+            );
+        }
+    }
+}

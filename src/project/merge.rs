@@ -1,0 +1,229 @@
+//! Several partitions as one stream: the order in which kind C folds.
+//!
+//! Comes in: the partitions of all sources of a projection. Goes out: their records, one at a time, by the records' times,
+//! then by the order of sources and partitions. Of what the log held when reading began, the order depends on the log alone;
+//! what is published later is taken as it comes. Rows that several partitions feed are only safe where a batch is atomic:
+//! the order lives in memory, and what was committed is what fixes it.
+
+use std::collections::VecDeque;
+
+use futures_util::future::select_all;
+
+use super::{Barrier, CHUNK_RECORDS, FETCH_BYTES, Halt, Input, Place, Projector, Touched};
+use crate::event::{Offset, Position, Record};
+use crate::source::{Fetched, Reader, Source, SourceError};
+use crate::store::Tables;
+
+/// Partitions side by side, each with what was fetched of it and not taken yet.
+pub(super) struct Merge {
+    lanes: Vec<Lane>,
+}
+
+struct Lane {
+    reader: Box<dyn Reader>,
+    records: VecDeque<Record>,
+    /// End of the partition when it was last read.
+    end: Offset,
+}
+
+impl Merge {
+    /// Begins where the places stand.
+    pub async fn open(source: &dyn Source, places: &[Place]) -> Result<Merge, SourceError> {
+        let mut lanes = Vec::with_capacity(places.len());
+        for place in places {
+            let reader = source.read(&[(place.at.clone(), place.next)]).await?;
+            lanes.push(Lane { reader, records: VecDeque::new(), end: place.next });
+        }
+        Ok(Merge { lanes })
+    }
+
+    /// Waits until a record is at hand. Dropping the future loses nothing.
+    pub async fn wait(&mut self, bytes_max: usize) -> Result<(), SourceError> {
+        for lane in &mut self.lanes {
+            lane.fill(bytes_max)?;
+        }
+        if self.lanes.iter().any(|lane| !lane.records.is_empty()) {
+            return Ok(());
+        }
+        let next = self.lanes.iter_mut().map(|lane| lane.reader.next(bytes_max));
+        let (fetched, lane, rest) = select_all(next).await;
+        drop(rest);
+        self.lanes[lane].take(fetched?);
+        Ok(())
+    }
+
+    /// The next record and the number of its place; `None` where none is at hand.
+    pub fn take(&mut self, bytes_max: usize) -> Result<Option<(usize, Record)>, SourceError> {
+        let fronts = self.lanes.iter().enumerate();
+        let fronts = fronts.filter_map(|(lane, found)| Some((found.records.front()?.timestamp_ms, lane)));
+        let Some((_, first)) = fronts.min() else { return Ok(None) };
+        let lane = &mut self.lanes[first];
+        let record = lane.records.pop_front();
+        // The next record of this partition may be older than those of the others: it is asked for before they go on.
+        lane.fill(bytes_max)?;
+        Ok(record.map(|record| (first, record)))
+    }
+
+    /// End of a partition when it was last read.
+    pub fn end(&self, place: usize) -> Offset {
+        self.lanes[place].end
+    }
+
+    /// Forgets what is at hand, and reads on from the places.
+    pub fn rewind(&mut self, places: &[Place]) -> Result<(), SourceError> {
+        for (lane, place) in self.lanes.iter_mut().zip(places) {
+            lane.records.clear();
+            lane.reader.seek(&place.at, place.next)?;
+        }
+        Ok(())
+    }
+}
+
+impl Lane {
+    /// Fetches more where nothing is left, without waiting.
+    fn fill(&mut self, bytes_max: usize) -> Result<(), SourceError> {
+        if self.records.is_empty()
+            && let Some(fetched) = self.reader.more(bytes_max)?
+        {
+            self.take(fetched);
+        }
+        Ok(())
+    }
+
+    fn take(&mut self, fetched: Fetched) {
+        self.end = fetched.end;
+        self.records.extend(fetched.records);
+    }
+}
+
+/// What was folded of all partitions and is not committed yet.
+struct Gathered {
+    touched: Touched,
+    /// By place, the next offset and the time of the last record.
+    passed: Vec<Offset>,
+    times: Vec<i64>,
+    bytes: usize,
+}
+
+impl Projector {
+    /// Folds what is at hand, in order, and commits it in as few batches as its bounds allow.
+    pub(super) async fn work_off_merged(&mut self) -> Result<(), Halt> {
+        let mut gathered = Gathered {
+            touched: Touched::default(),
+            passed: self.places.iter().map(|place| place.next).collect(),
+            times: self.places.iter().map(|place| place.time_ms).collect(),
+            bytes: 0,
+        };
+        while self.fold_merged(&mut gathered).await? {
+            let is_full = gathered.bytes >= self.settings.batch_bytes_max
+                || gathered.touched.rows.len() >= self.settings.batch_rows_max;
+            if is_full {
+                break;
+            }
+        }
+        self.commit_merged(&mut gathered).await
+    }
+
+    /// Folds the next few records; answers whether there were some. Commits before it halts.
+    async fn fold_merged(&mut self, gathered: &mut Gathered) -> Result<bool, Halt> {
+        let fetch = self.settings.batch_bytes_max.min(FETCH_BYTES);
+        let left = self.settings.batch_bytes_max.saturating_sub(gathered.bytes).max(1);
+        let mut touches = Vec::new();
+        let mut paused = None;
+        let (mut count, mut bytes) = (0, 0);
+        while count < CHUNK_RECORDS && bytes < left {
+            let Input::Merged(merge) = &mut self.input else { break };
+            let Some((place, record)) = merge.take(fetch)? else { break };
+            let at = self.places[place].at.clone();
+            let (found, pause) = self.sort(&at, std::slice::from_ref(&record), &mut gathered.touched);
+            if let Some(pause) = pause {
+                paused = Some((place, record.timestamp_ms, pause));
+                break;
+            }
+            let order = order(&gathered.passed, place, record.offset);
+            touches.extend(found.into_iter().map(|(row, touch)| (place, order, row, touch)));
+            gathered.passed[place] = record.offset + 1;
+            gathered.times[place] = record.timestamp_ms;
+            count += 1;
+            bytes += record.len_bytes().max(1);
+        }
+        gathered.bytes += bytes;
+        self.load(&mut gathered.touched.rows).await?;
+        for (place, order, row, touch) in touches {
+            let at = self.places[place].at.clone();
+            self.take(&at, order, &mut gathered.touched.rows[row], &touch);
+        }
+        let Some((place, time_ms, pause)) = paused else { return Ok(count > 0) };
+        self.commit_merged(gathered).await?;
+        let offset = pause.offset();
+        match pause {
+            Barrier::Stop(offset, reason) => {
+                let at = self.places[place].at.clone();
+                return Err(Halt::UnknownType { position: Position { at, offset }.to_string(), reason });
+            }
+            Barrier::Range(offset, ranges, event) => {
+                let order = order(&gathered.passed, place, offset);
+                self.delete_ranges((order, self.places[place].base), &ranges, &event).await?;
+            }
+        }
+        gathered.passed[place] = offset + 1;
+        gathered.times[place] = time_ms;
+        Ok(true)
+    }
+
+    /// Commits what was gathered, with the progress of every partition that it is of.
+    async fn commit_merged(&mut self, gathered: &mut Gathered) -> Result<(), Halt> {
+        let Input::Merged(merge) = &self.input else { return Ok(()) };
+        let moved = |place: &usize| gathered.passed[*place] != self.places[*place].next;
+        let moved: Vec<usize> = (0..self.places.len()).filter(moved).collect();
+        let Some(first) = moved.first() else { return Ok(()) };
+        let base = self.places[*first].base;
+        let mark = |place: &usize| {
+            let end = merge.end(*place).max(gathered.passed[*place]);
+            self.mark(*place, (gathered.passed[*place], end), gathered.times[*place])
+        };
+        let marks = moved.iter().map(mark).collect();
+        let rows = std::mem::take(&mut gathered.touched).rows;
+        self.write(rows, base, marks, None).await?;
+        for place in moved {
+            self.places[place].next = gathered.passed[place];
+            self.places[place].time_ms = gathered.times[place];
+        }
+        Ok(())
+    }
+}
+
+/// Gives all places one base: their stamps are compared with each other.
+pub(super) fn share_base(places: &mut [Place], tables: &dyn Tables, projection: &str) {
+    let progress = tables.progress();
+    let known = progress.marks.iter().find(|mark| *mark.projection == *projection).map(|mark| mark.base);
+    let earliest = places.iter().map(|place| place.base).min().unwrap_or_default();
+    for place in places {
+        place.base = known.unwrap_or(earliest);
+    }
+}
+
+/// The place of a record in the order of all: what its writes are stamped with. `passed` has the next offset of every
+/// place before it. It grows with each record, and follows from progress alone, so it goes on where it stopped.
+pub(super) fn order(passed: &[Offset], place: usize, offset: Offset) -> Offset {
+    let others = passed.iter().enumerate().filter(|(other, _)| *other != place);
+    others.fold(offset, |sum, (_, next)| sum.saturating_add(*next))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::order;
+
+    #[test]
+    fn each_record_stands_behind_all_that_were_passed() {
+        let mut passed = [3, 0, 10];
+        let mut last = None;
+        for (place, offset) in [(0, 3), (2, 12), (1, 0), (1, 1), (0, 4), (2, 13)] {
+            let now = order(&passed, place, offset);
+            assert!(last.is_none_or(|last| last < now), "{now} stands behind {last:?}");
+            passed[place] = offset + 1;
+            last = Some(now);
+        }
+        assert_eq!(last, Some(passed.iter().sum::<u64>() - 1));
+    }
+}

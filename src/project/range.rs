@@ -1,0 +1,92 @@
+//! An event that deletes all rows whose key begins as it says.
+//!
+//! Comes in: ranges of the base table and the event. Goes out: writes, page by page, each row's stamped as any other write of
+//! the event. What stood before the event in the log is written when this begins, so the store knows every row; progress
+//! passes the event only afterwards. Done again it deletes nothing more: rows that later events have made stand above it.
+
+use std::sync::Arc;
+
+use super::{Halt, Projector, Row, Touch, Touched};
+use crate::event::{Event, Offset, Taken};
+use crate::route::RowRange;
+use crate::schema::ColumnId;
+use crate::store::{Bound, Columns, ParkedKey, QueuedEvent, Scan, StoredRow};
+use crate::value::Value;
+
+/// Rows read and written at once.
+const PAGE: usize = 500;
+
+impl Projector {
+    /// Deletes the rows of ranges for which the event's condition holds. `order` and `base` are its stamp.
+    pub(super) async fn delete_ranges(
+        &mut self,
+        (order, base): (Offset, i64),
+        ranges: &[RowRange],
+        event: &Arc<Event>,
+    ) -> Result<(), Halt> {
+        for range in ranges {
+            let mut after: Option<Vec<u8>> = None;
+            while let Some(last) = self.delete_page((order, base), range, after.as_deref(), event).await? {
+                after = Some(last);
+            }
+            self.queue_parked(range, event);
+        }
+        Ok(())
+    }
+
+    /// Deletes a page of rows behind a place; answers where the next one begins, if there is one.
+    async fn delete_page(
+        &mut self,
+        (order, base): (Offset, i64),
+        range: &RowRange,
+        after: Option<&[u8]>,
+        event: &Arc<Event>,
+    ) -> Result<Option<Vec<u8>>, Halt> {
+        let all = range.clustering.is_empty();
+        let bound = if all { Bound::Unbounded } else { Bound::Included(&range.clustering) };
+        let scan = Scan {
+            table: self.entity.base,
+            partition: &range.partition,
+            from: after.map_or(bound, Bound::Excluded),
+            to: bound,
+            reverse: false,
+            limit: PAGE,
+            columns: Columns::All,
+            // A row whose time is over is for the fold to judge, by the event's time.
+            at_ms: None,
+        };
+        let stored = self.tables.scan(scan).await?;
+        let next = stored.last().filter(|_| stored.len() == PAGE).map(|row| row.key.clustering().to_vec());
+        let mut touched = Touched::default();
+        // A parked row waits, as one does that is not there.
+        let (at, offset) = (&event.position.at, event.position.offset);
+        let free: Vec<StoredRow> =
+            stored.into_iter().filter(|row| !self.is_parked(&row.key, at, offset)).collect();
+        for row in free {
+            let cell = |column: &ColumnId| (*column, row.cells[column.0 as usize].clone());
+            let key_cells: Vec<(ColumnId, Value)> = self.entity.base_key.iter().map(cell).collect();
+            let place = touched.place(row.key.clone(), key_cells);
+            touched.rows[place].row = Some(Row::from_store(Some(row)));
+        }
+        let at = event.position.at.clone();
+        for work in &mut touched.rows {
+            let taken = Taken { event: Arc::clone(event), element: None };
+            self.take(&at, order, work, &Touch::Events(vec![taken]));
+        }
+        if !touched.rows.is_empty() {
+            self.write(touched.rows, base, Vec::new(), None).await?;
+        }
+        Ok(next)
+    }
+
+    /// The event queues behind the parked rows, also those that are not there: events that wait before it may make them.
+    fn queue_parked(&mut self, range: &RowRange, event: &Arc<Event>) {
+        let (at, offset) = (&event.position.at, event.position.offset);
+        let waiting = self.parked.rows_of(range).filter(|key| self.parked.holds(key, at, offset));
+        let waiting: Vec<ParkedKey> = waiting.cloned().collect();
+        let queued = QueuedEvent { at: at.clone(), offset, time_ms: event.time_ms };
+        for key in waiting {
+            self.parked.enqueue(key, queued.clone());
+        }
+    }
+}

@@ -9,7 +9,9 @@ use std::collections::VecDeque;
 
 use futures_util::future::select_all;
 
-use super::{Barrier, CHUNK_RECORDS, FETCH_BYTES, Halt, Input, Place, Projector, Touched};
+use super::place::Place;
+use super::work::Touched;
+use super::{Barrier, CHUNK_RECORDS, FETCH_BYTES, Halt, Input, Projector};
 use crate::event::{Offset, Position, Record};
 use crate::source::{Fetched, Reader, Source, SourceError};
 use crate::store::Tables;

@@ -3,42 +3,43 @@
 //! One [`Projector`] works one projection: it fetches records of a partition, routes them to rows, folds each
 //! row's events in order, and commits rows, copies, parked keys and progress as one [`Batch`]. Everything it
 //! writes follows from the log's positions alone, so whatever is done twice, late or by two processes ends the
-//! same. `batch` derives the writes of a row, `merge` makes one stream of several partitions, `park` holds keys that
-//! wait, `range` deletes rows by the beginning of their key, `stamp` orders writes.
+//! same. `place` says where it continues, `merge` makes one stream of several partitions, `apply` takes records into the
+//! rows of a batch, which `work` holds, `batch` derives the writes of a row, `park` holds keys that wait, `range` deletes
+//! rows by the beginning of their key, `stamp` orders writes.
 //!
 //! A record that cannot be applied parks its key and the loop goes on. Trouble with the store or the log is tried
 //! again, with growing pauses; what cannot be right any more (a log created anew, data damaged) halts the
 //! projection by name.
 
+mod apply;
 pub mod batch;
 mod merge;
 pub mod park;
+mod place;
 mod range;
 pub mod stamp;
+mod work;
 
 use std::sync::Arc;
 use std::time::Duration;
 
 use quick_cache::unsync::Cache;
-use rustc_hash::{FxBuildHasher, FxHashMap};
+use rustc_hash::FxBuildHasher;
 use tokio::sync::watch;
 
-use crate::event::{Event, Json, Offset, Position, Record, Reject, Stage, Taken, TopicPartition};
-use crate::fold::{self, ColumnSet, State};
+use crate::event::{Event, Offset, Position, Record, TopicPartition};
 use crate::handler::{Projection, UpdateKind};
 use crate::plan::{EntityPlan, Plan, TablePlan};
-use crate::project::batch::{Assigned, Copies, Trail};
+use crate::project::batch::{Copies, Trail};
 use crate::project::merge::Merge;
 use crate::project::park::ParkedKeys;
-use crate::route::{KeyCells, Routed, RowRange, route};
+use crate::project::place::{Place, places};
+use crate::project::work::{Touched, Work};
+use crate::route::RowRange;
 use crate::schema::ColumnId;
-use crate::source::{Fetched, Reader, Source, SourceError, TopicInfo};
-use crate::store::{
-    Batch, Columns, ParkChange, ParkedEntry, ParkedKey, Profile, ProgressMark, QueuedEvent, StoreError,
-    StoredRow, Tables,
-};
+use crate::source::{Fetched, Reader, Source, SourceError};
+use crate::store::{Batch, ParkChange, Profile, ProgressMark, StoreError, Tables};
 use crate::value::encode::RowKey;
-use crate::value::row::{decode_row, push_row};
 
 /// Bounds of a write loop.
 #[derive(Clone, Copy, Debug)]
@@ -149,85 +150,11 @@ enum Input {
     Merged(Merge),
 }
 
-#[derive(Clone)]
-struct Place {
-    at: TopicPartition,
-    /// Id of the topic, so that one created anew is seen.
-    topic_id: u128,
-    next: Offset,
-    base: i64,
-    time_ms: i64,
-}
-
-/// A row as the store holds it.
-#[derive(Clone)]
-struct Row {
-    state: State,
-    /// `None`: nothing was ever stored under the key.
-    offset: Option<Offset>,
-}
-
-impl Row {
-    fn from_store(stored: Option<StoredRow>) -> Row {
-        match stored {
-            Some(row) => Row { offset: Some(row.offset), state: row.live.then(|| Arc::new(row.cells)) },
-            None => Row { state: None, offset: None },
-        }
-    }
-
-    fn pack(&self, columns: &[ColumnId], out: &mut Vec<u8>) {
-        // A row that was never stored is one that remembers no event.
-        let (offset, known) = (self.offset.unwrap_or_default(), self.offset.is_some());
-        out.push(u8::from(known));
-        let cells = self.state.as_ref().map_or(&[][..], |cells| cells.as_slice());
-        push_row(out, offset, self.state.is_some(), cells, columns);
-    }
-
-    fn unpack(bytes: &[u8], width: usize) -> Option<Row> {
-        let (known, row) = bytes.split_first()?;
-        let row = decode_row(row, Columns::All, width).ok()?;
-        let offset = (*known == 1).then_some(row.offset);
-        Some(Row { state: row.live.then(|| Arc::new(row.cells)), offset })
-    }
-}
-
 /// Most records that are decoded before they are folded: few, so that what was decoded is still at hand.
 const CHUNK_RECORDS: usize = 128;
 
 /// Records fetched at once, in bytes: what is held of the log while it is folded.
 const FETCH_BYTES: usize = 256 << 10;
-
-/// The rows that a batch touches, in the order in which it met them.
-#[derive(Default)]
-struct Touched {
-    index: FxHashMap<RowKey, usize>,
-    rows: Vec<Work>,
-}
-
-/// One row's share of a batch.
-struct Work {
-    key: RowKey,
-    key_cells: KeyCells,
-    /// The row as it stands after the events so far; `None` until it is loaded. Kind A loads none.
-    row: Option<Row>,
-    /// Kind B: where its copies have stood; `None` until an event changes it.
-    trail: Option<Trail>,
-    /// Kind A: what its events have assigned.
-    set: Assigned,
-    /// Whether an event of it waits, and so all later ones do.
-    waits: bool,
-}
-
-impl Touched {
-    /// The place of a row.
-    fn place(&mut self, key: RowKey, key_cells: KeyCells) -> usize {
-        *self.index.entry(key).or_insert_with_key(|key| {
-            let (key, set) = (key.clone(), Assigned::default());
-            self.rows.push(Work { key, key_cells, row: None, trail: None, set, waits: false });
-            self.rows.len() - 1
-        })
-    }
-}
 
 /// What was folded of one partition and is not committed yet.
 struct Folded {
@@ -263,55 +190,6 @@ impl Barrier {
     fn offset(&self) -> Offset {
         match self {
             Barrier::Stop(offset, _) | Barrier::Range(offset, ..) => *offset,
-        }
-    }
-}
-
-/// What a record does to its row.
-enum Touch {
-    Event(Event),
-    /// What the row takes of its record, where that is several events, or one of many rows: all of it is applied, or
-    /// nothing. Never empty.
-    Events(Vec<Taken>),
-    /// A record without a value: the row goes.
-    Delete {
-        position: Position,
-        time_ms: i64,
-    },
-    /// Its row was found, but it cannot be applied.
-    Rejected {
-        waiting: QueuedEvent,
-        type_name: Option<String>,
-        reject: Reject,
-    },
-}
-
-impl Touch {
-    fn offset(&self) -> Offset {
-        match self {
-            Touch::Event(event) => event.position.offset,
-            Touch::Events(events) => events[0].event.position.offset,
-            Touch::Delete { position, .. } => position.offset,
-            Touch::Rejected { waiting, .. } => waiting.offset,
-        }
-    }
-
-    fn queued(&self) -> QueuedEvent {
-        let (position, time_ms) = match self {
-            Touch::Event(event) => (&event.position, event.time_ms),
-            Touch::Events(events) => (&events[0].event.position, events[0].event.time_ms),
-            Touch::Delete { position, time_ms } => (position, *time_ms),
-            Touch::Rejected { waiting, .. } => return waiting.clone(),
-        };
-        QueuedEvent { at: position.at.clone(), offset: position.offset, time_ms }
-    }
-
-    fn kind(&self) -> Option<&str> {
-        match self {
-            Touch::Event(event) => Some(&event.kind),
-            Touch::Events(events) => Some(&events[0].event.kind),
-            Touch::Delete { .. } => None,
-            Touch::Rejected { type_name, .. } => type_name.as_deref(),
         }
     }
 }
@@ -601,196 +479,6 @@ impl Projector {
         }
     }
 
-    /// Routes records to rows, in order. Parks what has no row, queues what must wait. Ends early at an event at which
-    /// folding must pause.
-    fn sort(
-        &mut self,
-        at: &TopicPartition,
-        records: &[Record],
-        touched: &mut Touched,
-    ) -> (Vec<(usize, Touch)>, Option<Barrier>) {
-        let mut touches = Vec::with_capacity(records.len());
-        let base_table = Arc::clone(self.plan.table(self.entity.base));
-        for record in records {
-            let queued =
-                || QueuedEvent { at: at.clone(), offset: record.offset, time_ms: record.timestamp_ms };
-            if let Some(key) = self.waits_by_record_key(at, record.offset, record.key.as_deref()) {
-                self.parked.enqueue(key, queued());
-                continue;
-            }
-            match route(&self.projection, &base_table, at, record) {
-                Routed::Ignore => {}
-                Routed::Stop(reason) => return (touches, Some(Barrier::Stop(record.offset, reason))),
-                Routed::Range { ranges, event } => {
-                    return (touches, Some(Barrier::Range(record.offset, ranges, event)));
-                }
-                // It parks its row only after the row's events before it have been folded.
-                Routed::Rejected { key: ParkedKey::Row(key), key_cells, type_name, reject, .. } => {
-                    let touch = Touch::Rejected { waiting: queued(), type_name, reject };
-                    touches.push((touched.place(key, key_cells), touch));
-                }
-                Routed::Rejected { key, shown, type_name, reject, .. } => {
-                    let entry = self.entry(queued(), &shown, type_name.as_deref(), &reject);
-                    self.parked.park(key, entry);
-                }
-                Routed::Event { key, key_cells, event } => {
-                    touches.push((touched.place(key, key_cells), Touch::Event(event)));
-                }
-                Routed::Events(rows) => touches.extend(
-                    rows.into_iter()
-                        .map(|row| (touched.place(row.key, row.key_cells), Touch::Events(row.events))),
-                ),
-                Routed::Delete { key, key_cells, position, time_ms } => {
-                    touches.push((touched.place(key, key_cells), Touch::Delete { position, time_ms }));
-                }
-            }
-        }
-        (touches, None)
-    }
-
-    /// The parked record key that this record must wait behind, if there is one.
-    fn waits_by_record_key(
-        &self,
-        at: &TopicPartition,
-        offset: Offset,
-        key: Option<&[u8]>,
-    ) -> Option<ParkedKey> {
-        if self.parked.is_empty() {
-            return None;
-        }
-        let key = ParkedKey::Record(key?.into());
-        self.parked.holds(&key, at, offset).then_some(key)
-    }
-
-    fn entry(
-        &self,
-        since: QueuedEvent,
-        shown: &str,
-        type_name: Option<&str>,
-        reject: &Reject,
-    ) -> ParkedEntry {
-        tracing::warn!(
-            projection = %self.projection.name, key = %shown, offset = since.offset, reason = %reject, "Key parked."
-        );
-        ParkedEntry {
-            since,
-            entity: self.projection.entity_name.as_ref().into(),
-            shown: shown.into(),
-            stage: reject.stage.name().into(),
-            reason: reject.reason.as_str().into(),
-            type_name: type_name.map(Into::into),
-            waiting: 1,
-        }
-    }
-
-    /// Loads the rows that are not loaded yet, from memory or from the store: whole, as a fold must see them.
-    async fn load(&mut self, rows: &mut [Work]) -> Result<(), Halt> {
-        // Those that earlier records of the batch touched are loaded, and stand in front.
-        let loaded = rows.partition_point(|work| work.row.is_some());
-        let mut missing = Vec::new();
-        for work in &mut rows[loaded..] {
-            work.row = self.rows.get(&work.key).and_then(|bytes| Row::unpack(bytes, self.columns.len()));
-            if work.row.is_none() {
-                missing.push(work.key.clone());
-            }
-        }
-        if !missing.is_empty() {
-            let stored = self.tables.get(self.entity.base, &missing, Columns::All).await?;
-            let lacking = rows[loaded..].iter_mut().filter(|work| work.row.is_none());
-            for (work, stored) in lacking.zip(stored) {
-                work.row = Some(Row::from_store(stored));
-            }
-        }
-        Ok(())
-    }
-
-    /// Takes one record of a row: applies it, or lets it wait. `order` is what its write is stamped with: the offset, or
-    /// for kind C the place of the record among those of all partitions.
-    fn take(&mut self, at: &TopicPartition, order: Offset, work: &mut Work, touch: &Touch) {
-        if work.waits || self.is_parked(&work.key, at, touch.offset()) {
-            self.parked.enqueue(ParkedKey::Row(work.key.clone()), touch.queued());
-            work.waits = true;
-            return;
-        }
-        let taken = match (touch, self.projection.kind) {
-            (Touch::Rejected { reject, .. }, _) => Err(reject.clone()),
-            (touch, UpdateKind::OwnedFold | UpdateKind::MergedFold) => self.fold(work, order, touch),
-            (touch, UpdateKind::BlindSet) => self.assign(work, touch),
-        };
-        if let Err(reject) = taken {
-            self.park_row(work, touch, &reject);
-            work.waits = true;
-        }
-    }
-
-    fn is_parked(&self, key: &RowKey, at: &TopicPartition, offset: Offset) -> bool {
-        !self.parked.is_empty() && self.parked.holds(&ParkedKey::Row(key.clone()), at, offset)
-    }
-
-    /// Folds a record of kind B or C into its row.
-    fn fold(&self, work: &mut Work, offset: Offset, touch: &Touch) -> Result<(), Reject> {
-        let row = work.row.as_mut().expect("rows are loaded before their records are folded");
-        // Applied before: a redelivery is skipped before it is evaluated (B1).
-        if row.offset.is_some_and(|applied| offset <= applied) {
-            return Ok(());
-        }
-        let begun = match &work.trail {
-            None => Some(Trail::begin(&self.copies, &row.state)),
-            Some(_) => None,
-        };
-        let undo = match touch {
-            Touch::Event(event) => fold::apply(&self.projection, &work.key_cells, &mut row.state, event)?,
-            Touch::Events(events) => {
-                fold::apply_all(&self.projection, &work.key_cells, &mut row.state, events)?
-            }
-            Touch::Delete { .. } => fold::delete(&mut row.state),
-            Touch::Rejected { reject, .. } => return Err(reject.clone()),
-        };
-        let Some(undo) = undo else { return Ok(()) };
-        let mut changed = ColumnSet::default();
-        undo.add_changed(self.columns.len(), &mut changed);
-        let advanced = begun.transpose().and_then(|begun| {
-            let trail = match begun {
-                Some(begun) => work.trail.insert(begun),
-                None => work.trail.as_mut().expect("it was begun by an earlier record"),
-            };
-            trail.advance(&self.copies, offset, &row.state, &changed)
-        });
-        match advanced {
-            Ok(()) => {
-                row.offset = Some(offset);
-                Ok(())
-            }
-            Err(fault) => {
-                undo.take_back(&mut row.state);
-                Err(Reject::new(Stage::Fold, format!("`where`: {}", fault.0)))
-            }
-        }
-    }
-
-    /// Takes the cells that a record of kind A assigns, whatever is stored (A1).
-    fn assign(&self, work: &mut Work, touch: &Touch) -> Result<(), Reject> {
-        // A projection whose tombstones delete rows is of kind B.
-        let mut assigned = Vec::new();
-        let mut assign = |event: &Event, element: Option<&Json>| {
-            let cells = fold::assignments(&self.projection, &work.key_cells, event, element)?;
-            assigned.extend(cells);
-            Ok::<_, Reject>(())
-        };
-        match touch {
-            Touch::Event(event) => assign(event, None)?,
-            Touch::Events(events) => {
-                events.iter().try_for_each(|taken| assign(&taken.event, taken.element.as_ref()))?;
-            }
-            _ => return Ok(()),
-        }
-        if !assigned.is_empty() {
-            work.set.cells.extend(assigned.into_iter().flatten());
-            work.set.set_at = Some(touch.offset());
-        }
-        Ok(())
-    }
-
     /// Adds the writes of the rows to the batch; answers those that changed as they will stand, for memory.
     fn finish(&mut self, rows: Vec<Work>, base: i64, batch: &mut Batch) -> Vec<(RowKey, Box<[u8]>)> {
         let mut folded = Vec::with_capacity(rows.len().min(self.settings.cached_rows_max));
@@ -821,12 +509,6 @@ impl Projector {
         }
         folded
     }
-
-    fn park_row(&mut self, work: &Work, touch: &Touch, reject: &Reject) {
-        let shown = self.projection.shown_key(&work.key_cells);
-        let entry = self.entry(touch.queued(), &shown, touch.kind(), reject);
-        self.parked.park(ParkedKey::Row(work.key.clone()), entry);
-    }
 }
 
 /// Names of buckets, each with the number of its table.
@@ -848,53 +530,6 @@ fn say(state: &watch::Sender<ProjectorState>, new: ProjectorState) {
         *old = new;
         changed
     });
-}
-
-/// Where each partition continues, checked against the log as it is.
-fn places(
-    projection: &Projection,
-    topic: &TopicInfo,
-    tables: &dyn Tables,
-    now_us: i64,
-) -> Result<Vec<Place>, Halt> {
-    let progress = tables.progress();
-    let name = || topic.name.to_string();
-    let mine = |mark: &&ProgressMark| mark.projection == projection.name && mark.at.topic == topic.name;
-    for mark in progress.marks.iter().filter(mine) {
-        if mark.topic_id != topic.id {
-            return Err(Halt::TopicAnew { topic: name(), expected: mark.topic_id, found: topic.id });
-        }
-        if mark.at.partition as usize >= topic.partitions.len() {
-            let count = topic.partitions.len();
-            return Err(Halt::PartitionGone { topic: name(), partition: mark.at.partition, count });
-        }
-    }
-    let mut places = Vec::with_capacity(topic.partitions.len());
-    for (partition, info) in (0u32..).zip(&topic.partitions) {
-        let at = TopicPartition { topic: Arc::clone(&topic.name), partition };
-        let place = match progress.of(&projection.name, &at) {
-            Some(mark) => {
-                Place { topic_id: topic.id, next: mark.next, base: mark.base, time_ms: mark.time_ms, at }
-            }
-            None => {
-                let base = stamp::base(now_us, info.end);
-                Place { topic_id: topic.id, next: 0, base, time_ms: 0, at }
-            }
-        };
-        if place.next > info.end {
-            return Err(Halt::LogTruncated { topic: name(), partition, end: info.end, position: place.next });
-        }
-        if place.next < info.start {
-            if progress.of(&projection.name, &place.at).is_some() {
-                let (start, position) = (info.start, place.next);
-                return Err(Halt::LogExpired { topic: name(), partition, start, position });
-            }
-            places.push(Place { next: info.start, ..place });
-        } else {
-            places.push(place);
-        }
-    }
-    Ok(places)
 }
 
 impl Input {

@@ -6,7 +6,8 @@
 
 use std::sync::Arc;
 
-use super::{Halt, Projector, Row, Touch, Touched};
+use super::work::{Row, Touch, Touched};
+use super::{Halt, Projector};
 use crate::event::{Event, Offset, Taken};
 use crate::route::RowRange;
 use crate::schema::ColumnId;

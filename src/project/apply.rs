@@ -1,0 +1,213 @@
+//! Takes records into the rows of a batch: routes them, loads the rows, folds or assigns, and parks what cannot be.
+//!
+//! Nothing here writes: what the rows have become is `batch`'s and the loop's.
+
+use std::sync::Arc;
+
+use super::work::{Row, Touch, Touched, Work};
+use super::{Barrier, Projector, Trail};
+use crate::event::{Event, Json, Offset, Record, Reject, Stage, TopicPartition};
+use crate::fold::{self, ColumnSet};
+use crate::handler::UpdateKind;
+use crate::project::Halt;
+use crate::route::{Routed, route};
+use crate::store::{Columns, ParkedEntry, ParkedKey, QueuedEvent};
+use crate::value::encode::RowKey;
+
+impl Projector {
+    /// Routes records to rows, in order. Parks what has no row, queues what must wait. Ends early at an event at which
+    /// folding must pause.
+    pub(super) fn sort(
+        &mut self,
+        at: &TopicPartition,
+        records: &[Record],
+        touched: &mut Touched,
+    ) -> (Vec<(usize, Touch)>, Option<Barrier>) {
+        let mut touches = Vec::with_capacity(records.len());
+        let base_table = Arc::clone(self.plan.table(self.entity.base));
+        for record in records {
+            let queued =
+                || QueuedEvent { at: at.clone(), offset: record.offset, time_ms: record.timestamp_ms };
+            if let Some(key) = self.waits_by_record_key(at, record.offset, record.key.as_deref()) {
+                self.parked.enqueue(key, queued());
+                continue;
+            }
+            match route(&self.projection, &base_table, at, record) {
+                Routed::Ignore => {}
+                Routed::Stop(reason) => return (touches, Some(Barrier::Stop(record.offset, reason))),
+                Routed::Range { ranges, event } => {
+                    return (touches, Some(Barrier::Range(record.offset, ranges, event)));
+                }
+                // It parks its row only after the row's events before it have been folded.
+                Routed::Rejected { key: ParkedKey::Row(key), key_cells, type_name, reject, .. } => {
+                    let touch = Touch::Rejected { waiting: queued(), type_name, reject };
+                    touches.push((touched.place(key, key_cells), touch));
+                }
+                Routed::Rejected { key, shown, type_name, reject, .. } => {
+                    let entry = self.entry(queued(), &shown, type_name.as_deref(), &reject);
+                    self.parked.park(key, entry);
+                }
+                Routed::Event { key, key_cells, event } => {
+                    touches.push((touched.place(key, key_cells), Touch::Event(event)));
+                }
+                Routed::Events(rows) => touches.extend(
+                    rows.into_iter()
+                        .map(|row| (touched.place(row.key, row.key_cells), Touch::Events(row.events))),
+                ),
+                Routed::Delete { key, key_cells, position, time_ms } => {
+                    touches.push((touched.place(key, key_cells), Touch::Delete { position, time_ms }));
+                }
+            }
+        }
+        (touches, None)
+    }
+
+    /// The parked record key that this record must wait behind, if there is one.
+    pub(super) fn waits_by_record_key(
+        &self,
+        at: &TopicPartition,
+        offset: Offset,
+        key: Option<&[u8]>,
+    ) -> Option<ParkedKey> {
+        if self.parked.is_empty() {
+            return None;
+        }
+        let key = ParkedKey::Record(key?.into());
+        self.parked.holds(&key, at, offset).then_some(key)
+    }
+
+    pub(super) fn entry(
+        &self,
+        since: QueuedEvent,
+        shown: &str,
+        type_name: Option<&str>,
+        reject: &Reject,
+    ) -> ParkedEntry {
+        tracing::warn!(
+            projection = %self.projection.name, key = %shown, offset = since.offset, reason = %reject, "Key parked."
+        );
+        ParkedEntry {
+            since,
+            entity: self.projection.entity_name.as_ref().into(),
+            shown: shown.into(),
+            stage: reject.stage.name().into(),
+            reason: reject.reason.as_str().into(),
+            type_name: type_name.map(Into::into),
+            waiting: 1,
+        }
+    }
+
+    /// Loads the rows that are not loaded yet, from memory or from the store: whole, as a fold must see them.
+    pub(super) async fn load(&mut self, rows: &mut [Work]) -> Result<(), Halt> {
+        // Those that earlier records of the batch touched are loaded, and stand in front.
+        let loaded = rows.partition_point(|work| work.row.is_some());
+        let mut missing = Vec::new();
+        for work in &mut rows[loaded..] {
+            work.row = self.rows.get(&work.key).and_then(|bytes| Row::unpack(bytes, self.columns.len()));
+            if work.row.is_none() {
+                missing.push(work.key.clone());
+            }
+        }
+        if !missing.is_empty() {
+            let stored = self.tables.get(self.entity.base, &missing, Columns::All).await?;
+            let lacking = rows[loaded..].iter_mut().filter(|work| work.row.is_none());
+            for (work, stored) in lacking.zip(stored) {
+                work.row = Some(Row::from_store(stored));
+            }
+        }
+        Ok(())
+    }
+
+    /// Takes one record of a row: applies it, or lets it wait. `order` is what its write is stamped with: the offset, or
+    /// for kind C the place of the record among those of all partitions.
+    pub(super) fn take(&mut self, at: &TopicPartition, order: Offset, work: &mut Work, touch: &Touch) {
+        if work.waits || self.is_parked(&work.key, at, touch.offset()) {
+            self.parked.enqueue(ParkedKey::Row(work.key.clone()), touch.queued());
+            work.waits = true;
+            return;
+        }
+        let taken = match (touch, self.projection.kind) {
+            (Touch::Rejected { reject, .. }, _) => Err(reject.clone()),
+            (touch, UpdateKind::OwnedFold | UpdateKind::MergedFold) => self.fold(work, order, touch),
+            (touch, UpdateKind::BlindSet) => self.assign(work, touch),
+        };
+        if let Err(reject) = taken {
+            self.park_row(work, touch, &reject);
+            work.waits = true;
+        }
+    }
+
+    pub(super) fn is_parked(&self, key: &RowKey, at: &TopicPartition, offset: Offset) -> bool {
+        !self.parked.is_empty() && self.parked.holds(&ParkedKey::Row(key.clone()), at, offset)
+    }
+
+    /// Folds a record of kind B or C into its row.
+    pub(super) fn fold(&self, work: &mut Work, offset: Offset, touch: &Touch) -> Result<(), Reject> {
+        let row = work.row.as_mut().expect("rows are loaded before their records are folded");
+        // Applied before: a redelivery is skipped before it is evaluated (B1).
+        if row.offset.is_some_and(|applied| offset <= applied) {
+            return Ok(());
+        }
+        let begun = match &work.trail {
+            None => Some(Trail::begin(&self.copies, &row.state)),
+            Some(_) => None,
+        };
+        let undo = match touch {
+            Touch::Event(event) => fold::apply(&self.projection, &work.key_cells, &mut row.state, event)?,
+            Touch::Events(events) => {
+                fold::apply_all(&self.projection, &work.key_cells, &mut row.state, events)?
+            }
+            Touch::Delete { .. } => fold::delete(&mut row.state),
+            Touch::Rejected { reject, .. } => return Err(reject.clone()),
+        };
+        let Some(undo) = undo else { return Ok(()) };
+        let mut changed = ColumnSet::default();
+        undo.add_changed(self.columns.len(), &mut changed);
+        let advanced = begun.transpose().and_then(|begun| {
+            let trail = match begun {
+                Some(begun) => work.trail.insert(begun),
+                None => work.trail.as_mut().expect("it was begun by an earlier record"),
+            };
+            trail.advance(&self.copies, offset, &row.state, &changed)
+        });
+        match advanced {
+            Ok(()) => {
+                row.offset = Some(offset);
+                Ok(())
+            }
+            Err(fault) => {
+                undo.take_back(&mut row.state);
+                Err(Reject::new(Stage::Fold, format!("`where`: {}", fault.0)))
+            }
+        }
+    }
+
+    /// Takes the cells that a record of kind A assigns, whatever is stored (A1).
+    pub(super) fn assign(&self, work: &mut Work, touch: &Touch) -> Result<(), Reject> {
+        // A projection whose tombstones delete rows is of kind B.
+        let mut assigned = Vec::new();
+        let mut assign = |event: &Event, element: Option<&Json>| {
+            let cells = fold::assignments(&self.projection, &work.key_cells, event, element)?;
+            assigned.extend(cells);
+            Ok::<_, Reject>(())
+        };
+        match touch {
+            Touch::Event(event) => assign(event, None)?,
+            Touch::Events(events) => {
+                events.iter().try_for_each(|taken| assign(&taken.event, taken.element.as_ref()))?;
+            }
+            _ => return Ok(()),
+        }
+        if !assigned.is_empty() {
+            work.set.cells.extend(assigned.into_iter().flatten());
+            work.set.set_at = Some(touch.offset());
+        }
+        Ok(())
+    }
+
+    fn park_row(&mut self, work: &Work, touch: &Touch, reject: &Reject) {
+        let shown = self.projection.shown_key(&work.key_cells);
+        let entry = self.entry(touch.queued(), &shown, touch.kind(), reject);
+        self.parked.park(ParkedKey::Row(work.key.clone()), entry);
+    }
+}

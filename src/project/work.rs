@@ -1,0 +1,127 @@
+//! One row's share of a batch: the row as it stands, what its records do to it, and what that has changed so far.
+
+use std::sync::Arc;
+
+use rustc_hash::FxHashMap;
+
+use crate::event::{Event, Offset, Position, Reject, Taken};
+use crate::fold::State;
+use crate::project::batch::{Assigned, Trail};
+use crate::route::KeyCells;
+use crate::schema::ColumnId;
+use crate::store::{Columns, QueuedEvent, StoredRow};
+use crate::value::encode::RowKey;
+use crate::value::row::{decode_row, push_row};
+
+/// The rows that a batch touches, in the order in which it met them.
+#[derive(Default)]
+pub(super) struct Touched {
+    pub index: FxHashMap<RowKey, usize>,
+    pub rows: Vec<Work>,
+}
+
+/// One row's share of a batch.
+pub(super) struct Work {
+    pub key: RowKey,
+    pub key_cells: KeyCells,
+    /// The row as it stands after the events so far; `None` until it is loaded. Kind A loads none.
+    pub row: Option<Row>,
+    /// Kind B: where its copies have stood; `None` until an event changes it.
+    pub trail: Option<Trail>,
+    /// Kind A: what its events have assigned.
+    pub set: Assigned,
+    /// Whether an event of it waits, and so all later ones do.
+    pub waits: bool,
+}
+
+impl Touched {
+    /// The place of a row.
+    pub fn place(&mut self, key: RowKey, key_cells: KeyCells) -> usize {
+        *self.index.entry(key).or_insert_with_key(|key| {
+            let (key, set) = (key.clone(), Assigned::default());
+            self.rows.push(Work { key, key_cells, row: None, trail: None, set, waits: false });
+            self.rows.len() - 1
+        })
+    }
+}
+
+/// What a record does to its row.
+pub(super) enum Touch {
+    Event(Event),
+    /// What the row takes of its record, where that is several events, or one of many rows: all of it is applied, or
+    /// nothing. Never empty.
+    Events(Vec<Taken>),
+    /// A record without a value: the row goes.
+    Delete {
+        position: Position,
+        time_ms: i64,
+    },
+    /// Its row was found, but it cannot be applied.
+    Rejected {
+        waiting: QueuedEvent,
+        type_name: Option<String>,
+        reject: Reject,
+    },
+}
+
+impl Touch {
+    pub fn offset(&self) -> Offset {
+        match self {
+            Touch::Event(event) => event.position.offset,
+            Touch::Events(events) => events[0].event.position.offset,
+            Touch::Delete { position, .. } => position.offset,
+            Touch::Rejected { waiting, .. } => waiting.offset,
+        }
+    }
+
+    pub fn queued(&self) -> QueuedEvent {
+        let (position, time_ms) = match self {
+            Touch::Event(event) => (&event.position, event.time_ms),
+            Touch::Events(events) => (&events[0].event.position, events[0].event.time_ms),
+            Touch::Delete { position, time_ms } => (position, *time_ms),
+            Touch::Rejected { waiting, .. } => return waiting.clone(),
+        };
+        QueuedEvent { at: position.at.clone(), offset: position.offset, time_ms }
+    }
+
+    pub fn kind(&self) -> Option<&str> {
+        match self {
+            Touch::Event(event) => Some(&event.kind),
+            Touch::Events(events) => Some(&events[0].event.kind),
+            Touch::Delete { .. } => None,
+            Touch::Rejected { type_name, .. } => type_name.as_deref(),
+        }
+    }
+}
+
+/// A row as the store holds it.
+#[derive(Clone)]
+pub(super) struct Row {
+    pub state: State,
+    /// `None`: nothing was ever stored under the key.
+    pub offset: Option<Offset>,
+}
+
+impl Row {
+    pub fn from_store(stored: Option<StoredRow>) -> Row {
+        match stored {
+            Some(row) => Row { offset: Some(row.offset), state: row.live.then(|| Arc::new(row.cells)) },
+            None => Row { state: None, offset: None },
+        }
+    }
+
+    pub fn pack(&self, columns: &[ColumnId], out: &mut Vec<u8>) {
+        // A row that was never stored is one that remembers no event.
+        let (offset, known) = (self.offset.unwrap_or_default(), self.offset.is_some());
+        out.push(u8::from(known));
+        let cells = self.state.as_ref().map_or(&[][..], |cells| cells.as_slice());
+        push_row(out, offset, self.state.is_some(), cells, columns);
+    }
+
+    pub fn unpack(bytes: &[u8], width: usize) -> Option<Row> {
+        let (known, row) = bytes.split_first()?;
+        let row = decode_row(row, Columns::All, width).ok()?;
+        let offset = (*known == 1).then_some(row.offset);
+        Some(Row { state: row.live.then(|| Arc::new(row.cells)), offset })
+    }
+}

@@ -14,7 +14,7 @@ pub struct Arguments {
 }
 
 pub fn run(context: &Context, arguments: &Arguments) -> Exit {
-    let loaded = match engine::load(&context.project, &Default::default()) {
+    let loaded = match engine::load_with(&context.project, &Default::default(), &context.settings.lint) {
         Ok(loaded) => loaded,
         Err(error) => {
             context.output.error(&error.to_string());

@@ -170,7 +170,7 @@ impl Context {
 
     /// Loads the definitions; shows findings and ends where they cannot run.
     fn definitions(&self) -> Result<std::sync::Arc<crate::engine::Definitions>, Exit> {
-        let loaded = match crate::engine::load(&self.project, &Default::default()) {
+        let loaded = match crate::engine::load_with(&self.project, &Default::default(), &self.settings.lint) {
             Ok(loaded) => loaded,
             Err(error) => {
                 self.output.error(&error.to_string());

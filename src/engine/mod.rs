@@ -23,7 +23,7 @@ use crate::store::Tables;
 
 pub(crate) use embedded::now_ms;
 pub use embedded::{Embedded, EmbeddedSettings, EngineError, Looked};
-pub use load::{LoadError, Loaded, bind, load};
+pub use load::{LoadError, Loaded, bind, bind_with, load, load_with};
 
 /// What answers requests at one moment. A request keeps the one it began with.
 pub struct Serving {

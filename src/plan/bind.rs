@@ -6,8 +6,8 @@
 use std::sync::Arc;
 
 use super::fit::{Fit, Given, Misfit, fit};
-use super::{EntityPlan, Part, ReadPlan, ReadSource, Shape, TableId, TablePlan, TableRole, lint};
-use crate::diagnostic::{Diagnostic, Span, nearest};
+use super::{EntityPlan, Part, ReadPlan, ReadSource, Shape, TableId, TablePlan, TableRole, refuse};
+use crate::diagnostic::{Diagnostic, nearest};
 use crate::schema::{
     ArgOp, Argument, ArgumentBinding, ColumnId, ColumnType, Field, FieldId, FieldSource, FieldType,
     KeyFunction, Named, ObjectType, ReadDecl, ReadModel, RefDecl, Scalar, TypeId, TypeKind, same_values,
@@ -487,8 +487,8 @@ impl Ground<'_> {
         };
         let table = table.map_or("", |table| &table.name);
         match misfit {
-            Misfit::Partition(column) => lint::l01(&field, table, column, asked.decl.span).help(help),
-            Misfit::Clustering(why) => lint::l02(&field, table, why, asked.decl.span).help(help),
+            Misfit::Partition(column) => refuse::l01(&field, table, column, asked.decl.span).help(help),
+            Misfit::Clustering(why) => refuse::l02(&field, table, why, asked.decl.span).help(help),
         }
     }
 
@@ -568,12 +568,4 @@ fn list<'n>(names: impl Iterator<Item = &'n str>) -> String {
 fn lower_first(name: &str) -> String {
     let mut letters = name.chars();
     letters.next().map_or(String::new(), |first| first.to_ascii_lowercase().to_string() + letters.as_str())
-}
-
-/// Where a read stands, for rules that look at it afterwards.
-pub(super) fn read_span(model: &ReadModel, read: &ReadPlan) -> Span {
-    match &model.ty(read.parent).field(read.field).source {
-        FieldSource::Read(decl) => decl.span,
-        _ => model.ty(read.parent).field(read.field).span,
-    }
 }

@@ -77,7 +77,7 @@ pub fn read(text: &str, environment: impl IntoIterator<Item = (String, String)>,
 
 /// A finding about settings.
 pub(super) fn fault(code: &'static str, span: Option<Span>, message: String) -> Diagnostic {
-    Diagnostic { code, severity: Severity::Error, message, span, label: String::new(), help: None }
+    Diagnostic { code, severity: Severity::Error, message, span, label: String::new(), help: None, fix: None }
 }
 
 fn read_file(text: &str, file: FileId, loaded: &mut Loaded) {

@@ -3,12 +3,21 @@
 //! Every reader of an author's file returns its faults as values, all of them at once; only `cli`
 //! and `serve` show them. A diagnostic has a code, the place, what was found and expected, and advice.
 //!
-//! Comes in: findings and the files they point into. Goes out: [`render`]ed text for a person, or JSON for a tool.
+//! Comes in: findings and the files they point into. Goes out: [`render`]ed text for a person, or JSON or SARIF for a
+//! tool, and with [`mended`] the texts that fixes make.
+
+mod difference;
+mod fix;
+mod sarif;
 
 use std::fmt::{self, Write as _};
 use std::sync::Arc;
 
 use serde_json::json;
+
+pub use difference::difference;
+pub use fix::{Edit, Fix, mended};
+pub use sarif::{RuleText, sarif};
 
 /// Number of a file in [`Sources`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -87,6 +96,8 @@ pub struct Diagnostic {
     pub label: String,
     /// What to do.
     pub help: Option<String>,
+    /// The change of the text that does it, where there is one that is surely meant.
+    pub fix: Option<Box<Fix>>,
 }
 
 impl Diagnostic {
@@ -99,6 +110,7 @@ impl Diagnostic {
             span: Some(span),
             label: String::new(),
             help: None,
+            fix: None,
         }
     }
 
@@ -119,6 +131,21 @@ impl Diagnostic {
     pub fn help(mut self, help: impl Into<String>) -> Diagnostic {
         self.help = Some(help.into());
         self
+    }
+
+    /// Says what change of the text does it.
+    #[must_use]
+    pub fn fix(mut self, fix: Option<Fix>) -> Diagnostic {
+        self.fix = fix.map(Box::new);
+        self
+    }
+
+    /// A wrong name is mended by the nearest that there is, unless another is as near.
+    #[must_use]
+    pub fn fix_name<'n>(self, name: &str, candidates: impl Iterator<Item = &'n str>) -> Diagnostic {
+        let meant = self.span.zip(surely(name, candidates));
+        let fix = meant.map(|(within, meant)| Fix::replace(within, name, meant));
+        self.fix(fix)
     }
 }
 
@@ -158,7 +185,8 @@ pub fn render_each(diagnostics: &[Diagnostic], sources: &Sources) -> Vec<String>
 }
 
 /// All findings for a tool, as a JSON array in the order of [`render`]. Lines and columns count from 1, columns in
-/// characters; the end is the first character after the place. `file`, `line` and so on are null without a place.
+/// characters; the end is the first character after the place. `file`, `line` and so on are null without a place, `fix`
+/// without a change that mends it.
 pub fn to_json(diagnostics: &[Diagnostic], sources: &Sources) -> serde_json::Value {
     let one = |diagnostic: &Diagnostic| {
         let start = diagnostic.span.map(|span| sources.line_column(span));
@@ -174,9 +202,23 @@ pub fn to_json(diagnostics: &[Diagnostic], sources: &Sources) -> serde_json::Val
             "message": diagnostic.message,
             "label": diagnostic.label,
             "help": diagnostic.help,
+            "fix": diagnostic.fix.as_ref().and_then(|fix| fix.edit(sources)).map(|edit| edit_json(&edit, sources)),
         })
     };
     sorted(diagnostics, sources).into_iter().map(one).collect()
+}
+
+fn edit_json(edit: &Edit, sources: &Sources) -> serde_json::Value {
+    let (start, end) =
+        (sources.line_column(edit.span), sources.line_column(Span { start: edit.span.end, ..edit.span }));
+    json!({
+        "file": sources.file(edit.span.file).path.clone(),
+        "line": start.0,
+        "column": start.1,
+        "endLine": end.0,
+        "endColumn": end.1,
+        "replacement": edit.replacement,
+    })
 }
 
 /// The candidate that was most likely meant by `name`: the one with the fewest edits, at most a third of the name
@@ -189,6 +231,17 @@ pub fn nearest<'a>(name: &str, candidates: impl Iterator<Item = &'a str>) -> Opt
         .filter(|(edits, _)| *edits <= edits_max)
         .min_by_key(|(edits, _)| *edits)
         .map(|(_, candidate)| candidate)
+}
+
+/// The [`nearest`], unless another is as near.
+fn surely<'a>(name: &str, candidates: impl Iterator<Item = &'a str>) -> Option<&'a str> {
+    let mut candidates: Vec<&str> = candidates.collect();
+    let found = nearest(name, candidates.iter().copied())?;
+    let wanted: Vec<char> = name.to_lowercase().chars().collect();
+    let distance = |candidate: &str| edits(&wanted, &candidate.to_lowercase());
+    candidates.retain(|candidate| *candidate != found);
+    let is_only = candidates.into_iter().all(|other| distance(other) > distance(found));
+    is_only.then_some(found)
 }
 
 /// Insertions, deletions, replacements and swaps of neighbours that make one text of the other.

@@ -100,7 +100,12 @@ pub fn bind_with(
             let (bound, found) = handler::load(&projections, defaults, &sources, &model, &plan, custom);
             findings.extend(found);
             let sound: Vec<&handler::Projection> = bound.iter().collect();
-            let subject = Subject { model: &model, plan: is_sound.then_some(&plan), projections: &sound };
+            let subject = Subject {
+                sources: &sources,
+                model: &model,
+                plan: is_sound.then_some(&plan),
+                projections: &sound,
+            };
             findings.extend(lint::lint(subject, severities));
             Some(Definitions {
                 model: Arc::new(model),
@@ -114,7 +119,7 @@ pub fn bind_with(
         unplanned => {
             findings.extend(handler::check_shape(&projections, defaults, &sources));
             if let Some((model, ..)) = unplanned {
-                let subject = Subject { model: &model, plan: None, projections: &[] };
+                let subject = Subject { sources: &sources, model: &model, plan: None, projections: &[] };
                 findings.extend(lint::lint(subject, severities));
             }
             None

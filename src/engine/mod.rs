@@ -8,6 +8,9 @@ pub mod cases;
 pub mod dump;
 mod embedded;
 mod load;
+pub mod mend;
+#[cfg(test)]
+mod mend_tests;
 pub mod watch;
 
 use std::sync::Arc;

@@ -8,6 +8,7 @@ use super::declaration::{CaseDecl, Declaration, EventDecl, SetDecl};
 use super::nearest::advice;
 use super::yaml::Text;
 use super::{Case, Condition, Declared, EventCases, Step, Verb};
+use crate::diagnostic::Diagnostic;
 use crate::expr::{Compiled, Expected, Read, Type};
 use crate::schema::{Column, ColumnId, ColumnType, TypeId};
 
@@ -333,12 +334,10 @@ impl Scope<'_, '_> {
         let found = ty.column_named(&name.text);
         if found.is_none() {
             let help = advice(&name.text, ty.columns.iter().map(|column| column.name.as_str()));
-            self.binder.fault(
-                "P012",
-                name.span,
-                format!("`{}` has no column `{}`", ty.name, name.text),
-                help,
-            );
+            let message = format!("`{}` has no column `{}`", ty.name, name.text);
+            let columns = ty.columns.iter().map(|column| column.name.as_str());
+            let fault = Diagnostic::error("P012", name.span, message).help(help);
+            self.binder.faults.push(fault.fix_name(&name.text, columns));
         }
         found
     }

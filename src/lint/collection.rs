@@ -2,7 +2,8 @@
 //!
 //! Comes in: the types as declared. Goes out: findings. What rows weigh together is `size`'s.
 
-use crate::diagnostic::Diagnostic;
+use super::text;
+use crate::diagnostic::{Diagnostic, Fix, Sources};
 use crate::schema::{Column, ColumnType, ObjectType, ReadModel, TypeKind};
 
 /// Elements of a collection above which a warning is given (L11).
@@ -18,12 +19,12 @@ const PARTS_MAX: usize = 30;
 
 /// L11: a collection needs a bound. Without one it is an error, above [`COLLECTION_WARN`] a warning, above
 /// [`COLLECTION_MAX`] an error.
-pub(super) fn l11(model: &ReadModel) -> Vec<Diagnostic> {
+pub(super) fn l11(model: &ReadModel, sources: &Sources) -> Vec<Diagnostic> {
     let stored = model.types.iter().filter(|ty| matches!(ty.kind, TypeKind::Entity | TypeKind::Udt));
-    stored.flat_map(|ty| ty.columns.iter().filter_map(|column| l11_of(ty, column))).collect()
+    stored.flat_map(|ty| ty.columns.iter().filter_map(|column| l11_of(ty, column, sources))).collect()
 }
 
-fn l11_of(ty: &ObjectType, column: &Column) -> Option<Diagnostic> {
+fn l11_of(ty: &ObjectType, column: &Column, sources: &Sources) -> Option<Diagnostic> {
     if !matches!(column.ty, ColumnType::List(_) | ColumnType::Set(_) | ColumnType::Map { .. }) {
         return None;
     }
@@ -31,7 +32,7 @@ fn l11_of(ty: &ObjectType, column: &Column) -> Option<Diagnostic> {
     let Some(max) = column.max else {
         let fault = Diagnostic::error("L11", column.span, format!("the collection `{name}` has no bound"));
         let help = "Add `@column(max: 100)`: an event that would make it larger is parked.";
-        return Some(fault.label("no `max`").help(help));
+        return Some(fault.label("no `max`").help(help).fix(bound(column, sources)));
     };
     let above = |bound| format!("the collection `{name}` may hold {max} elements, above {bound}");
     if max > COLLECTION_MAX {
@@ -44,6 +45,16 @@ fn l11_of(ty: &ObjectType, column: &Column) -> Option<Diagnostic> {
         return Some(fault.label("large").help("It is written and read whole with every change of the row."));
     }
     None
+}
+
+/// The change that gives a collection a bound: in its `@column`, or in one of its own.
+fn bound(column: &Column, sources: &Sources) -> Option<Fix> {
+    let field = text::field(sources, column.span)?;
+    let (file, end) = (column.span.file, field.ty.end);
+    match field.directives.iter().find(|(name, _)| *name == "column") {
+        None => Some(Fix::insert(file, end, " @column(max: 100)")),
+        Some((_, arguments_end)) => arguments_end.map(|at| Fix::insert(file, at, ", max: 100")),
+    }
 }
 
 /// L27: a value type of very many parts.

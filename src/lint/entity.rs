@@ -2,8 +2,8 @@
 //!
 //! Comes in: a model and its plan. Goes out: findings. What a read costs is `read`'s.
 
-use super::{declared, field_name, read_span, remark};
-use crate::diagnostic::Diagnostic;
+use super::{declared, field_name, read_span, remark, text};
+use crate::diagnostic::{Diagnostic, Fix, Sources};
 use crate::plan::{EntityPlan, KeyColumn, Plan, TablePlan, TableRole};
 use crate::schema::{
     FieldSource, KeyFunction, KeyPart, KeyPath, Named, Order, ReadModel, Scalar, TypeId, TypeKind,
@@ -126,7 +126,7 @@ fn is_read(plan: &Plan, entity: &EntityPlan, table: &TablePlan) -> bool {
 }
 
 /// L32: a reference to another subgraph's entity that may not be null. One in a key of the type is there as the key is.
-pub(super) fn l32(model: &ReadModel) -> Vec<Diagnostic> {
+pub(super) fn l32(model: &ReadModel, sources: &Sources) -> Vec<Diagnostic> {
     let mut found = Vec::new();
     for ty in &model.types {
         let in_key = |index: usize| {
@@ -145,7 +145,10 @@ pub(super) fn l32(model: &ReadModel) -> Vec<Diagnostic> {
                 ty.name, field.name, target.name
             );
             let help = format!("Write its type without `!`: `{}: {}`.", field.name, target.name);
-            found.push(Diagnostic::warning("L32", field.span, message).label("taken for granted").help(help));
+            let ty = text::field(sources, field.span).map(|field| field.ty);
+            let fix = ty.map(|ty| Fix::replace(ty, format!("{}!", target.name), target.name.as_str()));
+            let finding = Diagnostic::warning("L32", field.span, message).label("taken for granted");
+            found.push(finding.help(help).fix(fix));
         }
     }
     found

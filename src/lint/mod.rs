@@ -16,11 +16,12 @@ mod rules;
 mod size;
 #[cfg(test)]
 mod tests;
+mod text;
 
 pub use collection::{COLLECTION_MAX, COLLECTION_WARN};
 pub use rules::{RULES, Rule, Severities, State, rule_of};
 
-use crate::diagnostic::{Diagnostic, Severity, Span};
+use crate::diagnostic::{Diagnostic, Severity, Sources, Span};
 use crate::handler::Projection;
 use crate::plan::{Plan, ReadPlan, TablePlan};
 use crate::schema::{FieldSource, ObjectType, ReadModel, TableDecl};
@@ -28,6 +29,8 @@ use crate::schema::{FieldSource, ObjectType, ReadModel, TableDecl};
 /// What the rules look at.
 #[derive(Clone, Copy)]
 pub struct Subject<'a> {
+    /// The text of the definitions, for what mends them.
+    pub sources: &'a Sources,
     pub model: &'a ReadModel,
     /// Where every read and key is bound.
     pub plan: Option<&'a Plan>,
@@ -37,17 +40,17 @@ pub struct Subject<'a> {
 
 /// All findings of all rules, with the project's severities.
 pub fn lint(subject: Subject<'_>, severities: &Severities) -> Vec<Diagnostic> {
-    let model = subject.model;
+    let Subject { model, sources, .. } = subject;
     let mut found = Vec::new();
     found.extend(partition::l03(model));
-    found.extend(collection::l11(model));
+    found.extend(collection::l11(model, sources));
     found.extend(collection::l27(model));
     found.extend(partition::l05(model));
     found.extend(partition::l06(model));
     found.extend(read::l13(model));
     found.extend(size::l04(model));
     found.extend(entity::l22(model));
-    found.extend(entity::l32(model));
+    found.extend(entity::l32(model, sources));
     if let Some(plan) = subject.plan {
         found.extend(change::rules(model, plan, subject.projections));
         found.extend(read::rules(model, plan));

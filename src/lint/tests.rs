@@ -89,6 +89,24 @@ fn every_finding_of_a_rule_has_advice_and_is_at_most_as_bad_as_its_rule() {
 }
 
 #[test]
+fn what_a_finding_says_how_to_mend_is_mended_by_it() {
+    let mut mended = Vec::new();
+    for rule in firing() {
+        let (severities, custom) = (Severities::default(), CustomHandlers::new());
+        let (found, sources) = findings(&page(rule), "## It fires", &severities);
+        if of_rule(&found, rule).iter().all(|finding| finding.fix.is_none()) {
+            continue;
+        }
+        let loaded = engine::Loaded { findings: found, sources, definitions: None };
+        let (loaded, ..) = engine::mend::mend(loaded, &custom, &severities);
+        let text = render(&loaded.findings, &loaded.sources, false);
+        assert!(of_rule(&loaded.findings, rule).is_empty() && loaded.definitions.is_some(), "{text}");
+        mended.push(rule.code);
+    }
+    assert_eq!(mended, ["L01", "L02", "L11", "L21", "L32"]);
+}
+
+#[test]
 fn a_project_chooses_how_bad_the_findings_of_a_rule_are() {
     for rule in RULES.iter().filter(|rule| rule.is_settable()) {
         let wanted = [

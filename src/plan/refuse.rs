@@ -4,8 +4,8 @@
 //! Comes in: what is missing. Goes out: the finding; `bind` and `load` add the `@table` line. All other numbered rules
 //! are in `lint`.
 
-use crate::diagnostic::{Diagnostic, Span};
-use crate::schema::ReadModel;
+use crate::diagnostic::{Diagnostic, Fix, Span};
+use crate::schema::{ObjectType, ReadModel};
 
 /// L01: a read must give every partition column by `=`. Without one the store would search every node.
 pub(super) fn l01(field: &str, table: &str, column: &str, at: Span) -> Diagnostic {
@@ -40,4 +40,10 @@ pub(super) fn l26(model: &ReadModel) -> Vec<Diagnostic> {
                 .help("Remove `fields` here. The first table holds every column; copies may hold fewer.")
         })
         .collect()
+}
+
+/// The change that adds a `@table` line behind the last of a type.
+pub(super) fn add_table(ty: &ObjectType, line: &str) -> Option<Fix> {
+    let last = ty.tables.iter().map(|table| table.span).max_by_key(|span| (span.file, span.end))?;
+    Some(Fix::insert(last.file, last.end, format!("\n  {line}")))
 }

@@ -251,7 +251,8 @@ fn every_example_of_the_reference_passes_check() {
             model.unwrap_or_else(|| panic!("{}", crate::diagnostic::render(&faults, &sources, false)));
         let (plan, found) = crate::plan::plan(&model, &sources);
         faults.extend(found);
-        let subject = crate::lint::Subject { model: &model, plan: plan.as_ref(), projections: &[] };
+        let subject =
+            crate::lint::Subject { sources: &sources, model: &model, plan: plan.as_ref(), projections: &[] };
         faults.extend(crate::lint::lint(subject, &Default::default()));
         faults.retain(|fault| fault.severity != Severity::Info);
         assert!(faults.is_empty(), "{text}\n{}", crate::diagnostic::render(&faults, &sources, false));

@@ -13,6 +13,7 @@ mod expiry;
 mod generations;
 mod hostile;
 mod indexes;
+mod mending;
 mod parking;
 mod readme;
 mod references;

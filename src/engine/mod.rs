@@ -11,6 +11,7 @@ mod load;
 pub mod mend;
 #[cfg(test)]
 mod mend_tests;
+pub mod sample;
 pub mod watch;
 
 use std::sync::Arc;

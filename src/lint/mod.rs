@@ -3,7 +3,7 @@
 //! Comes in: a model; where it is sound its plan; the projections. Goes out: findings, with the severities that the
 //! project has given. `rules` is the table of all of them; each other file has the rules of one subject: `partition`
 //! how large and how hot partitions get, `size` what rows weigh, `change` what events move, `read` what a read costs,
-//! `collection` what stands in one cell, `entity` keys, copies and references. L01, L02, L21 and
+//! `sample` what was measured in a log, `collection` what stands in one cell, `entity` keys, copies and references. L01, L02, L21 and
 //! that a base table is whole (L26) are found while tables are laid out and reads bound (`plan`), L16 while the schema
 //! is read. Reads nothing but definitions.
 
@@ -13,6 +13,7 @@ mod entity;
 mod partition;
 mod read;
 mod rules;
+mod sample;
 mod size;
 #[cfg(test)]
 mod tests;
@@ -20,6 +21,7 @@ mod text;
 
 pub use collection::{COLLECTION_MAX, COLLECTION_WARN};
 pub use rules::{RULES, Rule, Severities, State, rule_of};
+pub use sample::{Sample, TableSample, lint_sample};
 
 use crate::diagnostic::{Diagnostic, Severity, Sources, Span};
 use crate::handler::Projection;

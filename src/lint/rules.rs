@@ -28,6 +28,8 @@ pub struct Rule {
 pub enum State {
     /// It looks, and a project chooses its severity.
     Checked,
+    /// It looks where `check --sample` measures, and a project chooses its severity.
+    Sampled,
     /// It looks, and is always an error: without what it asks for nothing can be read or counted right.
     Fixed,
     /// Nothing in the language can break it: why.
@@ -37,7 +39,7 @@ pub enum State {
 }
 
 use Severity::{Error, Info, Warning};
-use State::{Checked, Fixed, Held, Waits};
+use State::{Checked, Fixed, Held, Sampled, Waits};
 
 const fn rule(
     code: &'static str,
@@ -66,7 +68,7 @@ pub const RULES: [Rule; 32] = [
     rule("L09", "overwritten collection", Warning, Held("collections are stored frozen, in one cell that is replaced, and what is unset is not written as null"), ["Overwriting a collection that grows cell by cell leaves a tombstone each time.", "Apache Cassandra, guardrail partition_tombstones_warn_threshold"]),
     rule("L10", "list read before written", Error, Held("no list is changed element by element in the store: it is folded here and written whole"), ["Setting an element of a list by its place makes the store read before it writes.", "Apache Cassandra, guardrail read_before_write_list_operations_enabled"]),
     rule("L11", "large collection", Error, Checked, ["A collection is one cell, written and read whole.", "Apache Cassandra, collections are not paged; guardrails items_per_collection and collection_size"]),
-    rule("L12", "large value", Error, Waits("sizes of cells in the sample of `check --sample`"), ["A value is held in memory whole on every hop, and a key has at most 64 KiB.", "Apache Cassandra, CQL limits; guardrail column_value_size"]),
+    rule("L12", "large value", Error, Sampled, ["A value is held in memory whole on every hop, and a key has at most 64 KiB.", "Apache Cassandra, CQL limits; guardrail column_value_size"]),
     rule("L13", "index that does not help", Error, Checked, ["An index over nearly unique values is a slower copy, and each one costs every write.", "DataStax, when not to use an index; guardrail sai_indexes_per_table: 10"]),
     rule("L14", "filters at once", Error, Waits("reads that use two indexes at once; today they are refused as L01 or L02"), ["What a store can combine differs by its version.", "Apache Cassandra, storage-attached indexing"]),
     rule("L15", "many partitions at once", Warning, Checked, ["Each partition is a read of its own, and the slowest of all decides.", "Apache Cassandra, guardrails partition_keys_in_select and in_select_cartesian_product"]),
@@ -97,7 +99,7 @@ pub fn rule_of(code: &str) -> Option<&'static Rule> {
 impl Rule {
     /// Whether a project may choose its severity.
     pub fn is_settable(&self) -> bool {
-        self.state == Checked
+        matches!(self.state, Checked | Sampled)
     }
 }
 
@@ -126,7 +128,7 @@ impl Severities {
             ));
         };
         match rule.state {
-            Checked => {}
+            Checked | Sampled => {}
             Fixed if *level == Some(Error) => {}
             Fixed => {
                 return Err(format!("{} ({}) is always \"error\". {}", rule.code, rule.name, rule.because));

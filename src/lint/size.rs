@@ -16,9 +16,9 @@ const ELEMENTS: u64 = 4;
 const CELL_BYTES: u64 = 8;
 
 /// Bytes of a partition above which a warning is given (L04).
-const PARTITION_WARN: u64 = 10_000_000;
+pub(super) const PARTITION_WARN: u64 = 10_000_000;
 /// Most bytes of a partition.
-const PARTITION_MAX: u64 = 100_000_000;
+pub(super) const PARTITION_MAX: u64 = 100_000_000;
 /// Values in a partition above which a warning is given.
 const VALUES_WARN: u64 = 100_000;
 /// Bytes of the largest page above which a warning is given (L28).
@@ -140,7 +140,7 @@ fn scalar_bytes(scalar: Scalar) -> u64 {
 }
 
 /// Bytes for a person, in steps of thousand as the bounds are given.
-fn shown(bytes: u64) -> String {
+pub(super) fn shown(bytes: u64) -> String {
     match (bytes / 1_000_000, bytes / 100_000 % 10) {
         (whole, 0) => format!("{whole} MB"),
         (whole, tenths) => format!("{whole}.{tenths} MB"),

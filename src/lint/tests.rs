@@ -4,7 +4,7 @@
 
 use std::path::PathBuf;
 
-use super::{RULES, Rule, Severities, State, rule_of};
+use super::{RULES, Rule, Sample, Severities, State, TableSample, rule_of};
 use crate::diagnostic::{Diagnostic, Severity, Sources, render};
 use crate::engine;
 use crate::handler::CustomHandlers;
@@ -108,7 +108,7 @@ fn what_a_finding_says_how_to_mend_is_mended_by_it() {
 
 #[test]
 fn a_project_chooses_how_bad_the_findings_of_a_rule_are() {
-    for rule in RULES.iter().filter(|rule| rule.is_settable()) {
+    for rule in RULES.iter().filter(|rule| rule.state == State::Checked) {
         let wanted = [
             ("off", None),
             ("info", Some(Severity::Info)),
@@ -158,7 +158,9 @@ fn every_rule_has_a_page_that_says_what_the_table_says_and_every_page_a_rule() {
             format!("**Why.** {}\n", rule.because),
             format!("**Source.** {}.\n", rule.source),
             match rule.state {
-                State::Checked => format!("**Severity.** `{}` at worst", word(rule.severity)),
+                State::Checked | State::Sampled => {
+                    format!("**Severity.** `{}` at worst", word(rule.severity))
+                }
                 State::Fixed => "**Severity.** Always `error`.".to_owned(),
                 State::Held(why) => format!("Finds nothing: {why}.\n"),
                 State::Waits(what) => format!("Not checked yet. It waits for {what}.\n"),
@@ -186,6 +188,7 @@ fn the_list_of_rules_is_the_table() {
     for rule in &RULES {
         let severity = match rule.state {
             State::Checked => format!("`{}`", word(rule.severity)),
+            State::Sampled => format!("`{}`, by `--sample`", word(rule.severity)),
             State::Fixed => "`error`, always".to_owned(),
             State::Held(_) => "holds always".to_owned(),
             State::Waits(_) => "not checked yet".to_owned(),
@@ -201,5 +204,78 @@ fn word(severity: Severity) -> &'static str {
         Severity::Error => "error",
         Severity::Warning => "warn",
         Severity::Info => "info",
+    }
+}
+
+/// What is found in a sample of orders by city, with these measures of the copy.
+fn of_sample(table: TableSample) -> String {
+    let text = "type Query { orders(city: String!): [Order!]! @read }\ntype Order @key(fields: \"id\")\n  \
+                @table(name: \"orders\", partition: \"id\")\n  @table(name: \"by_city\", partition: \"city\", \
+                clustering: \"id\", rows: 50, rate: 5) {\n  id: ID!\n  city: String!\n}\n";
+    let mut sources = Sources::default();
+    let file = sources.add("schema/orders.graphql", text);
+    let model = crate::schema::load(&[file], &sources).0.expect("is sound");
+    let plan = crate::plan::plan(&model, &sources).0.expect("is sound");
+    let table = TableSample { table: plan.tables[1].id, ..table };
+    let sample = Sample { tables: vec![table], ..Sample::default() };
+    let found = super::lint_sample(&model, &plan, &sample, &Severities::default());
+    assert!(found.iter().all(|finding| finding.help.is_some()));
+    let shown =
+        |finding: &Diagnostic| format!("{} {}: {}", finding.code, word(finding.severity), finding.message);
+    found.iter().map(shown).collect::<Vec<_>>().join("\n")
+}
+
+/// As much of everything as is fine.
+fn at_the_bounds() -> TableSample {
+    TableSample {
+        table: crate::plan::TableId(0),
+        name: String::new(),
+        partitions: 1_000,
+        rows: 100_000,
+        rows_max: 50,
+        bytes_max: 10_000_000,
+        rate_max: 5,
+        cell_bytes_max: 1_000_000,
+        key_bytes_max: 65_535,
+    }
+}
+
+#[test]
+fn what_was_measured_is_held_against_the_rules_and_what_the_author_says() {
+    let fine = at_the_bounds();
+    assert_eq!(of_sample(fine.clone()), "");
+    let cases = [
+        (
+            TableSample { bytes_max: 10_100_000, ..fine.clone() },
+            "L04 warn: a partition of `by_city` has 10.1 MB in the sample, above 10 MB",
+        ),
+        (
+            TableSample { bytes_max: 100_100_000, ..fine.clone() },
+            "L04 error: a partition of `by_city` has 100.1 MB in the sample, above 100 MB",
+        ),
+        (
+            TableSample { rows_max: 51, ..fine.clone() },
+            "L04 warn: a partition of `by_city` has 51 rows in the sample, but `rows` says 50",
+        ),
+        (
+            TableSample { partitions: 999, ..fine.clone() },
+            "L05 warn: `by_city` has 100000 rows in 999 partitions in the sample",
+        ),
+        (TableSample { partitions: 999, rows: 99_999, ..fine.clone() }, ""),
+        (
+            TableSample { rate_max: 6, ..fine.clone() },
+            "L06 warn: a partition of `by_city` took 6 writes in one second, but `rate` says 5",
+        ),
+        (
+            TableSample { cell_bytes_max: 1_100_000, ..fine.clone() },
+            "L12 warn: a value in `by_city` has 1.1 MB in the sample, above 1 MB",
+        ),
+        (
+            TableSample { key_bytes_max: 65_536, ..fine },
+            "L12 error: a key of `by_city` has 65536 bytes in the sample, above 65535",
+        ),
+    ];
+    for (measured, expected) in cases {
+        assert_eq!(of_sample(measured), expected);
     }
 }

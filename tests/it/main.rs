@@ -19,6 +19,7 @@ mod readme;
 mod references;
 mod reload;
 mod restart;
+mod sampling;
 mod scalars;
 mod support;
 mod variants;

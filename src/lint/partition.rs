@@ -7,9 +7,9 @@ use crate::diagnostic::Diagnostic;
 use crate::schema::{ColumnType, KeyFunction, ObjectType, ReadModel, Scalar, TableDecl};
 
 /// Fewer partitions than this are too few to spread over nodes (L05).
-const PARTITIONS_MIN: u64 = 1_000;
+pub(super) const PARTITIONS_MIN: u64 = 1_000;
 /// Writes a second that one partition may take (L06).
-const RATE_MAX: u64 = 500;
+pub(super) const RATE_MAX: u64 = 500;
 
 /// L03: a partition that grows with time is bounded by a bucket, or by a promise in `rows`. A `ttl` bounds what is
 /// served, not what lies on the disk, so it does not count.

@@ -7,18 +7,15 @@ use std::collections::BTreeMap;
 
 use serde::Serialize;
 
+use super::partition::{PARTITIONS_MIN, RATE_MAX};
 use super::size::{PARTITION_MAX, PARTITION_WARN, shown};
 use super::{Severities, declared};
 use crate::diagnostic::Diagnostic;
 use crate::plan::{Plan, TableId, TablePlan};
 use crate::schema::{ReadModel, TableDecl};
 
-/// Fewer partitions are few (L05), where there are rows enough to tell.
-const PARTITIONS_MIN: u64 = 1_000;
 /// Rows from which on a sample tells of a whole table.
 const ROWS_TELLING: u64 = 100_000;
-/// Writes a second that one partition may take (L06).
-const RATE_MAX: u64 = 500;
 /// Bytes of a cell above which a warning is given (L12).
 const CELL_WARN: u64 = 1_000_000;
 /// Most bytes of a key.

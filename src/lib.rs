@@ -19,13 +19,14 @@
 //!
 //! [`schema`] binds `schema/*.graphql` to read models. [`expr`] types and compiles expressions. [`plan`] lays read
 //! models out as tables and binds every read to exactly one. [`handler`] binds `projections/*.yaml` to read models.
+//! [`lint`] says what of all that is stored badly.
 //! [`engine`] puts all of it to work in one process; [`config`] has the settings, [`cli`] the commands.
 //!
 //! # Invariants
 //!
 //! `tests/tidy.rs` holds those that can be seen in the text, the contract and model tests the others.
 //!
-//! - `schema`, `expr`, `plan`, `handler`, `decode`, `upcast`, `route` and `fold` are pure: no I/O, no clock, no chance,
+//! - `schema`, `expr`, `plan`, `handler`, `lint`, `decode`, `upcast`, `route` and `fold` are pure: no I/O, no clock, no chance,
 //!   no async. What a row becomes is a function of the log alone.
 //! - `project` and `resolve`/`serve` know nothing of each other. They meet in `plan` and `store`.
 //! - Only `project` commits. A row's state and the position that made it travel in one write; progress never runs
@@ -58,6 +59,7 @@ pub mod event;
 pub mod expr;
 pub mod fold;
 pub mod handler;
+pub mod lint;
 pub mod plan;
 pub mod project;
 pub mod resolve;

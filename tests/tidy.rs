@@ -9,7 +9,8 @@ use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
 /// Rooms without I/O, clock, chance or async; each may import those before it.
-const PURE: [&str; 9] = ["schema", "value", "expr", "plan", "decode", "upcast", "handler", "route", "fold"];
+const PURE: [&str; 10] =
+    ["schema", "value", "expr", "plan", "decode", "upcast", "handler", "lint", "route", "fold"];
 
 /// What every room may import.
 const GROUND: [&str; 2] = ["event", "diagnostic"];

@@ -246,7 +246,7 @@ fn greet(context: &Context, address: SocketAddr) {
 
 /// Loads the files and lets their definitions answer; faulty ones are shown and change nothing.
 async fn take_over(context: &Context, engine: &Arc<Embedded>) {
-    let loaded = match engine::load(&context.project, &Default::default()) {
+    let loaded = match engine::load_with(&context.project, &Default::default(), &context.settings.lint) {
         Ok(loaded) => loaded,
         Err(error) => return refuse(context, engine, error.to_string()),
     };

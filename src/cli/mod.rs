@@ -42,6 +42,8 @@ struct Arguments {
 enum Format {
     Text,
     Json,
+    /// Findings for code hosts; of `check` alone.
+    Sarif,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
@@ -106,7 +108,7 @@ pub fn main() -> ExitCode {
             return if error.use_stderr() { Exit::Usage } else { Exit::Done }.into();
         }
     };
-    let output = Output::new(arguments.format == Format::Json, arguments.color);
+    let output = Output::new(arguments.format, &arguments.project, arguments.color);
     let outcome = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| run(arguments, &output)));
     outcome.unwrap_or(Exit::Bug).into()
 }
@@ -120,6 +122,10 @@ impl From<Exit> for ExitCode {
 fn run(arguments: Arguments, output: &Output) -> Exit {
     if !arguments.project.is_dir() {
         output.error(&format!("{} is no directory; --project names one", arguments.project.display()));
+        return Exit::Usage;
+    }
+    if output.sarif.is_some() && !matches!(arguments.command, Command::Check(_)) {
+        output.error("only `check` has findings for `--format sarif`");
         return Exit::Usage;
     }
     let flags = match &arguments.command {
@@ -170,7 +176,7 @@ impl Context {
 
     /// Loads the definitions; shows findings and ends where they cannot run.
     fn definitions(&self) -> Result<std::sync::Arc<crate::engine::Definitions>, Exit> {
-        let loaded = match crate::engine::load(&self.project, &Default::default()) {
+        let loaded = match crate::engine::load_with(&self.project, &Default::default(), &self.settings.lint) {
             Ok(loaded) => loaded,
             Err(error) => {
                 self.output.error(&error.to_string());

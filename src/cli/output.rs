@@ -1,29 +1,34 @@
 //! What is printed, as text for a person or as JSON for a program.
 
 use std::io::{IsTerminal, Write};
+use std::path::Path;
 
 use serde::Serialize;
 
-use crate::cli::Colour;
-use crate::diagnostic::{self, Diagnostic, Sources};
+use crate::cli::{Colour, Format};
+use crate::diagnostic::{self, Diagnostic, RuleText, Sources};
+use crate::lint::RULES;
 
 /// How this process prints.
 #[derive(Clone, Debug)]
 pub struct Output {
     /// One JSON value on standard output instead of text.
     pub json: bool,
+    /// Findings as SARIF on standard output; then `json` is not set.
+    pub sarif: Option<String>,
     /// Whether text is coloured.
     pub colour: bool,
 }
 
 impl Output {
-    pub(super) fn new(json: bool, colour: Colour) -> Output {
+    pub(super) fn new(format: Format, project: &Path, colour: Colour) -> Output {
         let colour = match colour {
             Colour::Always => true,
             Colour::Never => false,
             Colour::Auto => std::io::stdout().is_terminal() && std::env::var_os("NO_COLOR").is_none(),
         };
-        Output { json, colour }
+        let sarif = (format == Format::Sarif).then(|| root(project));
+        Output { json: format == Format::Json, sarif, colour }
     }
 
     /// Prints a value: as JSON, or as the text that is made of it.
@@ -42,7 +47,10 @@ impl Output {
 
     /// Prints findings with their source lines.
     pub fn findings(&self, findings: &[Diagnostic], sources: &Sources) {
-        if self.json {
+        if let Some(root) = &self.sarif {
+            let log = diagnostic::sarif(findings, sources, &rules(), root);
+            self.line(&serde_json::to_string_pretty(&log).expect("what is shown has JSON"));
+        } else if self.json {
             self.value(&diagnostic::to_json(findings, sources), |_| String::new());
         } else if !findings.is_empty() {
             self.line(diagnostic::render(findings, sources, self.colour).trim_end());
@@ -73,6 +81,23 @@ impl Output {
 
     /// Whether long work may show a bar.
     pub fn bars(&self) -> bool {
-        !self.json && std::io::stderr().is_terminal()
+        !self.json && self.sarif.is_none() && std::io::stderr().is_terminal()
     }
+}
+
+/// What stands before paths in a report: the project's directory, where it lies below the present one.
+fn root(project: &Path) -> String {
+    let is_below = project.is_relative() && !project.starts_with("..") && project != Path::new(".");
+    if is_below { project.strip_prefix(".").unwrap_or(project).display().to_string() } else { String::new() }
+}
+
+/// The numbered rules as reports tell of them.
+fn rules() -> Vec<RuleText> {
+    let text = |rule: &crate::lint::Rule| RuleText {
+        code: rule.code,
+        name: rule.name,
+        because: rule.because,
+        severity: rule.severity,
+    };
+    RULES.iter().map(text).collect()
 }

@@ -66,7 +66,7 @@ pub async fn teller(context: &Context, data: &Path) -> Result<Teller, Failed> {
 
 /// Opens what answered last. Says why nothing of it can be shown where the definitions do not fit.
 async fn unseen(context: &Context, engine: &Embedded) -> Result<Vec<String>, Failed> {
-    let loaded = crate::engine::load(&context.project, &Default::default());
+    let loaded = crate::engine::load_with(&context.project, &Default::default(), &context.settings.lint);
     let Some(definitions) = loaded.map_err(|error| (Exit::Invalid, error.to_string()))?.definitions else {
         return Ok(vec!["the definitions have faults, see `kinora check`".to_owned()]);
     };

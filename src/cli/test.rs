@@ -15,7 +15,7 @@ pub fn run(context: &Context, arguments: &Arguments) -> Exit {
         Ok(runtime) => runtime,
         Err(exit) => return exit,
     };
-    let loaded = match engine::load(&context.project, &Default::default()) {
+    let loaded = match engine::load_with(&context.project, &Default::default(), &context.settings.lint) {
         Ok(loaded) => loaded,
         Err(error) => {
             context.output.error(&error.to_string());

@@ -15,6 +15,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use crate::diagnostic::{Diagnostic, Sources};
+use crate::lint::Severities;
 use crate::resolve::Limits;
 
 pub use read::{Flag, read};
@@ -32,6 +33,9 @@ pub struct Settings {
     pub dev: Dev,
     pub parking: Parking,
     pub project: Project,
+    /// `[lint]`: `lint.L03` and so on, `off`, `info`, `warn` or `error`: how bad the findings of a numbered rule are.
+    /// `docs/lint` has every rule, and its default.
+    pub lint: Severities,
 }
 
 /// `[serve]`: the HTTP side.

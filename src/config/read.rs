@@ -2,6 +2,7 @@
 //!
 //! Every unknown key and bad value becomes a diagnostic; the rest is set all the same.
 
+use std::borrow::Cow;
 use std::time::Duration;
 
 use toml::de::{DeTable, DeValue};
@@ -9,6 +10,7 @@ use toml::de::{DeTable, DeValue};
 use super::value::{self, Given};
 use super::{Bytes, FILE, Loaded, Sample, Settings};
 use crate::diagnostic::{Diagnostic, FileId, Severity, Sources, Span};
+use crate::lint::{RULES, rule_of};
 
 /// A flag of the command line that sets something: its name as typed, the setting's key, the value.
 #[derive(Clone, Debug)]
@@ -75,7 +77,7 @@ pub fn read(text: &str, environment: impl IntoIterator<Item = (String, String)>,
 
 /// A finding about settings.
 pub(super) fn fault(code: &'static str, span: Option<Span>, message: String) -> Diagnostic {
-    Diagnostic { code, severity: Severity::Error, message, span, label: String::new(), help: None }
+    Diagnostic { code, severity: Severity::Error, message, span, label: String::new(), help: None, fix: None }
 }
 
 fn read_file(text: &str, file: FileId, loaded: &mut Loaded) {
@@ -169,8 +171,10 @@ fn is_section(name: &str) -> bool {
     all_keys().any(|key| key.strip_prefix(name).is_some_and(|rest| rest.starts_with('.')))
 }
 
-pub(super) fn all_keys() -> impl Iterator<Item = &'static str> {
-    KEYS.iter().copied()
+/// Every key that is not of a topic: those of [`KEYS`], and one for each numbered rule.
+pub(super) fn all_keys() -> impl Iterator<Item = Cow<'static, str>> {
+    let rules = RULES.iter().map(|rule| Cow::Owned(format!("lint.{}", rule.code)));
+    KEYS.iter().copied().map(Cow::Borrowed).chain(rules)
 }
 
 fn set_from_file(settings: &mut Settings, leaf: &Leaf<'_>) -> Result<(), Fault> {
@@ -222,10 +226,10 @@ fn read_environment(environment: impl IntoIterator<Item = (String, String)>, loa
 fn with_nearest(finding: Diagnostic, key: &str) -> Diagnostic {
     let last = key.rsplit('.').next().unwrap_or(key);
     let nearest = all_keys()
-        .chain(["topics.\"…\".partitions"])
+        .chain([Cow::Borrowed("topics.\"…\".partitions")])
         .map(|known| {
-            let known_last = known.rsplit('.').next().unwrap_or(known);
-            (distance(key, known).min(distance(last, known_last) + 1), known)
+            let known_last = known.rsplit('.').next().unwrap_or(&known);
+            (distance(key, &known).min(distance(last, known_last) + 1), known)
         })
         .min_by_key(|(distance, _)| *distance);
     match nearest {
@@ -281,7 +285,10 @@ fn set(settings: &mut Settings, key: &str, given: Given<'_>) -> Result<(), Fault
         "dev.data" => settings.dev.data = value::text(given, "a path", |path| !path.is_empty())?.into(),
         "parking.max_keys" => settings.parking.max_keys = value::count(given, 0..=1_000_000)?,
         "project.batch" => settings.project.batch = value::bytes(given, Bytes::kib(1)..=Bytes::mib(64))?,
-        _ => return Err(Fault::Unknown),
+        _ => {
+            let rule = key.strip_prefix("lint.").and_then(rule_of).ok_or(Fault::Unknown)?;
+            settings.lint.set(rule, &value::text(given, "a severity in quotes", |_| true)?)?;
+        }
     }
     Ok(())
 }

@@ -176,4 +176,32 @@ fn the_readme_lists_every_setting() {
     for key in super::read::KEYS {
         assert!(readme.contains(&format!("| `{key}` |")), "the README does not list `{key}`");
     }
+    assert!(readme.contains("| `lint.L01` … `lint.L32` |"), "the README does not list the rules");
+}
+
+#[test]
+fn a_rule_gets_its_severity_from_the_file_or_a_variable() {
+    let rule = |code| crate::lint::rule_of(code).expect("is a rule");
+    let mut expected = crate::lint::Severities::default();
+    expected.set(rule("L11"), "warn").expect("is a severity");
+    let loaded = of_file("[lint]\nL11 = \"warn\"");
+    assert_eq!((messages(&loaded), &loaded.settings.lint), (vec![], &expected));
+    let loaded = of_environment(&[("KINORA_LINT__L11", "warn")]);
+    assert_eq!((messages(&loaded), &loaded.settings.lint), (vec![], &expected));
+}
+
+#[test]
+fn a_rule_or_severity_that_is_not_there_is_refused_where_it_stands() {
+    let loaded = of_file("[lint]\nL99 = \"off\"\nL11 = \"wran\"\nL01 = \"off\"\nL28 = 3");
+    let text = render(&loaded.findings, &loaded.sources, false);
+    let expected = [
+        "there is no setting `lint.L99`",
+        "`lint.L11`: `wran` is not a severity: \"off\", \"info\", \"warn\" or \"error\"; did you mean \"warn\"?",
+        "`lint.L01`: L01 (open partition) is always \"error\". The store would ask every node, and answer when the \
+         slowest has searched all it has.",
+        "`lint.L28`: 3 is not a severity in quotes",
+    ];
+    assert_eq!(messages(&loaded), expected);
+    assert!(text.contains("kinora.toml:2:1") && text.contains("kinora.toml:3:7"), "{text}");
+    assert!(text.contains("help: did you mean `lint.L09`?"), "{text}");
 }

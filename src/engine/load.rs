@@ -9,6 +9,7 @@ use sha2::{Digest, Sha256};
 use crate::diagnostic::{Diagnostic, FileId, Severity, Sources};
 use crate::engine::Definitions;
 use crate::handler::{self, CustomHandlers};
+use crate::lint::{self, Severities, Subject};
 use crate::plan;
 use crate::schema;
 
@@ -35,12 +36,24 @@ pub struct LoadError {
 /// # Errors
 /// The project is no directory, or a directory or file in it cannot be read. Faults inside the files are findings.
 pub fn load(project: &Path, custom: &CustomHandlers) -> Result<Loaded, LoadError> {
+    load_with(project, custom, &Severities::default())
+}
+
+/// As [`load`], with the severities that a project gives the numbered rules.
+///
+/// # Errors
+/// As [`load`].
+pub fn load_with(
+    project: &Path,
+    custom: &CustomHandlers,
+    severities: &Severities,
+) -> Result<Loaded, LoadError> {
     let listed = std::fs::read_dir(project).map(drop);
     listed.map_err(|source| LoadError { path: project.to_owned(), source })?;
     let mut sources = Sources::default();
     let schema_files = read_all(project, "schema", &["graphql", "graphqls"], &mut sources)?;
     let yaml_files = read_all(project, "projections", &["yaml", "yml", "json"], &mut sources)?;
-    Ok(bind(sources, &schema_files, &yaml_files, custom))
+    Ok(bind_with(sources, &schema_files, &yaml_files, custom, severities))
 }
 
 /// Binds and checks files that were read already. Files named `*.cases.yaml` are cases, `defaults.yaml` the
@@ -50,6 +63,17 @@ pub fn bind(
     schema_files: &[FileId],
     yaml_files: &[FileId],
     custom: &CustomHandlers,
+) -> Loaded {
+    bind_with(sources, schema_files, yaml_files, custom, &Severities::default())
+}
+
+/// As [`bind`], with the severities that a project gives the numbered rules.
+pub fn bind_with(
+    sources: Sources,
+    schema_files: &[FileId],
+    yaml_files: &[FileId],
+    custom: &CustomHandlers,
+    severities: &Severities,
 ) -> Loaded {
     let kind = |file: &FileId| YamlKind::of(&sources.file(*file).path);
     let schemas: Vec<FileId> =
@@ -67,16 +91,25 @@ pub fn bind(
         cases.extend(found_cases);
         findings.extend(found);
     }
-    let planned = model.and_then(|model| {
+    let planned = model.map(|model| {
         let (plan, found) = plan::plan(&model, &sources);
+        let is_sound = !has_errors(&found);
         findings.extend(found);
-        Some((model, plan?))
+        (model, plan, is_sound)
     });
     let definitions = match planned {
-        Some((model, plan)) => {
+        Some((model, Some(plan), is_sound)) => {
             let (bound, found) =
                 handler::load(&projections, defaults, &schemas, &sources, &model, &plan, custom);
             findings.extend(found);
+            let sound: Vec<&handler::Projection> = bound.iter().collect();
+            let subject = Subject {
+                sources: &sources,
+                model: &model,
+                plan: is_sound.then_some(&plan),
+                projections: &sound,
+            };
+            findings.extend(lint::lint(subject, severities));
             Some(Definitions {
                 model: Arc::new(model),
                 plan: Arc::new(plan),
@@ -86,14 +119,22 @@ pub fn bind(
                 hash: hash(&sources, schema_files, &projections, defaults),
             })
         }
-        None => {
+        unplanned => {
             findings.extend(handler::check_shape(&projections, defaults, &sources));
+            if let Some((model, ..)) = unplanned {
+                let subject = Subject { sources: &sources, model: &model, plan: None, projections: &[] };
+                findings.extend(lint::lint(subject, severities));
+            }
             None
         }
     };
-    let faulty = findings.iter().any(|finding| finding.severity == Severity::Error);
+    let faulty = has_errors(&findings);
     let definitions = definitions.filter(|_| !faulty).map(Arc::new);
     Loaded { sources, findings, definitions }
+}
+
+fn has_errors(findings: &[Diagnostic]) -> bool {
+    findings.iter().any(|finding| finding.severity == Severity::Error)
 }
 
 #[derive(PartialEq, Eq)]

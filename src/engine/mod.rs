@@ -8,6 +8,10 @@ pub mod cases;
 pub mod dump;
 mod embedded;
 mod load;
+pub mod mend;
+#[cfg(test)]
+mod mend_tests;
+pub mod sample;
 pub mod watch;
 
 use std::sync::Arc;
@@ -23,7 +27,7 @@ use crate::store::Tables;
 
 pub(crate) use embedded::now_ms;
 pub use embedded::{Embedded, EmbeddedSettings, EngineError, Looked};
-pub use load::{LoadError, Loaded, bind, load};
+pub use load::{LoadError, Loaded, bind, bind_with, load, load_with};
 
 /// What answers requests at one moment. A request keeps the one it began with.
 pub struct Serving {

@@ -188,11 +188,13 @@ impl<'c> Checker<'c> {
             return Some(Typed { code: Code::Const(Value::text(name)), ty: Type::Enum(*id), at: at.clone() });
         }
         let message = format!("`{}` has no value `{name}`", found.name);
-        let help = match nearest(name, found.values.iter().map(String::as_str)) {
+        let values = || found.values.iter().map(String::as_str);
+        let help = match nearest(name, values()) {
             Some(near) => format!("did you mean `{near}`?"),
             None => format!("its values are {}", found.values.join(", ")),
         };
-        self.fault(Diagnostic::error("E003", self.place(at), message).label("not a value of it").help(help))
+        let fault = Diagnostic::error("E003", self.place(at), message).label("not a value of it").help(help);
+        self.fault(fault.fix_name(name, values()))
     }
 
     pub(super) fn unknown_name(&mut self, name: &str, at: &Range<usize>) -> Option<Typed> {
@@ -217,7 +219,11 @@ impl<'c> Checker<'c> {
             format!("a field of the event is {in_event}; the names here are {}", known.join(", "))
         };
         let message = format!("there is no name `{name}` here");
-        self.fault(Diagnostic::error("E003", self.place(at), message).label("unknown name").help(help))
+        let fault = Diagnostic::error("E003", self.place(at), message).label("unknown name").help(help);
+        self.fault(match self.row_with(name) {
+            Some(_) => fault,
+            None => fault.fix_name(name, known.iter().map(String::as_str)),
+        })
     }
 
     /// The name of a row or record in scope that has such a column.
@@ -355,7 +361,9 @@ impl<'c> Checker<'c> {
                 }
             },
         };
-        self.fault(diagnostic.label("unknown column").help(help))
+        let columns = ty.columns.iter().map(|column| column.name.as_str());
+        let fault = diagnostic.label("unknown column").help(help);
+        self.fault(if reference.is_some() { fault } else { fault.fix_name(field, columns) })
     }
 
     fn index(&mut self, node: &Node, of: &Node, index: &Node, optional: bool) -> Option<Typed> {

@@ -11,6 +11,7 @@ use super::path::Path;
 use super::step::{EachMake, Make, RecordMake, Step};
 use super::steps::{id, is_collection, is_name};
 use super::yaml::Text;
+use crate::diagnostic::Diagnostic;
 use crate::diagnostic::Span;
 use crate::expr::{Expected, Type};
 use crate::schema::{Column, ColumnId, ColumnType, TypeId};
@@ -303,13 +304,10 @@ impl Scope<'_, '_> {
         let ty = self.binder.model.ty(record);
         let found = ty.column_named(&name.text);
         if found.is_none() {
-            let help = advice(&name.text, ty.columns.iter().map(|column| column.name.as_str()));
-            self.binder.fault(
-                "P012",
-                name.span,
-                format!("`{}` has no column `{}`", ty.name, name.text),
-                help,
-            );
+            let columns = || ty.columns.iter().map(|column| column.name.as_str());
+            let message = format!("`{}` has no column `{}`", ty.name, name.text);
+            let fault = Diagnostic::error("P012", name.span, message).help(advice(&name.text, columns()));
+            self.binder.faults.push(fault.fix_name(&name.text, columns()));
         }
         found
     }

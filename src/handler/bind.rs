@@ -157,7 +157,13 @@ impl Binder<'_> {
             let help = self.reference(&name.text).unwrap_or_else(|| {
                 advice(&name.text, self.ty.columns.iter().map(|column| column.name.as_str()))
             });
-            self.fault("P012", name.span, format!("`{}` has no column `{}`", self.ty.name, name.text), help);
+            let message = format!("`{}` has no column `{}`", self.ty.name, name.text);
+            let fault = Diagnostic::error("P012", name.span, message).help(help);
+            let columns = self.ty.columns.iter().map(|column| column.name.as_str());
+            self.faults.push(match self.reference(&name.text) {
+                Some(_) => fault,
+                None => fault.fix_name(&name.text, columns),
+            });
         }
         found
     }

@@ -129,7 +129,8 @@ impl Reader<'_> {
             if !known.contains(&entry.key.text.as_str()) {
                 let help = advice(&entry.key.text, known.iter().copied());
                 let message = format!("{what} has no key `{}`", entry.key.text);
-                self.fault("T001", entry.key.span, message, help);
+                let fault = Diagnostic::error("T001", entry.key.span, message).help(help);
+                self.faults.push(fault.fix_name(&entry.key.text, known.iter().copied()));
             }
         }
         Fields(entries)

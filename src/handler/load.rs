@@ -186,10 +186,12 @@ impl Loader<'_> {
         let into = declaration.into.as_ref()?;
         let entities = self.model.types.iter().filter(|ty| ty.kind == TypeKind::Entity);
         let Some(id) = self.model.type_named(&into.text) else {
-            let help = advice(&into.text, entities.map(|ty| ty.name.as_str()));
+            let names = entities.map(|ty| ty.name.as_str());
+            let help = advice(&into.text, names.clone());
             faults.push(
                 Diagnostic::error("P007", into.span, format!("the schema has no type `{}`", into.text))
-                    .help(help),
+                    .help(help)
+                    .fix_name(&into.text, names),
             );
             return None;
         };

@@ -6,8 +6,8 @@
 use std::sync::Arc;
 
 use super::fit::{Fit, Given, Misfit, fit};
-use super::{EntityPlan, Part, ReadPlan, ReadSource, Shape, TableId, TablePlan, TableRole, lint};
-use crate::diagnostic::{Diagnostic, Span, nearest};
+use super::{EntityPlan, Part, ReadPlan, ReadSource, Shape, TableId, TablePlan, TableRole, refuse};
+use crate::diagnostic::{Diagnostic, nearest};
 use crate::schema::{
     ArgOp, Argument, ArgumentBinding, ColumnId, ColumnType, Field, FieldId, FieldSource, FieldType,
     KeyFunction, Named, ObjectType, ReadDecl, ReadModel, RefDecl, Scalar, TypeId, TypeKind, same_values,
@@ -140,7 +140,7 @@ impl Ground<'_> {
                         fault(format!("`{}` has no `@ref` field `{via}` to `{}`", child.name, parent.name))
                             .label("not a reference back");
                     Err(Box::new(match nearest(via, names()) {
-                        Some(near) => fault.help(format!("Did you mean `{near}`?")),
+                        Some(near) => fault.help(format!("Did you mean `{near}`?")).fix_name(via, names()),
                         None => fault.help(format!("References to `{}`: {}.", parent.name, list(names()))),
                     }))
                 }
@@ -369,7 +369,7 @@ impl Ground<'_> {
             let message = format!("`{}` has no table `{name}`", child.name);
             let fault = Diagnostic::error("S071", asked.decl.span, message).label("not a table");
             return Err(Box::new(match nearest(name, names()) {
-                Some(near) => fault.help(format!("Did you mean `{near}`?")),
+                Some(near) => fault.help(format!("Did you mean `{near}`?")).fix_name(name, names()),
                 None => fault.help(format!("Its tables: {}.", list(names()))),
             }));
         };
@@ -477,8 +477,13 @@ impl Ground<'_> {
     fn refused(&self, asked: &Asked<'_>, table: Option<&TablePlan>, misfit: &Misfit) -> Diagnostic {
         let parent = self.model.ty(asked.parent);
         let field = format!("{}.{}", parent.name, asked.field.name);
-        let help = match self.missing_table(asked) {
-            Some(line) => format!("Add to `{}`: {line}", self.model.ty(asked.entity).name),
+        let child = self.model.ty(asked.entity);
+        let line = self.missing_table(asked);
+        // A read that names its table would not take another.
+        let unnamed = line.as_deref().filter(|_| asked.decl.table.is_none());
+        let fix = unnamed.and_then(|line| refuse::add_table(child, line));
+        let help = match line {
+            Some(line) => format!("Add to `{}`: {line}", child.name),
             None => {
                 "Every read names its partition. Give the field an argument that is a column of a table's \
                      partition, such as the customer, the category or the day."
@@ -486,10 +491,11 @@ impl Ground<'_> {
             }
         };
         let table = table.map_or("", |table| &table.name);
-        match misfit {
-            Misfit::Partition(column) => lint::l01(&field, table, column, asked.decl.span).help(help),
-            Misfit::Clustering(why) => lint::l02(&field, table, why, asked.decl.span).help(help),
-        }
+        let fault = match misfit {
+            Misfit::Partition(column) => refuse::l01(&field, table, column, asked.decl.span),
+            Misfit::Clustering(why) => refuse::l02(&field, table, why, asked.decl.span),
+        };
+        fault.help(help).fix(fix)
     }
 
     /// The `@table` line that would answer the read.
@@ -568,12 +574,4 @@ fn list<'n>(names: impl Iterator<Item = &'n str>) -> String {
 fn lower_first(name: &str) -> String {
     let mut letters = name.chars();
     letters.next().map_or(String::new(), |first| first.to_ascii_lowercase().to_string() + letters.as_str())
-}
-
-/// Where a read stands, for rules that look at it afterwards.
-pub(super) fn read_span(model: &ReadModel, read: &ReadPlan) -> Span {
-    match &model.ty(read.parent).field(read.field).source {
-        FieldSource::Read(decl) => decl.span,
-        _ => model.ty(read.parent).field(read.field).span,
-    }
 }

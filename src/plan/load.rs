@@ -5,7 +5,7 @@
 
 use super::bind::Ground;
 use super::fit::{Fit, Given, fit};
-use super::{KeyLoad, Part, TablePlan, TableRole, lint};
+use super::{KeyLoad, Part, TablePlan, TableRole, refuse};
 use crate::diagnostic::Diagnostic;
 use crate::schema::{ColumnId, EntityKey, TypeId};
 
@@ -67,6 +67,7 @@ impl Ground<'_> {
         };
         let name = self.free_name(format!("{base}_by_{}", by.join("_and_")));
         let line = format!("@table(name: \"{name}\", partition: \"{}\"{clustering})", names.join(", "));
-        lint::l21(&ty.name, &shown.join(" "), key.span).help(format!("Add to `{}`: {line}", ty.name))
+        let fault = refuse::l21(&ty.name, &shown.join(" "), key.span).fix(refuse::add_table(ty, &line));
+        fault.help(format!("Add to `{}`: {line}", ty.name))
     }
 }

@@ -2,8 +2,8 @@
 //!
 //! Comes in: a [`ReadModel`]. Goes out: a [`Plan`], or every fault at once with the `@table` line that is
 //! missing. `layout` lays out tables, `key` makes keys, `fit` knows what a table can answer, `bind` binds reads,
-//! `load` keys, `cql` prints tables as CQL, `lint` has the numbered rules, `explain` shows it all. Reads nothing and
-//! writes nothing.
+//! `load` keys, `refuse` says why not, `cql` prints tables as CQL, `explain` shows it all. Reads nothing and writes nothing;
+//! what is stored badly is `lint`'s.
 
 mod bind;
 pub mod cql;
@@ -11,14 +11,13 @@ pub mod explain;
 mod fit;
 pub mod key;
 mod layout;
-mod lint;
 mod load;
+mod refuse;
 #[cfg(test)]
 mod tests;
 
 use std::sync::Arc;
 
-pub use self::lint::{COLLECTION_MAX, COLLECTION_WARN};
 use crate::diagnostic::{Diagnostic, Severity, Sources};
 use crate::expr::Compiled;
 use crate::schema::{
@@ -207,15 +206,11 @@ pub fn plan(model: &ReadModel, sources: &Sources) -> (Option<Plan>, Vec<Diagnost
     debug_assert!(
         faults.iter().flat_map(|fault| fault.span).all(|span| (span.file.0 as usize) < sources.files().len())
     );
-    faults.extend(lint::lint_model(model));
+    faults.extend(refuse::l26(model));
     if !is_laid_out {
         return (None, faults);
     }
-    let plan = Plan { tables, entities, reads };
-    if !has_errors(&faults) {
-        faults.extend(lint::lint_plan(model, &plan));
-    }
-    (Some(plan), faults)
+    (Some(Plan { tables, entities, reads }), faults)
 }
 
 fn has_errors(faults: &[Diagnostic]) -> bool {

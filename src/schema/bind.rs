@@ -314,7 +314,9 @@ impl<'a> Binder<'a> {
         let near =
             nearest(name, self.named.keys().map(String::as_str).chain(SCALARS.iter().map(|(name, _)| *name)));
         match near {
-            Some(near) if self.named.contains_key(near) => fault.help(format!("Did you mean `{near}`?")),
+            Some(near) if self.named.contains_key(near) => fault
+                .help(format!("Did you mean `{near}`?"))
+                .fix_name(name, self.named.keys().map(String::as_str)),
             Some(near) => fault.help(format!("Did you mean `{near}`? It is declared by `scalar {near}`.")),
             None => fault.help("Declare the type, or write one that is declared."),
         }

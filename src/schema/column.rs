@@ -506,7 +506,7 @@ pub(super) fn with_nearest<'n>(
     names: impl Iterator<Item = &'n str> + Clone,
 ) -> Diagnostic {
     match nearest(name, names.clone()) {
-        Some(near) => fault.help(format!("Did you mean `{near}`?")),
+        Some(near) => fault.help(format!("Did you mean `{near}`?")).fix_name(name, names),
         None => fault.help(format!("There are: {}.", names.collect::<Vec<_>>().join(", "))),
     }
 }

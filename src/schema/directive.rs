@@ -381,7 +381,7 @@ fn not_ours(name: &str, whole: Span, known: &Known) -> Option<Diagnostic> {
     let fault =
         Diagnostic::error("S010", whole, format!("no directive is named `@{name}`")).label("not known");
     Some(match nearest(name, known.all()) {
-        Some(near) => fault.help(format!("Did you mean `@{near}`?")),
+        Some(near) => fault.help(format!("Did you mean `@{near}`?")).fix_name(name, known.all()),
         None => fault.help(format!(
             "Define it (`directive @{name} on …`) or import it with `@link` if a gateway is to see it."
         )),
@@ -440,7 +440,7 @@ fn unknown_argument(ours: &Ours, name: &str, place: Span) -> Diagnostic {
     let message = format!("`@{}` has no argument `{name}`", ours.name);
     let fault = Diagnostic::error("S012", place, message).label("not known");
     match nearest(name, names()) {
-        Some(near) => fault.help(format!("Did you mean `{near}`?")),
+        Some(near) => fault.help(format!("Did you mean `{near}`?")).fix_name(name, names()),
         None if names().next().is_none() => fault.help(format!("`@{}` takes no arguments.", ours.name)),
         None => fault.help(format!("It takes: {}.", names().collect::<Vec<_>>().join(", "))),
     }
@@ -483,7 +483,10 @@ fn value(
             }
             let fault = wrong(&format!("one of {}", now.join(", ")));
             Err(match nearest(word, now.iter().chain(*reserved).copied()) {
-                Some(near) => Box::new(fault.help(format!("Did you mean `{near}`?"))),
+                Some(near) => {
+                    let fault = fault.help(format!("Did you mean `{near}`?"));
+                    Box::new(fault.fix_name(word, now.iter().chain(*reserved).copied()))
+                }
                 None => fault,
             })
         }

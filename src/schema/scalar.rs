@@ -143,7 +143,7 @@ pub(super) fn typed(declared: Option<Scalar>, text: &Text) -> Result<Scalar, Box
             .label("not a type");
         let names = || TYPES.iter().map(|(name, _)| *name);
         return Err(Box::new(match nearest(&wanted, names()) {
-            Some(near) => fault.help(format!("Did you mean `{near}`?")),
+            Some(near) => fault.help(format!("Did you mean `{near}`?")).fix_name(&text.value, names()),
             None => fault.help(format!("There are: {}.", names().collect::<Vec<_>>().join(", "))),
         }));
     };

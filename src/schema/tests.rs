@@ -249,7 +249,11 @@ fn every_example_of_the_reference_passes_check() {
         let (model, mut faults) = load(&[file], &sources);
         let model =
             model.unwrap_or_else(|| panic!("{}", crate::diagnostic::render(&faults, &sources, false)));
-        faults.extend(crate::plan::plan(&model, &sources).1);
+        let (plan, found) = crate::plan::plan(&model, &sources);
+        faults.extend(found);
+        let subject =
+            crate::lint::Subject { sources: &sources, model: &model, plan: plan.as_ref(), projections: &[] };
+        faults.extend(crate::lint::lint(subject, &Default::default()));
         faults.retain(|fault| fault.severity != Severity::Info);
         assert!(faults.is_empty(), "{text}\n{}", crate::diagnostic::render(&faults, &sources, false));
         count += 1;

@@ -200,8 +200,9 @@ impl Reader<'_> {
         for entry in entries {
             if !known.contains(&entry.key.text.as_str()) {
                 let help = advice(&entry.key.text, known.iter().copied());
-                self.fault("P004", entry.key.span, format!("{what} has no key `{}`", entry.key.text))
-                    .help(help);
+                let message = format!("{what} has no key `{}`", entry.key.text);
+                let fault = Diagnostic::error("P004", entry.key.span, message).help(help);
+                self.faults.push(fault.fix_name(&entry.key.text, known.iter().copied()));
             }
         }
         Fields(entries)
@@ -252,7 +253,9 @@ impl Reader<'_> {
         let found = words.iter().find(|(word, _)| *word == text.text).map(|(_, value)| *value);
         if found.is_none() {
             let help = advice(&text.text, words.iter().map(|(word, _)| *word));
-            self.fault("P006", text.span, format!("`{}` is not {what}", text.text)).help(help);
+            let fault =
+                Diagnostic::error("P006", text.span, format!("`{}` is not {what}", text.text)).help(help);
+            self.faults.push(fault.fix_name(&text.text, words.iter().map(|(word, _)| *word)));
         }
         found
     }

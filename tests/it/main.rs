@@ -15,6 +15,7 @@ mod hostile;
 mod indexes;
 mod language;
 mod parking;
+mod public;
 mod readme;
 mod references;
 mod reload;

@@ -8,8 +8,13 @@ use std::process::Output;
 use crate::support::kinora;
 
 /// All of them, so that none goes missing and none lies there untested.
-const PROJECTS: [&str; 4] =
-    ["cart-short-info", "helpdesk-incident-history", "lagom-cart-report", "marten-flat-import"];
+const PROJECTS: [&str; 5] = [
+    "cart-short-info",
+    "helpdesk-incident-history",
+    "lagom-cart-report",
+    "marten-flat-import",
+    "pekko-item-popularity",
+];
 
 fn folder() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden/public")

@@ -8,9 +8,10 @@ use std::process::Output;
 use crate::support::kinora;
 
 /// All of them, so that none goes missing and none lies there untested.
-const PROJECTS: [&str; 6] = [
+const PROJECTS: [&str; 7] = [
     "cart-short-info",
     "emmett-client-summary",
+    "eshop-order-status",
     "helpdesk-incident-history",
     "lagom-cart-report",
     "marten-flat-import",

@@ -16,6 +16,7 @@ mod indexes;
 mod language;
 mod mending;
 mod parking;
+mod public;
 mod readme;
 mod references;
 mod reload;

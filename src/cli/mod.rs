@@ -3,11 +3,13 @@
 //! One file for each command; `output` shows findings and values, `data` finds out who holds a data directory.
 
 mod check;
+mod completions;
 mod data;
 mod dev;
 mod output;
 mod parked;
 mod publish;
+mod schema;
 mod sdl;
 mod status;
 mod test;
@@ -67,6 +69,10 @@ enum Command {
     Status(DataArguments),
     /// Shows keys that wait because an event could not be applied.
     Parked(parked::Arguments),
+    /// Prints what an editor needs to complete and check these files while they are written.
+    Schema(schema::Arguments),
+    /// Prints a script with which a shell completes commands and flags.
+    Completions(completions::Arguments),
 }
 
 /// Where the data of `dev` is.
@@ -118,6 +124,11 @@ impl From<Exit> for ExitCode {
 }
 
 fn run(arguments: Arguments, output: &Output) -> Exit {
+    match &arguments.command {
+        Command::Schema(schema) => return schema::run(output, schema),
+        Command::Completions(completions) => return completions::run(output, completions),
+        _ => {}
+    }
     if !arguments.project.is_dir() {
         output.error(&format!("{} is no directory; --project names one", arguments.project.display()));
         return Exit::Usage;
@@ -140,6 +151,7 @@ fn run(arguments: Arguments, output: &Output) -> Exit {
         Command::Publish(publish) => publish::run(&context, &publish),
         Command::Status(data) => status::run(&context, &data),
         Command::Parked(parked) => parked::run(&context, &parked),
+        Command::Schema(_) | Command::Completions(_) => unreachable!("both need no project and have run"),
     }
 }
 

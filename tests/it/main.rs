@@ -8,6 +8,7 @@ mod collections;
 mod commands;
 mod counts;
 mod custom;
+mod editors;
 mod embedded;
 mod expiry;
 mod generations;

@@ -6,6 +6,8 @@ mod check;
 mod completions;
 mod data;
 mod dev;
+mod explain;
+mod init;
 mod output;
 mod parked;
 mod publish;
@@ -69,6 +71,10 @@ enum Command {
     Status(DataArguments),
     /// Shows keys that wait because an event could not be applied.
     Parked(parked::Arguments),
+    /// Shows how a read is answered, or what an event does.
+    Explain(explain::Arguments),
+    /// Makes a new project that checks, tests and runs as it is.
+    Init(init::Arguments),
     /// Prints what an editor needs to complete and check these files while they are written.
     Schema(schema::Arguments),
     /// Prints a script with which a shell completes commands and flags.
@@ -127,6 +133,7 @@ fn run(arguments: Arguments, output: &Output) -> Exit {
     match &arguments.command {
         Command::Schema(schema) => return schema::run(output, schema),
         Command::Completions(completions) => return completions::run(output, completions),
+        Command::Init(init) => return init::run(&arguments.project, output, init),
         _ => {}
     }
     if !arguments.project.is_dir() {
@@ -151,7 +158,10 @@ fn run(arguments: Arguments, output: &Output) -> Exit {
         Command::Publish(publish) => publish::run(&context, &publish),
         Command::Status(data) => status::run(&context, &data),
         Command::Parked(parked) => parked::run(&context, &parked),
-        Command::Schema(_) | Command::Completions(_) => unreachable!("both need no project and have run"),
+        Command::Explain(explain) => explain::run(&context, &explain),
+        Command::Init(_) | Command::Schema(_) | Command::Completions(_) => {
+            unreachable!("these need no project and have run")
+        }
     }
 }
 

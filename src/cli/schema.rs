@@ -4,6 +4,7 @@
 use clap::ValueEnum;
 
 use crate::cli::{Exit, Output};
+use crate::handler::{YamlFile, json_schema};
 
 /// Arguments of `schema`.
 #[derive(clap::Args, Debug)]
@@ -17,14 +18,26 @@ pub struct Arguments {
 enum Of {
     /// SDL that defines the directives of `schema/*.graphql`.
     Directives,
+    /// JSON Schema of `projections/<name>.yaml`.
+    Projection,
+    /// JSON Schema of `projections/defaults.yaml`.
+    Defaults,
+    /// JSON Schema of `projections/<name>.cases.yaml`.
+    Cases,
 }
 
 pub fn run(output: &Output, arguments: &Arguments) -> Exit {
-    match arguments.of {
+    let file = match arguments.of {
         Of::Directives => {
             let sdl = crate::schema::directives_sdl();
             output.value(&serde_json::json!({ "sdl": sdl }), |_| sdl.clone());
+            return Exit::Done;
         }
-    }
+        Of::Projection => YamlFile::Projection,
+        Of::Defaults => YamlFile::Defaults,
+        Of::Cases => YamlFile::Cases,
+    };
+    // It is JSON, whatever format is asked for.
+    output.line(&serde_json::to_string_pretty(&json_schema(file)).expect("what is shown has JSON"));
     Exit::Done
 }

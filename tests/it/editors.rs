@@ -1,27 +1,24 @@
-//! What editors and shells are given: the SDL of the directives, and completions.
+//! What editors and shells are given: SDL of the directives, JSON Schemas, completions.
 
-use std::path::PathBuf;
-
-use crate::support::{Project, kinora};
-
-/// Compares with a golden file, or rewrites it where `KINORA_BLESS=1`.
-fn golden(name: &str, text: &str) {
-    let path = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("tests/golden/editor").join(name);
-    if std::env::var_os("KINORA_BLESS").is_some_and(|bless| bless == "1") {
-        std::fs::create_dir_all(path.parent().expect("a file has a folder")).expect("a folder can be made");
-        std::fs::write(&path, text).expect("a golden file can be written");
-    }
-    let expected = std::fs::read_to_string(&path).unwrap_or_default();
-    assert_eq!(text, expected, "{} differs; KINORA_BLESS=1 rewrites it", path.display());
-}
+use crate::support::{Project, golden, kinora};
 
 #[test]
 fn the_directives_are_defined_for_editors() {
     let project = Project::empty();
-    golden("directives.graphql", &project.run(&["schema", "directives"]).says(0, &[]).out);
+    golden("editor/directives.graphql", &project.run(&["schema", "directives"]).says(0, &[]).out);
     let json = project.run(&["schema", "directives", "--format", "json"]).says(0, &[]).json();
     assert!(json["sdl"].as_str().is_some_and(|sdl| sdl.contains("directive @table(")), "{json}");
     project.run(&["schema", "projektion"]).says(2, &[]);
+}
+
+#[test]
+fn the_files_of_projections_have_json_schemas() {
+    let project = Project::empty();
+    for of in ["projection", "defaults", "cases"] {
+        let printed = project.run(&["schema", of]);
+        assert_eq!(printed.says(0, &[]).json()["$ref"], format!("#/$defs/{of}"));
+        golden(&format!("editor/{of}.schema.json"), &printed.out);
+    }
 }
 
 #[test]

@@ -11,6 +11,7 @@ mod init;
 mod output;
 mod parked;
 mod publish;
+mod sample;
 mod schema;
 mod sdl;
 mod status;
@@ -73,7 +74,7 @@ enum Command {
     Parked(parked::Arguments),
     /// Shows how a read is answered, or what an event does.
     Explain(explain::Arguments),
-    /// Makes a new project that checks, tests and runs as it is.
+    /// Makes a new project that checks, tests and runs as it is: of notes, or proposed from a topic's events.
     Init(init::Arguments),
     /// Prints what an editor needs to complete and check these files while they are written.
     Schema(schema::Arguments),

@@ -20,7 +20,8 @@
 //! [`schema`] binds `schema/*.graphql` to read models. [`expr`] types and compiles expressions. [`plan`] lays read
 //! models out as tables and binds every read to exactly one. [`handler`] binds `projections/*.yaml` to read models.
 //! [`lint`] says what of all that is stored badly.
-//! [`engine`] puts all of it to work in one process; [`config`] has the settings, [`cli`] the commands.
+//! [`engine`] puts all of it to work in one process; [`propose`] drafts definitions from a sample of events;
+//! [`config`] has the settings, [`cli`] the commands.
 //!
 //! # Invariants
 //!
@@ -62,6 +63,7 @@ pub mod handler;
 pub mod lint;
 pub mod plan;
 pub mod project;
+pub mod propose;
 pub mod resolve;
 pub mod route;
 pub mod sample;

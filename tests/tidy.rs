@@ -19,11 +19,12 @@ const GROUND: [&str; 2] = ["event", "diagnostic"];
 const APART: [(&str, &str); 2] = [("project", "resolve"), ("project", "serve")];
 
 /// Outside crates, and the places that may name them. A place is a path below `src`, without `.rs`.
-const CRATE_HOMES: [(&str, &[&str]); 18] = [
+const CRATE_HOMES: [(&str, &[&str]); 19] = [
     ("apollo_compiler", &["schema", "resolve"]),
     ("axum", &["serve"]),
     ("cel", &["expr"]),
     ("clap", &["cli"]),
+    ("clap_complete", &["cli"]),
     ("fjall", &["store/embedded"]),
     ("flate2", &["serve", "store"]),
     ("hmac", &["resolve"]),

@@ -3,11 +3,16 @@
 //! One file for each command; `output` shows findings and values, `data` finds out who holds a data directory.
 
 mod check;
+mod completions;
 mod data;
 mod dev;
+mod explain;
+mod init;
 mod output;
 mod parked;
 mod publish;
+mod sample;
+mod schema;
 mod sdl;
 mod status;
 mod test;
@@ -69,6 +74,14 @@ enum Command {
     Status(DataArguments),
     /// Shows keys that wait because an event could not be applied.
     Parked(parked::Arguments),
+    /// Shows how a read is answered, or what an event does.
+    Explain(explain::Arguments),
+    /// Makes a new project that checks, tests and runs as it is: of notes, or proposed from a topic's events.
+    Init(init::Arguments),
+    /// Prints what an editor needs to complete and check these files while they are written.
+    Schema(schema::Arguments),
+    /// Prints a script with which a shell completes commands and flags.
+    Completions(completions::Arguments),
 }
 
 /// Where the data of `dev` is.
@@ -120,6 +133,12 @@ impl From<Exit> for ExitCode {
 }
 
 fn run(arguments: Arguments, output: &Output) -> Exit {
+    match &arguments.command {
+        Command::Schema(schema) => return schema::run(output, schema),
+        Command::Completions(completions) => return completions::run(output, completions),
+        Command::Init(init) => return init::run(&arguments.project, output, init),
+        _ => {}
+    }
     if !arguments.project.is_dir() {
         output.error(&format!("{} is no directory; --project names one", arguments.project.display()));
         return Exit::Usage;
@@ -146,6 +165,10 @@ fn run(arguments: Arguments, output: &Output) -> Exit {
         Command::Publish(publish) => publish::run(&context, &publish),
         Command::Status(data) => status::run(&context, &data),
         Command::Parked(parked) => parked::run(&context, &parked),
+        Command::Explain(explain) => explain::run(&context, &explain),
+        Command::Init(_) | Command::Schema(_) | Command::Completions(_) => {
+            unreachable!("these need no project and have run")
+        }
     }
 }
 

@@ -6,13 +6,14 @@
 use std::sync::Arc;
 
 use serde::Serialize;
-use serde_json::{Map, Value as Json};
+use serde_json::Value as Json;
 
 use crate::diagnostic::{Sources, Span};
+use crate::engine::difference::{self, Change, Difference, Parts};
 use crate::engine::{Definitions, dump, now_ms};
 use crate::event::{Event, Record, TopicPartition};
 use crate::handler::UpdateKind;
-use crate::handler::cases::{Case, ExpectedParked, ExpectedRow, ExpectedRows, Given};
+use crate::handler::cases::{Case, ExpectedParked, ExpectedRows, Given};
 use crate::project::{Halt, ProjectSettings, Projector};
 use crate::resolve::{Graph, GraphSettings, Limits, Request};
 use crate::route::{Routed, route};
@@ -31,7 +32,7 @@ pub struct CaseResult {
     /// How many ways of running it were tried.
     pub runs: usize,
     /// What differs from the expectation, with the run in which it did; empty where nothing does.
-    pub differences: Vec<String>,
+    pub differences: Vec<Difference>,
 }
 
 /// Most writes after which a death is tried, spread evenly over a case that has more.
@@ -85,7 +86,7 @@ async fn run_case(definitions: &Definitions, sources: &Sources, case: &Case) -> 
             let deaths = (0..writes).step_by(usize::try_from(step).unwrap_or(usize::MAX));
             ways.extend(deaths.map(Way::DiesAfter));
         }
-        Err(error) => result.differences.push(error.to_string()),
+        Err(error) => result.differences.push(failed(&error)),
     }
     for way in ways {
         if !result.differences.is_empty() {
@@ -93,10 +94,11 @@ async fn run_case(definitions: &Definitions, sources: &Sources, case: &Case) -> 
         }
         result.runs += 1;
         let found = match runner.run(way).await {
-            Ok(tables) => runner.compare(&tables).await.unwrap_or_else(|error| vec![error.to_string()]),
-            Err(error) => vec![error.to_string()],
+            Ok(tables) => runner.compare(&tables).await.unwrap_or_else(|error| vec![failed(&error)]),
+            Err(error) => vec![failed(&error)],
         };
-        result.differences = found.into_iter().map(|difference| way.name(&difference)).collect();
+        let found = found.into_iter();
+        result.differences = found.map(|difference| Difference { run: way.name(), ..difference }).collect();
     }
     result
 }
@@ -111,14 +113,19 @@ enum Way {
 }
 
 impl Way {
-    fn name(self, difference: &str) -> String {
+    fn name(self) -> Option<String> {
         match self {
-            Way::Whole => difference.to_owned(),
-            Way::RecordByRecord => format!("record by record: {difference}"),
-            Way::Twice => format!("delivered twice: {difference}"),
-            Way::DiesAfter(writes) => format!("dying after write {writes}: {difference}"),
+            Way::Whole => None,
+            Way::RecordByRecord => Some("record by record".to_owned()),
+            Way::Twice => Some("delivered twice".to_owned()),
+            Way::DiesAfter(writes) => Some(format!("dying after write {writes}")),
         }
     }
+}
+
+/// A case that did not come to its end.
+fn failed(error: &RunError) -> Difference {
+    Difference::said("", error.to_string())
 }
 
 struct Runner<'a> {
@@ -207,38 +214,35 @@ impl Runner<'_> {
         Ok(())
     }
 
-    async fn compare(&self, tables: &Arc<dyn Tables>) -> Result<Vec<String>, RunError> {
+    async fn compare(&self, tables: &Arc<dyn Tables>) -> Result<Vec<Difference>, RunError> {
         let mut differences = Vec::new();
         for expected in &self.case.events {
             self.compare_events(expected, &mut differences);
         }
         for expected in &self.case.rows {
             let Some(entity) = self.definitions.model.type_named(&expected.type_name) else {
-                differences.push(format!(
-                    "{}there is no type {}",
-                    self.at(expected.span),
-                    expected.type_name
-                ));
+                let what = format!("there is no type {}", expected.type_name);
+                differences.push(Difference::said(self.at(expected.span), what));
                 continue;
             };
             let Some(entity) = self.definitions.plan.entities.iter().find(|plan| plan.entity == entity)
             else {
-                differences.push(format!("{}{} has no table", self.at(expected.span), expected.type_name));
+                let what = format!("{} has no table", expected.type_name);
+                differences.push(Difference::said(self.at(expected.span), what));
                 continue;
             };
             let (model, plan) = (&self.definitions.model, &self.definitions.plan);
             let rows = dump::rows(model, plan, tables.as_ref(), entity.base).await?;
+            let wanted: Vec<_> = expected.rows.iter().map(|row| &row.columns).collect();
             let at = self.at(expected.span);
-            compare_rows(&at, &expected.type_name, &expected.rows, rows, &mut differences);
+            differences.extend(difference::rows(&at, &expected.type_name, &wanted, rows));
         }
         if let Some(query) = &self.case.query {
             let answer = self.answer(tables, query).await?;
-            if answer != query.answer {
-                differences.push(format!(
-                    "{}the query answers\n    {answer}\n  expected\n    {}",
-                    self.at(query.answer_span),
-                    query.answer
-                ));
+            let changes = difference::changes(&query.answer, &answer, Parts::All);
+            if !changes.is_empty() {
+                let said = Difference::said(self.at(query.answer_span), "the answer");
+                differences.push(Difference { changes, ..said });
             }
         }
         self.compare_parked(tables, &mut differences);
@@ -246,11 +250,11 @@ impl Runner<'_> {
     }
 
     /// What the given records are to a projection, in order, once they are upcast.
-    fn compare_events(&self, expected: &ExpectedRows, differences: &mut Vec<String>) {
+    fn compare_events(&self, expected: &ExpectedRows, differences: &mut Vec<Difference>) {
         let mut projections = self.definitions.projections.iter();
         let Some(projection) = projections.find(|projection| *projection.name == *expected.type_name) else {
             let (at, name) = (self.at(expected.span), &expected.type_name);
-            return differences.push(format!("{at}there is no projection {name}"));
+            return differences.push(Difference::said(at, format!("there is no projection {name}")));
         };
         let base = self.definitions.plan.entity(projection.entity).base;
         let mut found = Vec::new();
@@ -269,14 +273,17 @@ impl Runner<'_> {
             found.extend(events.into_iter().map(shown));
         }
         for (index, wanted) in expected.rows.iter().enumerate() {
-            let (at, found) = (self.at(wanted.span), found.get(index).unwrap_or(&Json::Null));
-            let wanted = Json::Object(wanted.columns.clone());
-            if !is_same(&wanted, found) {
-                differences.push(format!("{at}event {} is {found}, expected {wanted}", index + 1));
+            let found = found.get(index).unwrap_or(&Json::Null);
+            let changes = difference::changes(&wanted.columns.clone().into(), found, Parts::Named);
+            if !changes.is_empty() {
+                let said = Difference::said(self.at(wanted.span), format!("event {}", index + 1));
+                differences.push(Difference { changes, ..said });
             }
         }
         if let Some(more) = found.get(expected.rows.len()) {
-            differences.push(format!("{}there is an event more: {more}", self.at(expected.span)));
+            let change = Change { path: String::new(), expected: None, found: Some(more.clone()) };
+            let said = Difference::said(self.at(expected.span), "an event is not expected");
+            differences.push(Difference { changes: vec![change], ..said });
         }
     }
 
@@ -334,7 +341,7 @@ impl Runner<'_> {
         last_ms
     }
 
-    fn compare_parked(&self, tables: &Arc<dyn Tables>, differences: &mut Vec<String>) {
+    fn compare_parked(&self, tables: &Arc<dyn Tables>, differences: &mut Vec<Difference>) {
         let parked = tables.parked();
         let mut found: Vec<(&Arc<str>, &ParkedKey, &ParkedEntry)> =
             parked.keys.iter().map(|((projection, key), entry)| (projection, key, entry)).collect();
@@ -343,23 +350,21 @@ impl Runner<'_> {
                 Some(index) => {
                     found.remove(index);
                 }
-                None => differences.push(format!("{}no parked key is like this", self.at(expected.span))),
+                None => {
+                    differences.push(Difference::said(self.at(expected.span), "no parked key is like this"))
+                }
             }
         }
         for (projection, _, entry) in found {
-            differences.push(format!(
-                "{}{} of {projection} is parked: {}: {}",
-                self.at(self.case.span),
-                entry.shown,
-                entry.stage,
-                entry.reason
-            ));
+            let what =
+                format!("{} of {projection} is parked: {}: {}", entry.shown, entry.stage, entry.reason);
+            differences.push(Difference::said(self.at(self.case.span), what));
         }
     }
 
-    /// `file:line: ` of a place.
+    /// `file:line` of a place.
     fn at(&self, span: Span) -> String {
-        format!("{}:{}: ", self.sources.file(span.file).path, self.sources.line_column(span).0)
+        format!("{}:{}", self.sources.file(span.file).path, self.sources.line_column(span).0)
     }
 }
 
@@ -405,62 +410,4 @@ fn fits(expected: &ExpectedParked, projection: &str, key: &ParkedKey, entry: &Pa
         && is(&expected.stage, &entry.stage)
         && expected.reason.as_deref().is_none_or(|part| entry.reason.contains(part))
         && expected.waiting.is_none_or(|waiting| waiting == entry.waiting)
-}
-
-/// Each expected row must be found once, by its named columns, and no row may be left over.
-fn compare_rows(
-    at: &str,
-    type_name: &str,
-    expected: &[ExpectedRow],
-    mut found: Vec<Map<String, Json>>,
-    differences: &mut Vec<String>,
-) {
-    let mut missing = Vec::new();
-    for row in expected {
-        match found.iter().position(|candidate| row_fits(&row.columns, candidate)) {
-            Some(index) => {
-                found.remove(index);
-            }
-            None => missing.push(&row.columns),
-        }
-    }
-    for row in missing {
-        let closest = found.iter().enumerate().max_by_key(|(_, candidate)| agreeing(row, candidate));
-        let Some((index, _)) = closest.filter(|(_, candidate)| agreeing(row, candidate) > 0) else {
-            differences.push(format!("{at}{type_name} has no row {}", Json::Object(row.clone())));
-            continue;
-        };
-        let closest = found.remove(index);
-        for (column, wanted) in row {
-            let is = closest.get(column).unwrap_or(&Json::Null);
-            if !is_same(wanted, is) {
-                let key = closest.values().next().unwrap_or(&Json::Null);
-                differences.push(format!("{at}{type_name} {key}: {column} is {is}, expected {wanted}"));
-            }
-        }
-    }
-    for row in found {
-        differences.push(format!("{at}{type_name} has a row that is not expected: {}", Json::Object(row)));
-    }
-}
-
-fn row_fits(expected: &Map<String, Json>, found: &Map<String, Json>) -> bool {
-    agreeing(expected, found) == expected.len()
-}
-
-fn agreeing(expected: &Map<String, Json>, found: &Map<String, Json>) -> usize {
-    let agrees =
-        |(column, wanted): &(&String, &Json)| is_same(wanted, found.get(*column).unwrap_or(&Json::Null));
-    expected.iter().filter(agrees).count()
-}
-
-/// Whether a found value is the expected one. Of an object only the named parts are compared.
-fn is_same(expected: &Json, found: &Json) -> bool {
-    match (expected, found) {
-        (Json::Object(expected), Json::Object(found)) => row_fits(expected, found),
-        (Json::Array(expected), Json::Array(found)) => {
-            expected.len() == found.len() && expected.iter().zip(found).all(|(a, b)| is_same(a, b))
-        }
-        _ => expected == found,
-    }
 }

@@ -5,6 +5,7 @@
 
 mod backend;
 pub mod cases;
+pub mod difference;
 pub mod dump;
 mod embedded;
 mod load;

@@ -3,7 +3,8 @@
 //! Comes in: `projections/<name>.yaml` and a read model. Goes out: a [`Projection`], or every fault at once.
 //! `load` goes through the files, `yaml` reads text with places, `parse` makes the `declaration`, `bind`, `sources`,
 //! `steps`, `assign` and `upcasts` type it against the read model, `kind` chooses how rows are written, `memory` binds what rows
-//! remember of events, `json_schema` knows what events hold, `cases` reads `<name>.cases.yaml`. Applying events is `fold`'s.
+//! remember of events, `json_schema` knows what events hold, `cases` reads `<name>.cases.yaml`; `editor`
+//! describes these files to editors, `explain` a projection to people. Applying events is `fold`'s.
 //!
 //! Codes: P001 not YAML; P002 YAML that is not read here; P003 a key twice; P004 an unknown key; P005 a missing
 //! key; P006 a wrong shape; P007 an unknown type; P008 a second projection; P009 (warning) no projection;
@@ -17,6 +18,8 @@ mod bind;
 pub mod cases;
 mod custom;
 mod declaration;
+mod editor;
+pub mod explain;
 mod json_schema;
 mod kind;
 mod load;
@@ -42,6 +45,7 @@ use rustc_hash::FxHashMap;
 
 pub use bind::blank;
 pub use custom::{Change, CustomHandlers, Fold};
+pub use editor::{YamlFile, schema_of};
 pub use load::{check_shape, load};
 pub use step::{EachMake, Make, RecordMake, Step};
 

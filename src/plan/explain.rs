@@ -74,6 +74,22 @@ pub fn explain_json(model: &ReadModel, plan: &Plan, updates: &[Update]) -> Value
     })
 }
 
+/// A read's name: `Query.order`.
+pub fn read_name(model: &ReadModel, read: &ReadPlan) -> String {
+    let parent = model.ty(read.parent);
+    format!("{}.{}", parent.name, parent.field(read.field).name)
+}
+
+/// One read as text, with the table that it reads.
+pub fn explain_read(model: &ReadModel, plan: &Plan, read: &ReadPlan) -> String {
+    format!("{}\n{}", read_text(model, plan, read), table_text(model, plan, plan.table(read.table)))
+}
+
+/// One read as JSON: `read`, and the `table` that it reads.
+pub fn explain_read_json(model: &ReadModel, plan: &Plan, read: &ReadPlan) -> Value {
+    json!({ "read": read_json(model, plan, read), "table": table_json(model, plan.table(read.table)) })
+}
+
 fn table_text(model: &ReadModel, plan: &Plan, table: &TablePlan) -> String {
     let entity = model.ty(table.entity);
     let role = match table.role {

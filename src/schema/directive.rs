@@ -32,19 +32,23 @@ impl Place {
 }
 
 /// What an argument of ours takes.
-enum Kind {
-    Text,
+pub(super) enum Kind {
+    /// A text, and the name of the scalar that says to editors what is in it.
+    Text(&'static str),
     Int {
         min: u64,
         max: u64,
     },
     Bool,
     Choice {
+        /// Name of the enum, for editors.
+        name: &'static str,
         now: &'static [&'static str],
         later: &'static [&'static str],
     },
     /// A list of such words, or one.
     Words {
+        name: &'static str,
         now: &'static [&'static str],
         later: &'static [&'static str],
     },
@@ -52,107 +56,171 @@ enum Kind {
     Later,
 }
 
-struct Parameter {
-    name: &'static str,
-    kind: Kind,
-    required: bool,
+pub(super) struct Parameter {
+    pub name: &'static str,
+    pub kind: Kind,
+    pub required: bool,
+    /// What it means, for editors.
+    pub about: &'static str,
 }
 
-const fn may(name: &'static str, kind: Kind) -> Parameter {
-    Parameter { name, kind, required: false }
+const fn may(name: &'static str, kind: Kind, about: &'static str) -> Parameter {
+    Parameter { name, kind, required: false, about }
 }
 
-const fn must(name: &'static str, kind: Kind) -> Parameter {
-    Parameter { name, kind, required: true }
+const fn must(name: &'static str, kind: Kind, about: &'static str) -> Parameter {
+    Parameter { name, kind, required: true, about }
 }
 
-struct Ours {
-    name: &'static str,
-    place: Place,
-    repeatable: bool,
-    parameters: &'static [Parameter],
+/// A directive of ours.
+pub(super) struct Ours {
+    pub name: &'static str,
+    pub place: Place,
+    pub repeatable: bool,
+    /// What it says, for editors.
+    pub about: &'static str,
+    pub parameters: &'static [Parameter],
 }
 
 const PAGE: Kind = Kind::Int { min: 1, max: 10_000 };
 const COUNT: Kind = Kind::Int { min: 1, max: 1_000_000_000_000 };
 
-const OURS: &[Ours] = &[
+/// Texts by what is in them.
+const TEXT: Kind = Kind::Text("String");
+const COLUMNS: Kind = Kind::Text("kinora__Cols");
+const CEL: Kind = Kind::Text("kinora__Cel");
+const DURATION: Kind = Kind::Text("kinora__Duration");
+const MAPPING: Kind = Kind::Text("kinora__Key");
+
+/// What a reserved argument is said to be; editors are not told of it.
+const LATER: &str = "Reserved.";
+
+pub(super) const OURS: &[Ours] = &[
     Ours {
         name: "table",
         place: Place::Object,
         repeatable: true,
+        about: "A physical table. The first of a type is its base table and holds every column; the others are copies that the same events keep.",
         parameters: &[
-            must("name", Kind::Text),
-            must("partition", Kind::Text),
-            may("clustering", Kind::Text),
-            may("fields", Kind::Text),
-            may("where", Kind::Text),
-            may("rows", COUNT),
-            may("rate", COUNT),
-            may("static", Kind::Later),
-            may("ttl", Kind::Text),
-            may("ttlFrom", Kind::Text),
-            may("options", Kind::Later),
+            must("name", TEXT, "The table's name: at most 48 bytes in snake case, without `__`."),
+            must(
+                "partition",
+                COLUMNS,
+                "Columns that say which rows lie together; every read names all of them. `year`, `month`, `week`, `day` or `hour(column)` cut by time, `hash(column, 8)` into shards.",
+            ),
+            may(
+                "clustering",
+                COLUMNS,
+                "Columns that order a partition's rows, each `ASC` or `DESC`. A copy's end in the base key.",
+            ),
+            may(
+                "fields",
+                COLUMNS,
+                "Columns that a copy holds beside its key; the others are read from the base table.",
+            ),
+            may(
+                "where",
+                CEL,
+                "A copy holds the rows for which this is true; read only where `@read(table:)` names it.",
+            ),
+            may("rows", COUNT, "Rows that a partition has at most."),
+            may("rate", COUNT, "Writes a second to the hottest partition."),
+            may("static", Kind::Later, LATER),
+            may("ttl", DURATION, "How long after the time in `ttlFrom` a row is there: `90d`."),
+            may("ttlFrom", TEXT, "The DateTime column from which `ttl` counts."),
+            may("options", Kind::Later, LATER),
         ],
     },
     Ours {
         name: "read",
         place: Place::Field,
         repeatable: false,
+        about: "This field reads a table. Without arguments the table follows from the field's arguments and its parent.",
         parameters: &[
-            may("table", Kind::Text),
-            may("via", Kind::Text),
-            may("page", PAGE),
-            may("max", PAGE),
-            may("lookback", Kind::Text),
-            may("count", Kind::Choice { now: &["NONE", "CAPPED"], later: &["EXACT"] }),
-            may("order", Kind::Later),
-            may("maxAge", Kind::Later),
-            may("scope", Kind::Later),
+            may("table", TEXT, "Which table it reads, where several fit."),
+            may("via", TEXT, "The field that refers to the parent, where several do."),
+            may("page", PAGE, "Rows of a page that the client does not size; 20 unless said."),
+            may("max", PAGE, "Most rows of a page; 100 unless said."),
+            may("lookback", DURATION, "Time buckets that are older than the newest by more are not read."),
+            may(
+                "count",
+                Kind::Choice { name: "kinora__Count", now: &["NONE", "CAPPED"], later: &["EXACT"] },
+                "`CAPPED`: the connection has `totalCount`, null beyond `max`.",
+            ),
+            may("order", Kind::Later, LATER),
+            may("maxAge", Kind::Later, LATER),
+            may("scope", Kind::Later, LATER),
         ],
     },
     Ours {
         name: "arg",
         place: Place::Argument,
         repeatable: false,
+        about: "What this argument is compared with, and how.",
         parameters: &[
-            may("column", Kind::Text),
+            may("column", TEXT, "The column, where it is not named like the argument."),
             may(
                 "op",
                 Kind::Choice {
+                    name: "kinora__Op",
                     now: &["EQ", "IN", "LT", "LTE", "GT", "GTE", "PREFIX"],
                     later: &["CONTAINS", "ANN"],
                 },
+                "How the column is compared with it; `EQ` unless said.",
             ),
         ],
     },
-    Ours { name: "ref", place: Place::Field, repeatable: false, parameters: &[must("key", Kind::Text)] },
-    Ours { name: "udt", place: Place::Object, repeatable: false, parameters: &[may("name", Kind::Later)] },
+    Ours {
+        name: "ref",
+        place: Place::Field,
+        repeatable: false,
+        about: "Another entity, owned here or elsewhere: only its key is stored.",
+        parameters: &[must(
+            "key",
+            MAPPING,
+            "Which columns hold the key: `userId`, or `userId -> id, tenant -> org { id }`.",
+        )],
+    },
+    Ours {
+        name: "udt",
+        place: Place::Object,
+        repeatable: false,
+        about: "A value type, stored inside a row.",
+        parameters: &[may("name", Kind::Later, LATER)],
+    },
     Ours {
         name: "column",
         place: Place::Field,
         repeatable: false,
+        about: "How this field is stored.",
         parameters: &[
-            may("name", Kind::Text),
-            may("as", Kind::Choice { now: &["LIST", "SET", "MAP"], later: &[] }),
-            may("key", Kind::Text),
-            may("max", Kind::Int { min: 1, max: 1_000_000 }),
-            may("hidden", Kind::Bool),
-            may("type", Kind::Text),
+            may("name", TEXT, "Its name in the table."),
+            may(
+                "as",
+                Kind::Choice { name: "kinora__Coll", now: &["LIST", "SET", "MAP"], later: &[] },
+                "What a list is stored as.",
+            ),
+            may("key", TEXT, "The field by which a `MAP` tells its elements apart."),
+            may("max", Kind::Int { min: 1, max: 1_000_000 }, "Most elements of a collection."),
+            may("hidden", Kind::Bool, "Whether it is stored without being in the graph."),
+            may("type", TEXT, "Its CQL type: `decimal`, `varint`, `ascii`."),
         ],
     },
     Ours {
         name: "index",
         place: Place::Field,
         repeatable: true,
+        about: "Reads of a table's partitions may filter by this column, which is not in the table's key.",
         parameters: &[
-            may("table", Kind::Text),
+            may("table", TEXT, "Whose partitions it filters, where there are several tables."),
             may(
                 "ops",
                 Kind::Words {
+                    name: "kinora__IndexOp",
                     now: &["EQ", "IN"],
                     later: &["LT", "LTE", "GT", "GTE", "PREFIX", "CONTAINS", "ANN"],
                 },
+                "How it is compared; `EQ` unless said.",
             ),
         ],
     },
@@ -168,7 +236,7 @@ pub(super) type Vocabulary = (&'static str, Vec<(&'static str, Vec<&'static str>
 #[cfg(test)]
 pub(super) fn vocabulary() -> Vec<Vocabulary> {
     let words = |kind: &Kind| match kind {
-        Kind::Choice { now, later } | Kind::Words { now, later } => [*now, *later].concat(),
+        Kind::Choice { now, later, .. } | Kind::Words { now, later, .. } => [*now, *later].concat(),
         _ => Vec::new(),
     };
     let one = |ours: &Ours| {
@@ -458,15 +526,15 @@ fn value(
     let wrong = |expected: &str| {
         let message = format!("`{name}` of `@{directive}` takes {expected}, not `{given}`");
         let help = match (&parameter.kind, given) {
-            (Kind::Text, Value::Enum(word)) => format!("Write `{name}: \"{word}\"`."),
+            (Kind::Text(_), Value::Enum(word)) => format!("Write `{name}: \"{word}\"`."),
             (kind, _) => format!("Write `{name}: {}`.", example(kind)),
         };
         Box::new(Diagnostic::error("S013", at, message).label(format!("expected {expected}")).help(help))
     };
     match (&parameter.kind, given) {
         (Kind::Later, _) => Err(Box::new(later(&format!("`{name}` of `@{directive}`"), name_at))),
-        (Kind::Text, Value::String(text)) => Ok(Given::Text(literal(text, at, sources))),
-        (Kind::Text, _) => Err(wrong("a string")),
+        (Kind::Text(_), Value::String(text)) => Ok(Given::Text(literal(text, at, sources))),
+        (Kind::Text(_), _) => Err(wrong("a string")),
         (Kind::Bool, Value::Boolean(flag)) => Ok(Given::Bool(*flag)),
         (Kind::Bool, _) => Err(wrong("true or false")),
         (&Kind::Int { min, max }, Value::Int(number)) => match number.as_str().parse::<u64>() {
@@ -474,7 +542,7 @@ fn value(
             _ => Err(wrong(&format!("a whole number from {min} to {max}"))),
         },
         (Kind::Int { min, max }, _) => Err(wrong(&format!("a whole number from {min} to {max}"))),
-        (Kind::Choice { now, later: reserved }, Value::Enum(word)) => {
+        (Kind::Choice { now, later: reserved, .. }, Value::Enum(word)) => {
             if let Some(word) = now.iter().find(|known| word == **known) {
                 return Ok(Given::Choice(word));
             }
@@ -490,8 +558,8 @@ fn value(
                 None => fault,
             })
         }
-        (Kind::Words { now, later: reserved }, given) => {
-            let choice = Parameter { kind: Kind::Choice { now, later: reserved }, ..*parameter };
+        (&Kind::Words { name, now, later: reserved }, given) => {
+            let choice = Parameter { kind: Kind::Choice { name, now, later: reserved }, ..*parameter };
             let items: Vec<&Value> = match given {
                 Value::List(items) => items.iter().map(|item| &**item).collect(),
                 lone => vec![lone],
@@ -516,7 +584,7 @@ fn value(
 /// A value that fits, as it is written.
 fn example(kind: &Kind) -> String {
     match kind {
-        Kind::Text | Kind::Later => "\"…\"".to_string(),
+        Kind::Text(_) | Kind::Later => "\"…\"".to_string(),
         Kind::Int { min, .. } => (*min).max(20).to_string(),
         Kind::Bool => "true".to_string(),
         Kind::Choice { now, .. } => now[0].to_string(),

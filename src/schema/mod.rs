@@ -3,7 +3,7 @@
 //! Comes in: SDL text. Goes out: a [`ReadModel`], or every fault of the text at once, and the SDL that a
 //! gateway sees. `parse` reads the text, `directive` knows our directives, `columns` and `fieldset` the small languages
 //! inside them; `bind` makes the model with `scalar`, `variant`, `column`, `reference`, `table`, `index`, `read` and
-//! `connection`; `names` has the rules of names; `sdl` cuts what is ours out of the text and appends what is derived.
+//! `connection`; `names` has the rules of names; `sdl` cuts what is ours out of the text and appends what is derived; `editor` defines our directives for editors.
 //! Nothing here knows of tables' layout on disk (that is `plan`) or of events.
 
 mod bind;
@@ -11,6 +11,7 @@ mod column;
 mod columns;
 mod connection;
 mod directive;
+mod editor;
 mod fieldset;
 mod index;
 mod names;
@@ -28,6 +29,7 @@ use std::sync::Arc;
 
 use apollo_compiler::Schema;
 
+pub use self::editor::directives_sdl;
 pub use self::names::{BUCKETS, NAME_BYTES_MAX, snake};
 pub(crate) use self::scalar::same_values;
 pub use self::scalar::{cql_type, is_ordered, scalar_name};

@@ -183,6 +183,11 @@ impl Chain {
         Chain { first, steps: steps.into_iter().map(|(_, step)| step).collect() }
     }
 
+    /// The oldest version that it takes.
+    pub fn oldest(&self) -> i64 {
+        self.first
+    }
+
     /// The version that it leads to.
     pub fn newest(&self) -> i64 {
         self.first.saturating_add(i64::try_from(self.steps.len()).unwrap_or(i64::MAX))

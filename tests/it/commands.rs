@@ -2,7 +2,7 @@
 
 use serde_json::json;
 
-use crate::support::{Dev, Project, projection, written};
+use crate::support::{Dev, Project, golden, projection, written};
 
 const LINE: &str = r#"{"key":"a","value":{"type":"NoteWritten","id":"a","text":"x"}}"#;
 
@@ -99,6 +99,41 @@ fn cases_are_run_and_differences_are_findings() {
     project.run(&["test"]).says(1, &["FAILED a note is written", "0 passed, 1 failed"]);
     let results = project.run(&["test", "--format", "json"]).says(1, &[]).json();
     assert_eq!(results[0]["name"], json!("a note is written"));
+}
+
+#[test]
+fn what_differs_is_shown_place_by_place() {
+    let project = Project::empty();
+    project.run(&["init"]).says(0, &[]);
+    let written = |id: &str, text: &str| {
+        format!(
+            "      - {{ topic: notes, key: {id}, value: {{ type: NoteWritten, at: \"2026-01-01T10:00:00Z\", \
+             id: {id}, author: ada, text: {text} }} }}\n"
+        )
+    };
+    let long = "a text that is longer than what stands beside another";
+    let cases = format!(
+        "cases:\n  - name: columns\n    given:\n{}{}    rows: {{ Note: [{{ id: n1, author: eve, text: Helo }}, {{ id: n3 }}] }}\n    \
+         query: '{{ notesOf(author: \"ada\") {{ nodes {{ id text }} }} note(id: \"n1\") {{ text }} }}'\n    \
+         answer: {{ notesOf: {{ nodes: [{{ id: n2, text: Hi }}] }}, note: null, more: 1 }}\n  \
+         - name: long values\n    given:\n{}    rows: {{ Note: [{{ id: n1, text: {long}. }}], Nothing: [] }}\n    parked: [{{ key: n9 }}]\n  \
+         - name: a parked key\n    given:\n      - {{ topic: notes, key: n1, value: {{ type: NoteEaten, id: n1 }} }}\n",
+        written("n1", "Hello"),
+        written("n2", "Hi"),
+        written("n1", long),
+    );
+    project.write("projections/notes.cases.yaml", &cases);
+    golden("test/differences.txt", &project.run(&["test"]).says(1, &["0 passed, 3 failed"]).out);
+    let coloured = project.run(&["test", "--color", "always", "columns"]);
+    coloured.says(1, &["\u{1b}[32m\"eve\" ", "\u{1b}[31m\"ada\"\u{1b}[0m"]);
+    let found = project.run(&["test", "--format", "json", "columns"]).says(1, &[]).json();
+    assert_eq!(
+        found[0]["differences"][0]["changes"],
+        json!([
+            { "path": "author", "expected": "eve", "found": "ada" },
+            { "path": "text", "expected": "Helo", "found": "Hello" },
+        ])
+    );
 }
 
 #[tokio::test]

@@ -37,6 +37,17 @@ pub fn projection(text: &str) -> String {
     )
 }
 
+/// Compares with a golden file, or rewrites it where `KINORA_BLESS=1`.
+pub fn golden(name: &str, text: &str) {
+    let path = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("tests/golden").join(name);
+    if std::env::var_os("KINORA_BLESS").is_some_and(|bless| bless == "1") {
+        std::fs::create_dir_all(path.parent().expect("a file has a folder")).expect("a folder can be made");
+        std::fs::write(&path, text).expect("a golden file can be written");
+    }
+    let expected = std::fs::read_to_string(&path).unwrap_or_default();
+    assert_eq!(text, expected, "{} differs; KINORA_BLESS=1 rewrites it", path.display());
+}
+
 /// A project of notes, in a directory of its own.
 pub struct Project {
     directory: TempDir,

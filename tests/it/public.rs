@@ -36,11 +36,7 @@ fn every_public_projection_checks_and_passes_its_cases_one_of_which_parks() {
     for name in PROJECTS {
         let checked = run(name, "check");
         let says = text(&checked.stdout);
-        assert!(
-            checked.status.success() && !says.contains("⚠"),
-            "{name}: {says}{}",
-            text(&checked.stderr)
-        );
+        assert!(checked.status.success() && !says.contains("⚠"), "{name}: {says}{}", text(&checked.stderr));
         let tested = run(name, "test");
         assert!(tested.status.success(), "{name}: {}{}", text(&tested.stdout), text(&tested.stderr));
         let results: serde_json::Value = serde_json::from_slice(&tested.stdout).expect("results are JSON");

@@ -73,8 +73,8 @@ impl Undo {
     }
 }
 
-/// Applies an event to the row with that key, or to none where the row's `ttl` is over at the event's time; in place where it is there and nobody else holds it. Answers what takes
-/// it back; `None`: nothing has changed.
+/// Applies an event to the row with that key, or to none where the row's `ttl` is over at the event's time; in place
+/// where it is there and nobody else holds it. Answers what takes it back; `None`: nothing has changed.
 ///
 /// # Errors
 /// A [`Reject`] that says of which event type, which column or condition, in which expression and why; the row then stays

@@ -6,7 +6,7 @@
 
 use serde_json::{Map, Value as Json};
 
-use super::nearest::advice;
+use super::nearest::unknown_keys;
 use super::yaml::{self, Entry, Node, NodeKind, Text};
 use crate::diagnostic::{Diagnostic, FileId, Sources, Span};
 
@@ -125,14 +125,7 @@ impl Reader<'_> {
 
     fn map<'n>(&mut self, node: &'n Node, what: &str, known: &[&str]) -> Fields<'n> {
         let entries = self.entries(node, what);
-        for entry in entries {
-            if !known.contains(&entry.key.text.as_str()) {
-                let help = advice(&entry.key.text, known.iter().copied());
-                let message = format!("{what} has no key `{}`", entry.key.text);
-                let fault = Diagnostic::error("T001", entry.key.span, message).help(help);
-                self.faults.push(fault.fix_name(&entry.key.text, known.iter().copied()));
-            }
-        }
+        self.faults.extend(unknown_keys("T001", what, entries, known));
         Fields(entries)
     }
 

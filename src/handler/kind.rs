@@ -117,7 +117,7 @@ fn is_record_key(origin: &Origin, (column, compiled): &(ColumnId, Compiled)) -> 
 }
 
 /// Whether equal values have equal texts, or `route` can tell a text that is not the usual one.
-fn has_one_spelling(ty: &ColumnType) -> bool {
+pub fn has_one_spelling(ty: &ColumnType) -> bool {
     match ty {
         ColumnType::Enum(_) => true,
         ColumnType::Scalar(scalar) => matches!(

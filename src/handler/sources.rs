@@ -9,6 +9,7 @@ use rustc_hash::FxHashMap;
 
 use super::bind::{Binder, same_text};
 use super::declaration::{Declaration, EventDecl, FromDecl};
+use super::kind::has_one_spelling;
 use super::names::{Names, RECORD, ROUTE_RECORD, reads};
 use super::nearest::advice;
 use super::yaml::Text;
@@ -127,20 +128,8 @@ impl Binder<'_> {
             return; // Said once, where the update kind is chosen.
         }
         let readable = |id: ColumnId| {
-            matches!(
-                self.ty.column(id).ty,
-                ColumnType::Scalar(
-                    Scalar::Id
-                        | Scalar::String
-                        | Scalar::Ascii
-                        | Scalar::Byte
-                        | Scalar::Short
-                        | Scalar::Int
-                        | Scalar::Long
-                        | Scalar::BigInt
-                        | Scalar::Uuid
-                )
-            )
+            let ty = &self.ty.column(id).ty;
+            matches!(ty, ColumnType::Scalar(_)) && has_one_spelling(ty)
         };
         let one = matches!(keys, [key] if key.len() == 1);
         if !one || !origin.record_key_column.is_some_and(readable) {

@@ -11,8 +11,8 @@ use futures_util::future::select_all;
 
 use super::place::Place;
 use super::work::Touched;
-use super::{Barrier, CHUNK_RECORDS, FETCH_BYTES, Halt, Input, Projector};
-use crate::event::{Offset, Position, Record};
+use super::{CHUNK_RECORDS, Halt, Input, Projector};
+use crate::event::{Offset, Record};
 use crate::source::{Fetched, Reader, Source, SourceError};
 use crate::store::Tables;
 
@@ -128,7 +128,7 @@ impl Projector {
 
     /// Folds the next few records; answers whether there were some. Commits before it halts.
     async fn fold_merged(&mut self, gathered: &mut Gathered) -> Result<bool, Halt> {
-        let fetch = self.settings.batch_bytes_max.min(FETCH_BYTES);
+        let fetch = self.settings.fetch_bytes();
         let left = self.settings.batch_bytes_max.saturating_sub(gathered.bytes).max(1);
         let mut touches = Vec::new();
         let mut paused = None;
@@ -158,16 +158,7 @@ impl Projector {
         let Some((place, time_ms, pause)) = paused else { return Ok(count > 0) };
         self.commit_merged(gathered).await?;
         let offset = pause.offset();
-        match pause {
-            Barrier::Stop(offset, reason) => {
-                let at = self.places[place].at.clone();
-                return Err(Halt::UnknownType { position: Position { at, offset }.to_string(), reason });
-            }
-            Barrier::Range(offset, ranges, event) => {
-                let order = order(&gathered.passed, place, offset);
-                self.delete_ranges((order, self.places[place].base), &ranges, &event).await?;
-            }
-        }
+        self.pass(place, order(&gathered.passed, place, offset), pause).await?;
         gathered.passed[place] = offset + 1;
         gathered.times[place] = time_ms;
         Ok(true)

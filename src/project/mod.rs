@@ -68,6 +68,13 @@ impl Default for ProjectSettings {
     }
 }
 
+impl ProjectSettings {
+    /// Records fetched at once, in bytes: what is held of the log while it is folded.
+    fn fetch_bytes(&self) -> usize {
+        self.batch_bytes_max.min(FETCH_BYTES)
+    }
+}
+
 /// Why a projection cannot go on. An operator must act.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
@@ -153,7 +160,7 @@ enum Input {
 /// Most records that are decoded before they are folded: few, so that what was decoded is still at hand.
 const CHUNK_RECORDS: usize = 128;
 
-/// Records fetched at once, in bytes: what is held of the log while it is folded.
+/// Most bytes fetched at once.
 const FETCH_BYTES: usize = 256 << 10;
 
 /// What was folded of one partition and is not committed yet.
@@ -290,7 +297,7 @@ impl Projector {
             let fetched = tokio::select! {
                 biased;
                 _ = stop.wait_for(|stop| *stop) => return,
-                fetched = self.input.next(self.settings.batch_bytes_max.min(FETCH_BYTES)) => fetched,
+                fetched = self.input.next(self.settings.fetch_bytes()) => fetched,
             };
             let worked = match fetched {
                 Ok(fetched) => self.work_off(fetched).await,
@@ -348,7 +355,7 @@ impl Projector {
     /// Trouble with the store or the log, or `unknown: stop` met an unknown type. Nothing is lost: progress has
     /// not passed what was not committed.
     pub async fn step(&mut self) -> Result<(), Halt> {
-        let fetched = self.input.next(self.settings.batch_bytes_max.min(FETCH_BYTES)).await?;
+        let fetched = self.input.next(self.settings.fetch_bytes()).await?;
         self.work_off(fetched).await
     }
 
@@ -391,7 +398,8 @@ impl Projector {
             rest = after;
             if let Some(pause) = pause {
                 self.commit(folded).await?;
-                let offset = self.pass(&fetched.at, pause).await?;
+                let offset = pause.offset();
+                self.pass(folded.place, offset, pause).await?;
                 let passed = fetched.records.partition_point(|record| record.offset <= offset);
                 rest = &fetched.records[passed..];
                 folded.next = offset + 1;
@@ -404,17 +412,16 @@ impl Projector {
         Ok(())
     }
 
-    /// Goes past a record at which folding paused, now that all before it is written. Answers its offset.
-    async fn pass(&mut self, at: &TopicPartition, barrier: Barrier) -> Result<Offset, Halt> {
+    /// Goes past a record at which folding paused, now that all before it is written. `order` is what its writes are
+    /// stamped with.
+    async fn pass(&mut self, place: usize, order: Offset, barrier: Barrier) -> Result<(), Halt> {
         match barrier {
             Barrier::Stop(offset, reason) => {
-                let position = Position { at: at.clone(), offset }.to_string();
-                Err(Halt::UnknownType { position, reason })
+                let at = self.places[place].at.clone();
+                Err(Halt::UnknownType { position: Position { at, offset }.to_string(), reason })
             }
-            Barrier::Range(offset, ranges, event) => {
-                let base = self.places[at.partition as usize].base;
-                self.delete_ranges((offset, base), &ranges, &event).await?;
-                Ok(offset)
+            Barrier::Range(_, ranges, event) => {
+                self.delete_ranges((order, self.places[place].base), &ranges, &event).await
             }
         }
     }

@@ -91,8 +91,8 @@ pub trait Tables: Send + Sync + 'static {
     /// What the store promises about batches.
     fn profile(&self) -> Profile;
 
-    /// Reads rows by their whole key, also those whose time is over. One answer for each key, in order. Deleted rows of a base table come
-    /// with `live == false`, so that their position is known; of a copy they are `None`.
+    /// Reads rows by their whole key, also those whose time is over. One answer for each key, in order. Deleted rows
+    /// of a base table come with `live == false`, so that their position is known; of a copy they are `None`.
     fn get<'a>(
         &'a self,
         table: TableId,

@@ -27,39 +27,26 @@ const LENIENT: GeneralPurpose = GeneralPurpose::new(
     GeneralPurposeConfig::new().with_decode_padding_mode(DecodePaddingMode::Indifferent),
 );
 
-macro_rules! function {
-    ($name:literal, [$($takes:ident),*], $gives:ident, $form:literal, $run:expr) => {
-        Signature {
-            name: $name,
-            method: false,
-            takes: &[$(Takes::$takes),*],
-            gives: Gives::$gives,
-            form: $form,
-            run: $run,
-        }
-    };
-}
-
 pub(super) const ALL: &[Signature] = &[
-    function!("base64.encode", [Bytes], Text, "base64.encode(bytes)", |args, text| match &args[0] {
+    signature!("base64.encode", [Bytes], Text, "base64.encode(bytes)", |args, text| match &args[0] {
         Val::Bytes(bytes) => Ok(Val::Text(Cow::Owned(STANDARD.encode(bytes)))),
         other => unfit(text, other, "bytes"),
     }),
-    function!("base64.decode", [Text], Bytes, "base64.decode(text)", |args, text| {
+    signature!("base64.decode", [Text], Bytes, "base64.decode(text)", |args, text| {
         let decoded = text_of(&args[0]).and_then(|found| LENIENT.decode(&*found).ok());
         match decoded {
             Some(bytes) => Ok(Val::Bytes(Cow::Owned(bytes))),
             None => unfit(text, &args[0], "base64 text"),
         }
     }),
-    function!("uuid", [Position], Uuid, "uuid(position)", |args, text| id(args, text, "")),
-    function!("uuid", [Position, Text], Uuid, "uuid(position, 'name')", |args, text| {
+    signature!("uuid", [Position], Uuid, "uuid(position)", |args, text| id(args, text, "")),
+    signature!("uuid", [Position, Text], Uuid, "uuid(position, 'name')", |args, text| {
         match text_of(&args[1]) {
             Some(name) => id(args, text, &name),
             None => unfit("the name of the id", &args[1], "a string"),
         }
     }),
-    function!("hash", [Text, Int], Int, "hash(text, shares)", |args, text| {
+    signature!("hash", [Text, Int], Int, "hash(text, shares)", |args, text| {
         let (Some(found), Val::Int(shares)) = (text_of(&args[0]), &args[1]) else {
             return unfit(text, &args[0], "a string");
         };
@@ -68,7 +55,7 @@ pub(super) const ALL: &[Signature] = &[
             None => Err(Fault(format!("{text} cannot be divided into {shares} shares"))),
         }
     }),
-    function!("type", [Any], Type, "type(x)", |args, _| Ok(Val::Type(type_of(&args[0])))),
+    signature!("type", [Any], Type, "type(x)", |args, _| Ok(Val::Type(type_of(&args[0])))),
 ];
 
 fn id<'v>(args: &[Val<'v>], text: &str, name: &str) -> Result<Val<'v>, Fault> {

@@ -7,55 +7,42 @@ use super::super::Fault;
 use super::super::val::Val;
 use super::{Gives, Signature, Takes, unfit};
 
-macro_rules! math {
-    ($name:literal, [$($takes:ident),*], $gives:ident, $form:literal, $run:expr) => {
-        Signature {
-            name: $name,
-            method: false,
-            takes: &[$(Takes::$takes),*],
-            gives: Gives::$gives,
-            form: $form,
-            run: $run,
-        }
-    };
-}
-
 pub(super) const ALL: &[Signature] = &[
-    math!("math.ceil", [Float], Float, "math.ceil(x)", |args, text| rounded(args, text, f64::ceil)),
-    math!("math.floor", [Float], Float, "math.floor(x)", |args, text| rounded(args, text, f64::floor)),
+    signature!("math.ceil", [Float], Float, "math.ceil(x)", |args, text| rounded(args, text, f64::ceil)),
+    signature!("math.floor", [Float], Float, "math.floor(x)", |args, text| rounded(args, text, f64::floor)),
     // Halves go away from zero.
-    math!("math.round", [Float], Float, "math.round(x)", |args, text| rounded(args, text, f64::round)),
-    math!("math.trunc", [Float], Float, "math.trunc(x)", |args, text| rounded(args, text, f64::trunc)),
-    math!("math.sqrt", [Number], Float, "math.sqrt(x)", sqrt),
-    math!("math.abs", [Number], First, "math.abs(x)", abs),
-    math!("math.sign", [Number], First, "math.sign(x)", sign),
-    math!("math.isNaN", [Float], Bool, "math.isNaN(x)", |args, text| Ok(Val::Bool(
+    signature!("math.round", [Float], Float, "math.round(x)", |args, text| rounded(args, text, f64::round)),
+    signature!("math.trunc", [Float], Float, "math.trunc(x)", |args, text| rounded(args, text, f64::trunc)),
+    signature!("math.sqrt", [Number], Float, "math.sqrt(x)", sqrt),
+    signature!("math.abs", [Number], First, "math.abs(x)", abs),
+    signature!("math.sign", [Number], First, "math.sign(x)", sign),
+    signature!("math.isNaN", [Float], Bool, "math.isNaN(x)", |args, text| Ok(Val::Bool(
         float(&args[0], text)?.is_nan()
     ))),
-    math!("math.isInf", [Float], Bool, "math.isInf(x)", |args, text| Ok(Val::Bool(
+    signature!("math.isInf", [Float], Bool, "math.isInf(x)", |args, text| Ok(Val::Bool(
         float(&args[0], text)?.is_infinite()
     ))),
-    math!("math.isFinite", [Float], Bool, "math.isFinite(x)", |args, text| Ok(Val::Bool(
+    signature!("math.isFinite", [Float], Bool, "math.isFinite(x)", |args, text| Ok(Val::Bool(
         float(&args[0], text)?.is_finite()
     ))),
-    math!("math.bitAnd", [Whole, Whole], First, "math.bitAnd(a, b)", |args, text| {
+    signature!("math.bitAnd", [Whole, Whole], First, "math.bitAnd(a, b)", |args, text| {
         bits(args, text, |a, b| a & b, |a, b| a & b)
     }),
-    math!("math.bitOr", [Whole, Whole], First, "math.bitOr(a, b)", |args, text| {
+    signature!("math.bitOr", [Whole, Whole], First, "math.bitOr(a, b)", |args, text| {
         bits(args, text, |a, b| a | b, |a, b| a | b)
     }),
-    math!("math.bitXor", [Whole, Whole], First, "math.bitXor(a, b)", |args, text| {
+    signature!("math.bitXor", [Whole, Whole], First, "math.bitXor(a, b)", |args, text| {
         bits(args, text, |a, b| a ^ b, |a, b| a ^ b)
     }),
-    math!("math.bitNot", [Whole], First, "math.bitNot(a)", |args, text| match &args[0] {
+    signature!("math.bitNot", [Whole], First, "math.bitNot(a)", |args, text| match &args[0] {
         Val::Int(number) => Ok(Val::Int(!number)),
         Val::Uint(number) => Ok(Val::Uint(!number)),
         other => unfit(text, other, "an integer"),
     }),
-    math!("math.bitShiftLeft", [Whole, Int], First, "math.bitShiftLeft(a, by)", |args, text| {
+    signature!("math.bitShiftLeft", [Whole, Int], First, "math.bitShiftLeft(a, by)", |args, text| {
         shifted(args, text, u64::checked_shl)
     }),
-    math!("math.bitShiftRight", [Whole, Int], First, "math.bitShiftRight(a, by)", |args, text| {
+    signature!("math.bitShiftRight", [Whole, Int], First, "math.bitShiftRight(a, by)", |args, text| {
         shifted(args, text, u64::checked_shr)
     }),
 ];

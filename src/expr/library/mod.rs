@@ -5,6 +5,22 @@
 //! says. Goes out: the rows of the table that may be meant; a value or a fault. What needs more than values (macros,
 //! optionals, decimals with a rounding) is `call`'s.
 
+/// A row of the table: a function, or, with `.` before its name, a method.
+macro_rules! signature {
+    (@ $method:literal, $name:literal, [$($takes:ident),*], $gives:ident, $form:literal, $run:expr) => {
+        Signature {
+            name: $name,
+            method: $method,
+            takes: &[$(Takes::$takes),*],
+            gives: Gives::$gives,
+            form: $form,
+            run: $run,
+        }
+    };
+    (. $($rest:tt)*) => { signature!(@ true, $($rest)*) };
+    ($($rest:tt)*) => { signature!(@ false, $($rest)*) };
+}
+
 mod encoders;
 mod format;
 mod math;

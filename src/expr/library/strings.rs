@@ -14,55 +14,42 @@ use super::{Gives, Signature, Takes, unfit};
 /// Most bytes of a text that a function makes.
 pub(in crate::expr) const TEXT_MAX: usize = 16 << 20;
 
-macro_rules! method {
-    ($name:literal, [$($takes:ident),*], $gives:ident, $form:literal, $run:expr) => {
-        Signature {
-            name: $name,
-            method: true,
-            takes: &[$(Takes::$takes),*],
-            gives: Gives::$gives,
-            form: $form,
-            run: $run,
-        }
-    };
-}
-
 pub(super) const ALL: &[Signature] = &[
-    method!("startsWith", [Text, Text], Bool, "text.startsWith(prefix)", |args, text| {
+    signature!(."startsWith", [Text, Text], Bool, "text.startsWith(prefix)", |args, text| {
         Ok(Val::Bool(of(&args[0], text)?.starts_with(&*of(&args[1], "the prefix")?)))
     }),
-    method!("endsWith", [Text, Text], Bool, "text.endsWith(suffix)", |args, text| {
+    signature!(."endsWith", [Text, Text], Bool, "text.endsWith(suffix)", |args, text| {
         Ok(Val::Bool(of(&args[0], text)?.ends_with(&*of(&args[1], "the suffix")?)))
     }),
-    method!("contains", [Text, Text], Bool, "text.contains(part)", |args, text| {
+    signature!(."contains", [Text, Text], Bool, "text.contains(part)", |args, text| {
         Ok(Val::Bool(of(&args[0], text)?.contains(&*of(&args[1], "the part")?)))
     }),
-    method!("charAt", [Text, Int], Text, "text.charAt(place)", char_at),
-    method!("indexOf", [Text, Text], Int, "text.indexOf(part)", index_of),
-    method!("indexOf", [Text, Text, Int], Int, "text.indexOf(part, from)", index_of),
-    method!("lastIndexOf", [Text, Text], Int, "text.lastIndexOf(part)", last_index_of),
-    method!("lastIndexOf", [Text, Text, Int], Int, "text.lastIndexOf(part, upTo)", last_index_of),
-    method!("lowerAscii", [Text], Text, "text.lowerAscii()", |args, text| {
+    signature!(."charAt", [Text, Int], Text, "text.charAt(place)", char_at),
+    signature!(."indexOf", [Text, Text], Int, "text.indexOf(part)", index_of),
+    signature!(."indexOf", [Text, Text, Int], Int, "text.indexOf(part, from)", index_of),
+    signature!(."lastIndexOf", [Text, Text], Int, "text.lastIndexOf(part)", last_index_of),
+    signature!(."lastIndexOf", [Text, Text, Int], Int, "text.lastIndexOf(part, upTo)", last_index_of),
+    signature!(."lowerAscii", [Text], Text, "text.lowerAscii()", |args, text| {
         Ok(owned(of(&args[0], text)?.to_ascii_lowercase()))
     }),
-    method!("upperAscii", [Text], Text, "text.upperAscii()", |args, text| {
+    signature!(."upperAscii", [Text], Text, "text.upperAscii()", |args, text| {
         Ok(owned(of(&args[0], text)?.to_ascii_uppercase()))
     }),
-    method!("trim", [Text], Text, "text.trim()", |args, text| Ok(owned(
+    signature!(."trim", [Text], Text, "text.trim()", |args, text| Ok(owned(
         of(&args[0], text)?.trim().to_owned()
     ))),
-    method!("reverse", [Text], Text, "text.reverse()", |args, text| {
+    signature!(."reverse", [Text], Text, "text.reverse()", |args, text| {
         Ok(owned(of(&args[0], text)?.chars().rev().collect()))
     }),
-    method!("replace", [Text, Text, Text], Text, "text.replace(part, by)", replace),
-    method!("replace", [Text, Text, Text, Int], Text, "text.replace(part, by, times)", replace),
-    method!("split", [Text, Text], Texts, "text.split(separator)", split),
-    method!("split", [Text, Text, Int], Texts, "text.split(separator, parts)", split),
-    method!("substring", [Text, Int], Text, "text.substring(from)", substring),
-    method!("substring", [Text, Int, Int], Text, "text.substring(from, to)", substring),
-    method!("join", [Texts], Text, "list.join()", join),
-    method!("join", [Texts, Text], Text, "list.join(separator)", join),
-    method!("format", [Text, Any], Text, "text.format([value])", format),
+    signature!(."replace", [Text, Text, Text], Text, "text.replace(part, by)", replace),
+    signature!(."replace", [Text, Text, Text, Int], Text, "text.replace(part, by, times)", replace),
+    signature!(."split", [Text, Text], Texts, "text.split(separator)", split),
+    signature!(."split", [Text, Text, Int], Texts, "text.split(separator, parts)", split),
+    signature!(."substring", [Text, Int], Text, "text.substring(from)", substring),
+    signature!(."substring", [Text, Int, Int], Text, "text.substring(from, to)", substring),
+    signature!(."join", [Texts], Text, "list.join()", join),
+    signature!(."join", [Texts, Text], Text, "list.join(separator)", join),
+    signature!(."format", [Text, Any], Text, "text.format([value])", format),
     Signature {
         name: "strings.quote",
         method: false,

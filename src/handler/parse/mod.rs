@@ -8,7 +8,7 @@ mod from;
 mod upcast;
 
 use super::declaration::{CaseDecl, Declaration, Defaults, EventDecl, RowsDecl, SetDecl, UpcastDecl};
-use super::nearest::advice;
+use super::nearest::{advice, unknown_keys};
 use super::yaml::{Entry, Node, NodeKind, Text};
 use super::{Unknown, Verb};
 use crate::diagnostic::{Diagnostic, Span};
@@ -197,14 +197,7 @@ impl Reader<'_> {
 
     fn map<'n>(&mut self, node: &'n Node, what: &str, known: &[&str]) -> Fields<'n> {
         let entries = self.entries(node, what);
-        for entry in entries {
-            if !known.contains(&entry.key.text.as_str()) {
-                let help = advice(&entry.key.text, known.iter().copied());
-                let message = format!("{what} has no key `{}`", entry.key.text);
-                let fault = Diagnostic::error("P004", entry.key.span, message).help(help);
-                self.faults.push(fault.fix_name(&entry.key.text, known.iter().copied()));
-            }
-        }
+        self.faults.extend(unknown_keys("P004", what, entries, known));
         Fields(entries)
     }
 

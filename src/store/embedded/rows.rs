@@ -76,9 +76,14 @@ impl Table {
         if limit == 0 {
             return Ok(found);
         }
+        let mut from: Vec<ColumnId> = self.layout.table.expires.iter().map(|expiry| expiry.from).collect();
+        from.sort_unstable();
+        let at_ms = at_ms.filter(|_| !from.is_empty());
         for guard in rows {
             let (key_bytes, bytes) = guard.into_inner().map_err(|error| self.fault(error))?;
-            if self.is_over(&bytes, at_ms)? {
+            if let Some(at_ms) = at_ms
+                && self.is_over(&bytes, &from, at_ms)?
+            {
                 continue;
             }
             let row = self.row(key(&key_bytes)?, &bytes, columns)?;
@@ -92,15 +97,11 @@ impl Table {
         Ok(found)
     }
 
-    /// Whether a row is gone at a time. Only the columns that say so are decoded, and none where the table has no end.
-    fn is_over(&self, bytes: &[u8], at_ms: Option<i64>) -> Result<bool, StoreError> {
-        let table = &self.layout.table;
-        let Some(at_ms) = at_ms.filter(|_| !table.expires.is_empty()) else { return Ok(false) };
-        let mut from: Vec<ColumnId> = table.expires.iter().map(|expiry| expiry.from).collect();
-        from.sort_unstable();
-        let row = decode_row(bytes, Columns::Only(&from), self.layout.width)
+    /// Whether a row is gone at a time, by the columns that say so: no others are decoded.
+    fn is_over(&self, bytes: &[u8], from: &[ColumnId], at_ms: i64) -> Result<bool, StoreError> {
+        let row = decode_row(bytes, Columns::Only(from), self.layout.width)
             .map_err(|error| self.layout.corrupt(&error))?;
-        Ok(table.is_over(&row.cells, at_ms))
+        Ok(self.layout.table.is_over(&row.cells, at_ms))
     }
 
     fn row(&self, key: RowKey, bytes: &[u8], columns: Columns<'_>) -> Result<StoredRow, StoreError> {

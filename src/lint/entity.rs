@@ -60,6 +60,24 @@ pub(super) fn l24(model: &ReadModel, plan: &Plan) -> Vec<Diagnostic> {
     found
 }
 
+/// L24, of a header and its rows: one of the two ends before the other.
+pub(super) fn l24_headers(model: &ReadModel, plan: &Plan) -> Vec<Diagnostic> {
+    let headers = plan.tables.iter().filter_map(|table| Some((table, plan.table(table.heads?))));
+    let after = |table: &TablePlan| table.expires.first().map(|expiry| expiry.after_ms);
+    let found = headers.filter(|(header, rows)| after(header) != after(rows)).filter_map(|(header, rows)| {
+        let (of_header, of_rows) = (&model.ty(header.entity).name, &model.ty(rows.entity).name);
+        let message = match (after(header), after(rows)) {
+            (Some(_), None) => format!("the header `{of_header}` ends, but its rows, `{of_rows}`, stay"),
+            (None, Some(_)) => format!("the rows `{of_rows}` end, but their header, `{of_header}`, stays"),
+            _ => format!("the header `{of_header}` and its rows, `{of_rows}`, end after different times"),
+        };
+        let help = "Give both the same `ttl`, unless one is meant to be there without the other.";
+        let at = declared(model, header)?.span;
+        Some(Diagnostic::warning("L24", at, message).label("not the same `ttl`").help(help))
+    });
+    found.collect()
+}
+
 /// L26: a read of a copy that lacks columns usually needs a second, batched read of the base table.
 pub(super) fn l26(model: &ReadModel, plan: &Plan) -> Vec<Diagnostic> {
     let mut found = Vec::new();

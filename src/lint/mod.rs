@@ -58,6 +58,7 @@ pub fn lint(subject: Subject<'_>, severities: &Severities) -> Vec<Diagnostic> {
         found.extend(read::rules(model, plan));
         found.extend(size::l28(model, plan));
         found.extend(entity::l24(model, plan));
+        found.extend(entity::l24_headers(model, plan));
         found.extend(entity::l26(model, plan));
         found.extend(entity::l29(model, plan));
     }

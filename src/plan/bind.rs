@@ -104,6 +104,9 @@ impl Ground<'_> {
     /// The parent binds through the child's reference to it.
     fn add_parent(&self, asked: &mut Asked<'_>) -> Result<(), Box<Diagnostic>> {
         let (child, parent) = (self.model.ty(asked.entity), self.model.ty(asked.parent));
+        if self.add_header(asked, child) {
+            return Ok(());
+        }
         let reference = self.reference_back(asked, child, parent)?;
         for (key, column) in &reference.key {
             let source = match (self.model.key_column(asked.parent, key), parent.kind) {
@@ -114,6 +117,24 @@ impl Ground<'_> {
             asked.sources.push(source);
         }
         Ok(())
+    }
+
+    /// A header binds its rows by their common partition, where no reference says otherwise.
+    fn add_header(&self, asked: &mut Asked<'_>, child: &ObjectType) -> bool {
+        let refers =
+            |field: &Field| matches!(&field.source, FieldSource::Ref(decl) if decl.target == asked.parent);
+        if asked.decl.via.is_some() || child.fields.iter().any(refers) {
+            return false;
+        }
+        let mut headers = self.tables.iter().filter(|table| table.entity == asked.parent);
+        let Some(header) = headers.find(|table| table.heads.is_some()) else { return false };
+        let rows = header.heads.map(|rows| &self.tables[rows.0 as usize]);
+        let Some(rows) = rows.filter(|rows| rows.entity == asked.entity) else { return false };
+        for (of_rows, of_header) in rows.partition.iter().zip(&header.partition) {
+            asked.given.push(Given::Column(of_rows.part.column));
+            asked.sources.push(ReadSource::ParentColumn(of_header.part.column));
+        }
+        true
     }
 
     fn reference_back<'m>(

@@ -26,16 +26,21 @@ pub fn create_statements(model: &ReadModel, plan: &Plan) -> Vec<String> {
         match table.role {
             TableRole::Index { of } => statements.push(create_index(model, plan.table(of), table)),
             TableRole::Buckets { of } if matches!(plan.table(of).role, TableRole::Index { .. }) => {}
-            _ => statements.push(create_table(model, table)),
+            _ if table.heads.is_some() => {}
+            _ => statements.push(create_table(model, table, plan.header_of(table.id))),
         }
     }
     statements
 }
 
-/// The statement that makes one table.
-pub fn create_table(model: &ReadModel, table: &TablePlan) -> String {
-    let columns: Vec<String> =
-        columns(model, table).into_iter().map(|(name, ty)| format!("  {} {ty},\n", quoted(&name))).collect();
+/// The statement that makes one table. The columns of a header over its partitions are static.
+pub fn create_table(model: &ReadModel, table: &TablePlan, header: Option<&TablePlan>) -> String {
+    let statics = header.into_iter().flat_map(|header| {
+        let columns = columns(model, header).split_off(header.partition.len());
+        columns.into_iter().map(|(name, ty)| (static_name(name), format!("{ty} STATIC")))
+    });
+    let all = columns(model, table).into_iter().chain(statics);
+    let columns: Vec<String> = all.map(|(name, ty)| format!("  {} {ty},\n", quoted(&name))).collect();
     let names = |keys: &[KeyColumn]| {
         keys.iter().map(|key| quoted(&snake(&key.part.name))).collect::<Vec<_>>().join(", ")
     };
@@ -60,6 +65,14 @@ pub fn create_table(model: &ReadModel, table: &TablePlan) -> String {
     };
     let name = quoted(&table_name(table));
     format!("CREATE TABLE {name} (\n{}  PRIMARY KEY ({partition}{clustering})\n){order};", columns.concat())
+}
+
+/// The name of a header's column: what the engine keeps of a header stands beside what it keeps of each row.
+fn static_name(name: String) -> String {
+    match name.strip_prefix("__") {
+        Some(kept) => format!("__header_{kept}"),
+        None => name,
+    }
 }
 
 /// The statement that makes a storage-attached index: Cassandra keeps the entries itself.

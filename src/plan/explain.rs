@@ -92,8 +92,12 @@ pub fn explain_read_json(model: &ReadModel, plan: &Plan, read: &ReadPlan) -> Val
 
 fn table_text(model: &ReadModel, plan: &Plan, table: &TablePlan) -> String {
     let entity = model.ty(table.entity);
+    let heads = table.heads.map(|rows| &model.ty(plan.table(rows).entity).name);
     let role = match table.role {
-        TableRole::Base => format!("base table of {}", entity.name),
+        TableRole::Base => match heads {
+            Some(rows) => format!("header of {}, once in each partition of its rows, {rows}", entity.name),
+            None => format!("base table of {}", entity.name),
+        },
         TableRole::Copy => format!("copy of {}", entity.name),
         TableRole::Buckets { of } => format!("buckets of {}", plan.table(of).name),
         TableRole::Index { of } => format!("index of {}", plan.table(of).name),
@@ -203,6 +207,12 @@ fn read_text(model: &ReadModel, plan: &Plan, read: &ReadPlan) -> String {
         text.push_str(&format!("    order       {order}\n"));
     }
     let (reads, cost) = cost(model, plan, read);
+    if plan.is_under_header(read) {
+        let header = &parent.name;
+        text.push_str(&format!(
+            "    header      {header} lies in this partition: a store with static columns reads both at once\n"
+        ));
+    }
     text.push_str(&format!(
         "    answers     {}\n    reads       {reads}; cost {cost}\n",
         answers(table, read)
@@ -330,6 +340,7 @@ fn cost(model: &ReadModel, plan: &Plan, read: &ReadPlan) -> (String, u64) {
 fn table_json(model: &ReadModel, table: &TablePlan) -> Value {
     let entity = model.ty(table.entity);
     let role = match table.role {
+        TableRole::Base if table.heads.is_some() => "header",
         TableRole::Base => "base",
         TableRole::Copy => "copy",
         TableRole::Buckets { .. } => "buckets",
@@ -387,6 +398,7 @@ fn read_json(model: &ReadModel, plan: &Plan, read: &ReadPlan) -> Value {
         "reads": reads,
         "cost": cost,
         "completed": read.completed,
+        "underHeader": plan.is_under_header(read),
     })
 }
 

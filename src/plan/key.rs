@@ -248,6 +248,7 @@ mod tests {
             name: "orders_by_user".to_owned(),
             entity: TypeId(0),
             role: TableRole::Copy,
+            heads: None,
             partition: vec![
                 column(1, KeyFunction::Itself, Scalar::Id, Scalar::Id, Order::Asc),
                 column(2, month, Scalar::LocalDate, Scalar::DateTime, Order::Asc),

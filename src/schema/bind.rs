@@ -103,6 +103,7 @@ pub(super) fn bind(declarations: &Declarations<'_>, sources: &Sources) -> Bound 
     binder.bind_columns();
     connection::check_declared(&mut binder);
     binder.bind_keys_and_tables();
+    binder.check_headers();
     binder.bind_refs();
     binder.check_nested_keys();
     binder.bind_indexes();
@@ -376,6 +377,7 @@ impl<'a> Binder<'a> {
         let mut faults = Vec::new();
         let mut type_names: Vec<(&str, Span)> = Vec::new();
         let mut tables: Vec<(&str, Span)> = Vec::new();
+        let mut headers = tables.clone();
         for declared in &self.enums {
             names::check("enum", &declared.name, declared.span, &mut faults);
         }
@@ -400,7 +402,8 @@ impl<'a> Binder<'a> {
                     true => names::check_bucketed(&table.name, table.span, &mut faults),
                     false => names::check("table", &table.name, table.span, &mut faults),
                 }
-                tables.push((&table.name, table.span));
+                let of_its_kind = if table.is_header { &mut headers } else { &mut tables };
+                of_its_kind.push((&table.name, table.span));
             }
             let columns: Vec<(&str, Span)> =
                 ty.columns.iter().map(|column| (column.name.as_str(), column.span)).collect();
@@ -414,6 +417,7 @@ impl<'a> Binder<'a> {
         }
         names::check_distinct("type", &type_names, self.sources, &mut faults);
         names::check_distinct("table", &tables, self.sources, &mut faults);
+        names::check_distinct("header of the table", &headers, self.sources, &mut faults);
         self.faults.extend(faults);
     }
 

@@ -125,7 +125,11 @@ pub(super) const OURS: &[Ours] = &[
             ),
             may("rows", COUNT, "Rows that a partition has at most."),
             may("rate", COUNT, "Writes a second to the hottest partition."),
-            may("static", Kind::Later, LATER),
+            may(
+                "static",
+                Kind::Bool,
+                "This type is what a partition of the table has once; its rows are another type's.",
+            ),
             may("ttl", DURATION, "How long after the time in `ttlFrom` a row is there: `90d`."),
             may("ttlFrom", TEXT, "The DateTime column from which `ttl` counts."),
             may("options", Kind::Later, LATER),

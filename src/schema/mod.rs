@@ -2,7 +2,7 @@
 //!
 //! Comes in: SDL text. Goes out: a [`ReadModel`], or every fault of the text at once, and the SDL that a
 //! gateway sees. `parse` reads the text, `directive` knows our directives, `columns` and `fieldset` the small languages
-//! inside them; `bind` makes the model with `scalar`, `variant`, `column`, `reference`, `table`, `index`, `read` and
+//! inside them; `bind` makes the model with `scalar`, `variant`, `column`, `reference`, `table`, `header`, `index`, `read` and
 //! `connection`; `names` has the rules of names; `sdl` cuts what is ours out of the text and appends what is derived; `editor` defines our directives for editors.
 //! Nothing here knows of tables' layout on disk (that is `plan`) or of events.
 
@@ -13,6 +13,7 @@ mod connection;
 mod directive;
 mod editor;
 mod fieldset;
+mod header;
 mod index;
 mod names;
 mod parse;
@@ -392,6 +393,8 @@ impl ColumnType {
 #[derive(Clone, Debug)]
 pub struct TableDecl {
     pub name: String,
+    /// `static`: the rows are what each partition of the table of that name has once; that table is another type's.
+    pub is_header: bool,
     pub partition: Vec<KeyPart>,
     pub clustering: Vec<(KeyPart, Order)>,
     /// Columns of this copy beside its key; `None`: all.

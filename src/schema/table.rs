@@ -203,6 +203,7 @@ impl Binder<'_> {
         let expiry = self.expiry(ty, used);
         (whole && self.faults.len() == faults_before).then(|| TableDecl {
             name: name.value.clone(),
+            is_header: used.flag("static"),
             partition: partition.into_iter().map(|(part, _)| part).collect(),
             clustering,
             fields,

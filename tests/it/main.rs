@@ -13,6 +13,7 @@ mod embedded;
 mod expiry;
 mod explain;
 mod generations;
+mod headers;
 mod hostile;
 mod indexes;
 mod init;

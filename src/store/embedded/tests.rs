@@ -16,6 +16,7 @@ fn plan() -> Arc<Plan> {
         name: "counters".to_owned(),
         entity: TypeId(0),
         role: TableRole::Base,
+        heads: None,
         partition: vec![KeyColumn { part, ty: id.clone(), source: id, order: Order::Asc }],
         clustering: Vec::new(),
         appended: 0,

@@ -6,7 +6,8 @@ use super::{declared, field_name, read_span, remark, text};
 use crate::diagnostic::{Diagnostic, Fix, Sources};
 use crate::plan::{EntityPlan, KeyColumn, Plan, TablePlan, TableRole};
 use crate::schema::{
-    FieldSource, KeyFunction, KeyPart, KeyPath, Named, Order, ReadModel, Scalar, TypeId, TypeKind,
+    ColumnType, FieldSource, KeyFunction, KeyPart, KeyPath, Named, ObjectType, Order, ReadModel, Scalar,
+    TypeId, TypeKind,
 };
 
 /// L22: a key that a gateway cannot hand back unchanged.
@@ -153,23 +154,40 @@ pub(super) fn l32(model: &ReadModel, sources: &Sources) -> Vec<Diagnostic> {
         };
         let fields = ty.fields.iter().enumerate();
         for (_, field) in fields.filter(|(index, field)| field.ty.non_null() && !in_key(*index)) {
-            let FieldSource::Ref(decl) = &field.source else { continue };
-            let target = model.ty(decl.target);
-            if target.kind != TypeKind::Stub {
-                continue;
-            }
+            let Some(target) = foreign(model, ty, &field.source) else { continue };
             let message = format!(
                 "`{}.{}` may not be null, but whether the `{}` exists is another subgraph's to say",
                 ty.name, field.name, target.name
             );
-            let help = format!("Write its type without `!`: `{}: {}`.", field.name, target.name);
+            let Named::Object(named) = field.ty.named() else { continue };
+            let help = format!("Write its type without `!`: `{}: {}`.", field.name, model.ty(named).name);
             let ty = text::field(sources, field.span).map(|field| field.ty);
-            let fix = ty.map(|ty| Fix::replace(ty, format!("{}!", target.name), target.name.as_str()));
+            let is_alone = matches!(field.source, FieldSource::Ref(_));
+            let fix = ty.filter(|_| is_alone);
+            let fix = fix.map(|ty| Fix::replace(ty, format!("{}!", target.name), target.name.as_str()));
             let finding = Diagnostic::warning("L32", field.span, message).label("taken for granted");
             found.push(finding.help(help).fix(fix));
         }
     }
     found
+}
+
+/// The other subgraph's entity that a field refers to, alone or as one of several.
+fn foreign<'m>(model: &'m ReadModel, ty: &ObjectType, source: &FieldSource) -> Option<&'m ObjectType> {
+    let is_foreign = |target: &TypeId| model.ty(*target).kind == TypeKind::Stub;
+    let found = match source {
+        FieldSource::Ref(decl) => Some(decl.target).filter(is_foreign),
+        FieldSource::Column(column) => match ty.column(*column).ty {
+            ColumnType::Record(several) => model.ty(several).columns.iter().find_map(|member| {
+                let ColumnType::Record(member) = member.ty else { return None };
+                let TypeKind::Key { of } = model.ty(member).kind else { return None };
+                Some(of).filter(is_foreign)
+            }),
+            _ => None,
+        },
+        _ => None,
+    };
+    found.map(|id| model.ty(id))
 }
 
 /// Whether a part of a key is the column itself.

@@ -12,7 +12,11 @@ pub fn create_statements(model: &ReadModel, plan: &Plan) -> Vec<String> {
     let mut done = Vec::new();
     let mut statements = Vec::new();
     for (index, ty) in model.types.iter().enumerate() {
-        let is_stored = ty.kind == TypeKind::Udt || (ty.kind == TypeKind::Variants && !ty.columns.is_empty());
+        let is_stored = match ty.kind {
+            TypeKind::Udt | TypeKind::Key { .. } => true,
+            TypeKind::Variants => !ty.columns.is_empty(),
+            _ => false,
+        };
         if is_stored {
             create_type(
                 model,

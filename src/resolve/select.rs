@@ -17,7 +17,8 @@ use crate::schema::{
 
 use super::error::{Code, Fault, Place, Refusal};
 use super::planned::{
-    EntityChoice, EntityList, Load, Out, PagingArguments, Planned, Read, Set, Shape, Site, Spot, Wants, What,
+    EntityChoice, EntityList, Load, Member, Out, PagingArguments, Planned, Read, Set, Shape, Site, Spot,
+    Wants, What,
 };
 use super::wire;
 
@@ -294,7 +295,18 @@ impl<'a> Planner<'a> {
             let ColumnType::Record(member) = column.ty else { continue };
             let mut inside = spot.clone();
             inside.path.push(cell);
-            members.push(self.object(member, View::Columns, &inside, &sets(fields))?);
+            let object = self.model.ty(member);
+            let reference = match (object.kind, object.fields.first().map(|field| &field.source)) {
+                (TypeKind::Key { .. }, Some(FieldSource::Ref(reference))) => Some(reference),
+                _ => None,
+            };
+            members.push(match reference {
+                Some(reference) => {
+                    let what = self.reference(member, View::Columns, reference, &inside, fields)?;
+                    Member::Entity(Box::new(what))
+                }
+                None => Member::Value(self.object(member, View::Columns, &inside, &sets(fields))?),
+            });
         }
         Ok(Shape::Variants(members))
     }

@@ -13,7 +13,7 @@ use super::error::{Code, Fault, Place, Step, push_error};
 use super::operation::Operation;
 use super::page::{MarkRef, Signer};
 use super::parked::Marks;
-use super::planned::{Out, Shape, What};
+use super::planned::{Member, Out, Shape, What};
 use super::wire;
 
 /// Room for an answer: what is around the rows, and a small row. More grows as it is needed.
@@ -101,7 +101,7 @@ impl<'a> Writer<'a> {
                 }
             }
             What::Nothing => self.null(field),
-            _ => self.guarded(field, |writer| writer.compound(field, at)),
+            what => self.guarded(field, |writer| writer.compound(field, what, at)),
         }
     }
 
@@ -123,8 +123,9 @@ impl<'a> Writer<'a> {
         written
     }
 
-    fn compound(&mut self, field: &'a Out, at: At<'a>) -> Written {
-        match &field.what {
+    /// What a field is, or the entity that it refers to as one of several.
+    fn compound(&mut self, field: &'a Out, what: &'a What, at: At<'a>) -> Written {
+        match what {
             What::Object(fields) => self.object(fields, at),
             What::Stub { key, fields } => {
                 if key.iter().any(|cell| at.object.get(*cell).is_null()) {
@@ -341,14 +342,15 @@ impl<'a> Writer<'a> {
             }
             (Shape::Variants(members), Value::Record(cells)) => {
                 let there = members.iter().zip(cells.iter().skip(1));
-                let found = there.filter_map(|(fields, cell)| match cell {
-                    Value::Record(cells) => Some((fields, cells)),
+                let mut found = there.filter_map(|(member, cell)| match cell {
+                    Value::Record(cells) => {
+                        Some((member, At { object: Object::of(cells), number, page: None }))
+                    }
                     _ => None,
                 });
-                match found.into_iter().next() {
-                    Some((fields, cells)) => {
-                        self.object(fields, At { object: Object::of(cells), number, page: None })
-                    }
+                match found.next() {
+                    Some((Member::Value(fields), at)) => self.object(fields, at),
+                    Some((Member::Entity(what), at)) => self.compound(field, what, at),
                     None => self.null_here(field),
                 }
             }

@@ -105,6 +105,7 @@ pub(super) fn bind(declarations: &Declarations<'_>, sources: &Sources) -> Bound 
     binder.bind_keys_and_tables();
     binder.check_headers();
     binder.bind_refs();
+    binder.bind_key_records();
     binder.check_nested_keys();
     binder.bind_indexes();
     binder.bind_reads();

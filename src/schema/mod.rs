@@ -2,7 +2,7 @@
 //!
 //! Comes in: SDL text. Goes out: a [`ReadModel`], or every fault of the text at once, and the SDL that a
 //! gateway sees. `parse` reads the text, `directive` knows our directives, `columns` and `fieldset` the small languages
-//! inside them; `bind` makes the model with `scalar`, `variant`, `column`, `reference`, `table`, `header`, `index`, `read` and
+//! inside them; `bind` makes the model with `scalar`, `variant`, `one_of`, `column`, `reference`, `table`, `header`, `index`, `read` and
 //! `connection`; `names` has the rules of names; `sdl` cuts what is ours out of the text and appends what is derived; `editor` defines our directives for editors.
 //! Nothing here knows of tables' layout on disk (that is `plan`) or of events.
 
@@ -16,6 +16,7 @@ mod fieldset;
 mod header;
 mod index;
 mod names;
+mod one_of;
 mod parse;
 mod read;
 mod reference;
@@ -141,8 +142,11 @@ pub enum TypeKind {
     /// A value type stored inside a row.
     Udt,
     /// An interface or union. Over value types it is stored inside a row: its first column is the name of the member
-    /// that a value is of, then one for each member, of which that one's is there. Over others it has no columns.
+    /// that a value is of, then one for each member, of which that one's is there. Over entities that a `@ref` leads to
+    /// likewise, with the key of each. Over others it has no columns.
     Variants,
+    /// Of an entity that is a member of such: its key, stored inside a row. Its only field is the reference.
+    Key { of: TypeId },
     /// `XConnection`: `edges`, `nodes`, `pageInfo`.
     Connection { node: TypeId },
     /// `XEdge`: `cursor`, `node`.

@@ -56,7 +56,7 @@ impl Binder<'_> {
     }
 
     /// What is stored for the scalar at the end of a path of fields.
-    fn draft_type(&self, ty: TypeId, names: &[String]) -> Option<ColumnType> {
+    pub(super) fn draft_type(&self, ty: TypeId, names: &[String]) -> Option<ColumnType> {
         let (name, rest) = names.split_first()?;
         let field = self.drafts.get(ty.0 as usize)?.fields.iter().find(|field| *field.node.name == **name)?;
         match (field.ty.as_ref()?.named(), rest) {
@@ -109,7 +109,8 @@ impl Binder<'_> {
                 let field = &self.drafts[ty.0 as usize].fields[index];
                 let is_ref = field.used("ref").is_some()
                     && field.used("read").is_none()
-                    && field.used("column").is_none();
+                    && field.used("column").is_none()
+                    && self.reference_of_several(ty, index).is_none();
                 if is_ref && matches!(self.types[ty.0 as usize].kind, TypeKind::Entity | TypeKind::Udt) {
                     open.push((ty, index));
                 }

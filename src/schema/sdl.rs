@@ -40,7 +40,8 @@ pub(super) fn subgraph(
 /// The derived types, in name order.
 fn derived<'m>(declarations: &Declarations<'_>, model: &'m ReadModel) -> Vec<&'m super::ObjectType> {
     let is_derived = |ty: &&super::ObjectType| {
-        ty.kind != TypeKind::Variants && !declarations.objects.iter().any(|object| *object.name == *ty.name)
+        !matches!(ty.kind, TypeKind::Variants | TypeKind::Key { .. })
+            && !declarations.objects.iter().any(|object| *object.name == *ty.name)
     };
     let mut derived: Vec<_> = model.types.iter().filter(is_derived).collect();
     derived.sort_by(|a, b| a.name.cmp(&b.name));

@@ -19,6 +19,7 @@ mod indexes;
 mod init;
 mod language;
 mod mending;
+mod one_of;
 mod parking;
 mod public;
 mod readme;

@@ -83,6 +83,7 @@ fn object(name: &str, kind: TypeKind, columns: Vec<Column>) -> ObjectType {
         tables: Vec::new(),
         indexes: Vec::new(),
         belongs_to: Vec::new(),
+        resolves_to: Vec::new(),
     }
 }
 

@@ -13,7 +13,7 @@ use super::error::{Code, Fault, Place, Step, push_error};
 use super::operation::Operation;
 use super::page::{MarkRef, Signer};
 use super::parked::Marks;
-use super::planned::{Member, Out, Shape, What};
+use super::planned::{EntityChoice, Member, Out, Shape, What};
 use super::wire;
 
 /// Room for an answer: what is around the rows, and a small row. More grows as it is needed.
@@ -298,9 +298,8 @@ impl<'a> Writer<'a> {
             self.path.push(Step::Index(index));
             let written = match slot {
                 Slot::Fault(fault) => self.fail(fault, field.place),
-                Slot::Of { choice, parent } => {
-                    self.entity(field, &types[*choice].fields, types[*choice].site, *parent)
-                }
+                Slot::Of { choice, parent } => self.entity(field, &types[*choice], *parent),
+                Slot::OneOf(places) => self.one_of(field, types, places),
             };
             self.path.pop();
             self.settle(written, false, start)?;
@@ -309,7 +308,33 @@ impl<'a> Writer<'a> {
         Ok(())
     }
 
-    fn entity(&mut self, field: &'a Out, fields: &'a [Out], site: usize, parent: usize) -> Written {
+    /// The entity of one of several types: the first that is there; none while one of them could not be read.
+    fn one_of(&mut self, field: &'a Out, types: &'a [EntityChoice], places: &[(usize, usize)]) -> Written {
+        let target = |(choice, parent): &(usize, usize)| {
+            let loaded = &self.data.sites[types[*choice].site];
+            match loaded.of[*parent] {
+                Target::At(row) if loaded.rows[row as usize].is_none() => Target::Null,
+                found => found,
+            }
+        };
+        let there = places.iter().find(|place| matches!(target(place), Target::At(_)));
+        let failed = || places.iter().find(|place| matches!(target(place), Target::Fault(_)));
+        if let Some((choice, parent)) = there.or_else(failed) {
+            return self.entity(field, &types[*choice], *parent);
+        }
+        for (choice, parent) in places {
+            let site = types[*choice].site;
+            if let Target::At(row) = self.data.sites[site].of[*parent] {
+                self.mark_absent(site, row as usize);
+            }
+        }
+        self.out.extend_from_slice(b"null");
+        Ok(())
+    }
+
+    fn entity(&mut self, field: &'a Out, chosen: &'a EntityChoice, parent: usize) -> Written {
+        let EntityChoice { site, fields, .. } = chosen;
+        let site = *site;
         let loaded = &self.data.sites[site];
         match loaded.of[parent] {
             Target::At(row) if loaded.rows[row as usize].is_some() => {

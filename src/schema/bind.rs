@@ -3,7 +3,7 @@
 //!
 //! Comes in: parsed files. Goes out: a model whose every index is right, or every fault at once.
 
-use apollo_compiler::ast;
+use apollo_compiler::{Node, ast};
 use rustc_hash::{FxHashMap, FxHashSet};
 
 use super::columns::later;
@@ -95,6 +95,7 @@ pub(super) fn bind(declarations: &Declarations<'_>, sources: &Sources) -> Bound 
     binder.refuse_what_is_later(declarations);
     binder.check_directives_elsewhere(declarations);
     binder.add_scalars(declarations);
+    binder.check_extended_scalars(declarations);
     binder.add_enums(declarations);
     binder.add_objects(declarations);
     binder.add_abstracts(declarations);
@@ -107,6 +108,7 @@ pub(super) fn bind(declarations: &Declarations<'_>, sources: &Sources) -> Bound 
     binder.bind_refs();
     binder.bind_key_records();
     binder.check_nested_keys();
+    binder.bind_interface_keys(declarations);
     binder.bind_indexes();
     binder.bind_reads();
     binder.check_names();
@@ -116,24 +118,12 @@ pub(super) fn bind(declarations: &Declarations<'_>, sources: &Sources) -> Bound 
 
 impl<'a> Binder<'a> {
     fn refuse_what_is_later(&mut self, declarations: &Declarations<'a>) {
-        let refused = [
-            ("an extension of an interface or union", &declarations.extended),
-            ("an input type", &declarations.inputs),
-        ];
-        for (what, names) in refused {
-            for name in names {
-                self.faults.push(later(what, name_span(name.file, name.node)));
-            }
+        for name in &declarations.inputs {
+            self.faults.push(later("an input type", name_span(name.file, name.node)));
         }
         for object in &declarations.objects {
             if matches!(object.name.as_str(), "Mutation" | "Subscription") {
                 self.faults.push(later(&format!("the root type `{}`", object.name), object.span));
-            }
-        }
-        for In { file, node } in &declarations.interfaces {
-            for key in node.directives.iter().filter(|directive| directive.name == "key") {
-                self.faults
-                    .push(later("an interface with a `@key`", span(*file, key.location(), self.sources)));
             }
         }
         for operation in &declarations.root_operations {
@@ -165,18 +155,19 @@ impl<'a> Binder<'a> {
         for value in declarations.enums.iter().flat_map(|found| &found.values) {
             elsewhere.extend(value.node.directives.iter().map(within(value.file)));
         }
-        for In { file, node } in &declarations.interfaces {
-            elsewhere.extend(node.directives.iter().map(within(*file)));
-            for field in &node.fields {
-                elsewhere.extend(field.directives.iter().map(within(*file)));
+        for scalar in &declarations.scalar_extensions {
+            elsewhere.extend(scalar.node.directives.iter().map(within(scalar.file)));
+        }
+        for interface in &declarations.interfaces {
+            elsewhere.extend(&interface.directives);
+            for In { file, node } in &interface.fields {
+                elsewhere.extend(node.directives.iter().map(within(*file)));
                 elsewhere.extend(
-                    field.arguments.iter().flat_map(|argument| &argument.directives).map(within(*file)),
+                    node.arguments.iter().flat_map(|argument| &argument.directives).map(within(*file)),
                 );
             }
         }
-        for In { file, node } in &declarations.unions {
-            elsewhere.extend(node.directives.iter().map(within(*file)));
-        }
+        elsewhere.extend(declarations.unions.iter().flat_map(|union| &union.directives));
         uses(&elsewhere, Place::Elsewhere, &self.known, self.sources, &mut self.faults);
     }
 
@@ -196,7 +187,10 @@ impl<'a> Binder<'a> {
             if name.contains("__") || BUILT_IN.iter().any(|(known, _)| *known == name) {
                 continue;
             }
-            let url = specified_by(node);
+            let extensions =
+                declarations.scalar_extensions.iter().filter(|other| other.node.name == node.name);
+            let url = specified_by(&node.directives)
+                .or_else(|| extensions.into_iter().find_map(|other| specified_by(&other.node.directives)));
             let bound = url.and_then(scalar_at).or_else(|| scalar_named(name));
             match bound {
                 Some(scalar) => {
@@ -210,6 +204,16 @@ impl<'a> Binder<'a> {
                     // Said once: fields of it are not faults of their own.
                     self.named.insert(name.to_string(), Named::Scalar(Scalar::String));
                 }
+            }
+        }
+    }
+
+    fn check_extended_scalars(&mut self, declarations: &Declarations<'a>) {
+        for In { file, node } in &declarations.scalar_extensions {
+            let is_it = |scalar: &In<'_, Node<ast::ScalarTypeDefinition>>| scalar.node.name == node.name;
+            let is_built_in = BUILT_IN.iter().any(|(known, _)| *known == node.name.as_str());
+            if !is_built_in && !declarations.scalars.iter().any(is_it) {
+                self.faults.push(never_defined("scalar", &node.name, name_span(*file, &node.name)));
             }
         }
     }
@@ -481,7 +485,7 @@ impl<'a> Binder<'a> {
 
 const NOWHERE: Span = Span { file: FileId(0), start: 0, end: 0 };
 
-fn never_defined(what: &str, name: &str, at: Span) -> Diagnostic {
+pub(super) fn never_defined(what: &str, name: &str, at: Span) -> Diagnostic {
     Diagnostic::error("S026", at, format!("the {what} `{name}` is extended, but never defined"))
         .label("extended here")
         .help(format!("Write `{what} {name}` without `extend` once."))

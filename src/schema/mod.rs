@@ -2,7 +2,7 @@
 //!
 //! Comes in: SDL text. Goes out: a [`ReadModel`], or every fault of the text at once, and the SDL that a
 //! gateway sees. `parse` reads the text, `directive` knows our directives, `columns` and `fieldset` the small languages
-//! inside them; `bind` makes the model with `scalar`, `variant`, `one_of`, `column`, `reference`, `table`, `header`, `index`, `read` and
+//! inside them; `bind` makes the model with `scalar`, `variant`, `one_of`, `column`, `reference`, `table`, `header`, `interface`, `index`, `read` and
 //! `connection`; `names` has the rules of names; `sdl` cuts what is ours out of the text and appends what is derived; `editor` defines our directives for editors.
 //! Nothing here knows of tables' layout on disk (that is `plan`) or of events.
 
@@ -15,6 +15,7 @@ mod editor;
 mod fieldset;
 mod header;
 mod index;
+mod interface;
 mod names;
 mod one_of;
 mod parse;
@@ -128,6 +129,9 @@ pub struct ObjectType {
     pub indexes: Vec<IndexDecl>,
     /// Names of the interfaces that it implements, and of the unions that it is a member of.
     pub belongs_to: Vec<String>,
+    /// Of an interface with a resolvable `@key`: the entities that a representation of it may be, in the order in which
+    /// they count.
+    pub resolves_to: Vec<TypeId>,
 }
 
 /// What an object type is to us.
@@ -568,6 +572,7 @@ impl ObjectType {
             tables: Vec::new(),
             indexes: Vec::new(),
             belongs_to: Vec::new(),
+            resolves_to: Vec::new(),
         }
     }
 

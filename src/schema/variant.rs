@@ -6,7 +6,7 @@
 
 use apollo_compiler::Name;
 
-use super::bind::Binder;
+use super::bind::{Binder, never_defined};
 use super::parse::{Declarations, In, name_span};
 use super::{Column, ColumnType, EnumId, EnumType, Named, ObjectType, TypeId, TypeKind};
 use crate::diagnostic::{Diagnostic, Span};
@@ -24,6 +24,12 @@ struct Abstract {
 impl Binder<'_> {
     /// Gives every interface and union a number, and every object type the names of those that it belongs to.
     pub(super) fn add_abstracts(&mut self, declarations: &Declarations<'_>) {
+        let interfaces =
+            declarations.interfaces.iter().map(|found| ("interface", found.defined, found.name, found.span));
+        let unions = declarations.unions.iter().map(|found| ("union", found.defined, found.name, found.span));
+        for (what, _, name, span) in interfaces.chain(unions).filter(|(_, defined, ..)| !defined) {
+            self.faults.push(never_defined(what, name, span));
+        }
         for found in abstracts(declarations) {
             let members = self.members(&found);
             let id = TypeId(u32::try_from(self.types.len()).expect("types are counted in u32"));
@@ -120,24 +126,23 @@ impl Binder<'_> {
 
 fn abstracts(declarations: &Declarations<'_>) -> Vec<Abstract> {
     let mut found: Vec<Abstract> = Vec::new();
-    let spanned = |name: &In<'_, Name>| name_span(name.file, name.node);
     for declared in &declarations.interfaces {
         let implements = |object: &&super::parse::ObjectDeclaration<'_>| {
-            object.implements.iter().any(|name| name.node == &declared.node.name)
+            object.implements.iter().any(|name| name.node == declared.name)
         };
         let members = declarations.objects.iter().filter(implements);
         found.push(Abstract {
-            name: declared.node.name.to_string(),
-            span: name_span(declared.file, &declared.node.name),
+            name: declared.name.to_string(),
+            span: declared.span,
             members: members.map(|object| (object.name.to_string(), object.span)).collect(),
         });
     }
     for declared in &declarations.unions {
-        let members = declared.node.members.iter().map(|node| In { file: declared.file, node });
+        let member = |member: &In<'_, Name>| (member.node.to_string(), name_span(member.file, member.node));
         found.push(Abstract {
-            name: declared.node.name.to_string(),
-            span: name_span(declared.file, &declared.node.name),
-            members: members.map(|member| (member.node.to_string(), spanned(&member))).collect(),
+            name: declared.name.to_string(),
+            span: declared.span,
+            members: declared.members.iter().map(member).collect(),
         });
     }
     found

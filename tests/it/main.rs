@@ -17,6 +17,7 @@ mod headers;
 mod hostile;
 mod indexes;
 mod init;
+mod interfaces;
 mod language;
 mod mending;
 mod one_of;

@@ -1,4 +1,4 @@
-//! Keys, copies and references of entities: L22, L24, L26, L29, L32.
+//! Keys, copies and references of entities: L22, L24 to L26, L29, L32.
 //!
 //! Comes in: a model and its plan. Goes out: findings. What a read costs is `read`'s.
 
@@ -7,7 +7,7 @@ use crate::diagnostic::{Diagnostic, Fix, Sources};
 use crate::plan::{EntityPlan, KeyColumn, Plan, TablePlan, TableRole};
 use crate::schema::{
     ColumnType, FieldSource, KeyFunction, KeyPart, KeyPath, Named, ObjectType, Order, ReadModel, Scalar,
-    TypeId, TypeKind,
+    TableDecl, TableOption, TypeId, TypeKind,
 };
 
 /// L22: a key that a gateway cannot hand back unchanged.
@@ -77,6 +77,31 @@ pub(super) fn l24_headers(model: &ReadModel, plan: &Plan) -> Vec<Diagnostic> {
         Some(Diagnostic::warning("L24", at, message).label("not the same `ttl`").help(help))
     });
     found.collect()
+}
+
+/// The compactions that put rows of one time into files of their own.
+const BY_TIME: [&str; 2] = ["TimeWindowCompactionStrategy", "UnifiedCompactionStrategy"];
+
+/// L25: a table whose rows end, compacted so that they do not end together; or by time where none ends. Said only where the
+/// author has chosen a compaction.
+pub(super) fn l25(model: &ReadModel) -> Vec<Diagnostic> {
+    let fault = |(ty, table): (&ObjectType, &TableDecl)| {
+        let class = table.options.iter().find_map(TableOption::compaction_class)?;
+        let ends = table.expiry.or(ty.tables.first()?.expiry).is_some();
+        let (message, help) = match (ends, class) {
+            (true, class) if !BY_TIME.contains(&class) => (
+                format!("rows of `{}` end, but {class} mixes them with others", table.name),
+                "Compact by time: `compaction = {'class': 'TimeWindowCompactionStrategy'}`.",
+            ),
+            (false, "TimeWindowCompactionStrategy") => (
+                format!("`{}` is compacted by time windows, but no row of it ends", table.name),
+                "Its files are never dropped whole. Leave `compaction` out, or say `ttl` and `ttlFrom`.",
+            ),
+            _ => return None,
+        };
+        Some(Diagnostic::warning("L25", table.span, message).label("its compaction").help(help))
+    };
+    super::tables(model).filter_map(fault).collect()
 }
 
 /// L26: a read of a copy that lacks columns usually needs a second, batched read of the base table.

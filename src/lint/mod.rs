@@ -53,6 +53,7 @@ pub fn lint(subject: Subject<'_>, severities: &Severities) -> Vec<Diagnostic> {
     found.extend(size::l04(model));
     found.extend(entity::l22(model));
     found.extend(entity::l32(model, sources));
+    found.extend(entity::l25(model));
     if let Some(plan) = subject.plan {
         found.extend(change::rules(model, plan, subject.projections));
         found.extend(read::rules(model, plan));

@@ -197,12 +197,12 @@ impl Ground<'_> {
         let source = ReadSource::Argument(index);
         let fault = |message: String| Diagnostic::error("S070", argument.span, message);
         let Some(id) = child.column_named(column) else {
-            let bucket = self.bucket_part(asked.entity, column).filter(|_| *op == ArgOp::Eq);
-            let Some(of) = bucket else {
+            let part = self.named_part(asked.entity, column).filter(|_| *op == ArgOp::Eq);
+            let Some(of) = part else {
                 return Err(Box::new(self.unknown_column(child, argument, column)));
             };
             self.check_type(child, of, argument)?;
-            asked.given.push(Given::Bucket(column.clone()));
+            asked.given.push(Given::Part(column.clone()));
             asked.sources.push(source);
             return Ok(());
         };
@@ -281,11 +281,12 @@ impl Ground<'_> {
         Err(fault.help("Use `GTE` and `LT` for a range of other values.").into())
     }
 
-    /// The column of a time bucket by the name of its key part.
-    fn bucket_part(&self, entity: TypeId, name: &str) -> Option<ColumnId> {
+    /// The column of a time bucket or of a prefix by the name of its key part.
+    fn named_part(&self, entity: TypeId, name: &str) -> Option<ColumnId> {
         let keys = self.tables_of(entity).flat_map(|table| &table.partition);
-        let mut buckets = keys.filter(|key| matches!(key.part.via, KeyFunction::Bucket(_)));
-        buckets.find(|key| key.part.name == name).map(|key| key.part.column)
+        let can_be_given = |via| matches!(via, KeyFunction::Bucket(_) | KeyFunction::Prefix(_));
+        let mut parts = keys.filter(|key| can_be_given(key.part.via));
+        parts.find(|key| key.part.name == name).map(|key| key.part.column)
     }
 
     fn unknown_column(&self, child: &ObjectType, argument: &Argument, column: &str) -> Diagnostic {
@@ -378,7 +379,7 @@ impl Ground<'_> {
     fn read_as(&self, entity: TypeId, argument: &Argument) -> Option<Named> {
         let ArgumentBinding::Column { column, .. } = &argument.binds else { return None };
         let child = self.model.ty(entity);
-        let column = child.column_named(column).or_else(|| self.bucket_part(entity, column));
+        let column = child.column_named(column).or_else(|| self.named_part(entity, column));
         column.and_then(|column| child.column(column).ty.named())
     }
 
@@ -529,7 +530,7 @@ impl Ground<'_> {
             .iter()
             .filter_map(|given| match given {
                 Given::Column(column) | Given::AnyOf(column) => Some(*column),
-                Given::Bucket(_) => None,
+                Given::Part(_) => None,
             })
             .collect();
         if given.is_empty() {

@@ -56,19 +56,16 @@ pub fn create_table(model: &ReadModel, table: &TablePlan, header: Option<&TableP
         true => String::new(),
         false => format!(", {}", names(&table.clustering)),
     };
-    let order = match table.clustering.iter().any(|key| key.order == Order::Desc) {
-        true => {
-            let orders: Vec<String> = table
-                .clustering
-                .iter()
-                .map(|key| format!("{} {}", quoted(&snake(&key.part.name)), direction(key.order)))
-                .collect();
-            format!(" WITH CLUSTERING ORDER BY ({})", orders.join(", "))
-        }
-        false => String::new(),
-    };
+    let mut options: Vec<String> = Vec::new();
+    if table.clustering.iter().any(|key| key.order == Order::Desc) {
+        let one = |key: &KeyColumn| format!("{} {}", quoted(&snake(&key.part.name)), direction(key.order));
+        let orders: Vec<String> = table.clustering.iter().map(one).collect();
+        options.push(format!("CLUSTERING ORDER BY ({})", orders.join(", ")));
+    }
+    options.extend(table.options.iter().map(|option| format!("{} = {}", option.name, option.value)));
+    let with = if options.is_empty() { String::new() } else { format!(" WITH {}", options.join("\n  AND ")) };
     let name = quoted(&table_name(table));
-    format!("CREATE TABLE {name} (\n{}  PRIMARY KEY ({partition}{clustering})\n){order};", columns.concat())
+    format!("CREATE TABLE {name} (\n{}  PRIMARY KEY ({partition}{clustering})\n){with};", columns.concat())
 }
 
 /// The name of a header's column: what the engine keeps of a header stands beside what it keeps of each row.
@@ -132,7 +129,7 @@ fn create_type(model: &ReadModel, id: TypeId, done: &mut Vec<TypeId>, statements
         .iter()
         .map(|column| format!("  {} {}", quoted(&snake(&column.name)), cql_type(model, &column.ty)))
         .collect();
-    statements.push(format!("CREATE TYPE {} (\n{}\n);", quoted_type(&ty.name), fields.join(",\n")));
+    statements.push(format!("CREATE TYPE {} (\n{}\n);", quoted_type(ty.stored_name()), fields.join(",\n")));
 }
 
 fn record_of(ty: &ColumnType) -> Option<TypeId> {
@@ -147,7 +144,7 @@ fn cql_type(model: &ReadModel, ty: &ColumnType) -> String {
     match ty {
         ColumnType::Scalar(scalar) => crate::schema::cql_type(*scalar).to_string(),
         ColumnType::Enum(_) => "text".to_string(),
-        ColumnType::Record(record) => format!("frozen<{}>", quoted_type(&model.ty(*record).name)),
+        ColumnType::Record(record) => format!("frozen<{}>", quoted_type(model.ty(*record).stored_name())),
         ColumnType::List(of) => format!("frozen<list<{}>>", cql_type(model, of)),
         ColumnType::Set(of) => format!("frozen<set<{}>>", cql_type(model, of)),
         ColumnType::Map { key, record } => {

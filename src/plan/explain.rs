@@ -132,6 +132,9 @@ fn table_text(model: &ReadModel, plan: &Plan, table: &TablePlan) -> String {
     if let Some(rate) = table.rate {
         text.push_str(&format!("    rate        {rate} writes a second to the hottest partition\n"));
     }
+    for option in &table.options {
+        text.push_str(&format!("    option      {} = {} (in Cassandra)\n", option.name, option.value));
+    }
     text
 }
 
@@ -226,7 +229,9 @@ fn keys(model: &ReadModel, table: &TablePlan, keys: &[KeyColumn]) -> String {
         let order = if key.order == crate::schema::Order::Desc { " DESC" } else { "" };
         match key.part.via {
             KeyFunction::Itself => format!("{column}{order}"),
-            KeyFunction::Hash(shards) => format!("hash({column}, {shards}) AS {}", key.part.name),
+            KeyFunction::Hash(count) | KeyFunction::Prefix(count) => {
+                format!("{}({column}, {count}) AS {}", function_name(key.part.via), key.part.name)
+            }
             via @ KeyFunction::Bucket(_) => {
                 format!("{}({column}) AS {}{order}", function_name(via), key.part.name)
             }
@@ -253,7 +258,9 @@ fn partition(model: &ReadModel, table: &TablePlan, read: &ReadPlan, field: &Fiel
 fn through(key: &KeyColumn, value: &str) -> String {
     match key.part.via {
         KeyFunction::Itself => value.to_string(),
-        KeyFunction::Hash(shards) => format!("hash({value}, {shards})"),
+        KeyFunction::Hash(count) | KeyFunction::Prefix(count) => {
+            format!("{}({value}, {count})", function_name(key.part.via))
+        }
         via @ KeyFunction::Bucket(_) => format!("{}({value})", function_name(via)),
     }
 }
@@ -372,13 +379,16 @@ fn table_json(model: &ReadModel, table: &TablePlan) -> Value {
             .collect::<Vec<_>>(),
         "rows": table.rows,
         "rate": table.rate,
+        "options": table.options.iter().map(|option| (option.name.clone(), json!(option.value))).collect::<serde_json::Map<_, _>>(),
     })
 }
 
 fn via_name(via: KeyFunction) -> Value {
     match via {
         KeyFunction::Itself => Value::Null,
-        KeyFunction::Hash(shards) => json!(format!("hash {shards}")),
+        KeyFunction::Hash(count) | KeyFunction::Prefix(count) => {
+            json!(format!("{} {count}", function_name(via)))
+        }
         KeyFunction::Bucket(Bucket::Hour | Bucket::Day | Bucket::Week | Bucket::Month | Bucket::Year) => {
             json!(function_name(via))
         }

@@ -142,13 +142,14 @@ fn table(
         buckets: None,
         rows: declared.rows,
         rate: declared.rate,
+        options: declared.options.clone(),
     }
 }
 
 fn key_column(ty: &ObjectType, part: KeyPart, order: Order) -> KeyColumn {
     let source = ty.column(part.column).ty.clone();
     let stored = match part.via {
-        KeyFunction::Itself => source.clone(),
+        KeyFunction::Itself | KeyFunction::Prefix(_) => source.clone(),
         KeyFunction::Bucket(Bucket::Hour) => ColumnType::Scalar(Scalar::DateTime),
         KeyFunction::Bucket(_) => ColumnType::Scalar(Scalar::LocalDate),
         KeyFunction::Hash(_) => ColumnType::Scalar(Scalar::Int),
@@ -186,6 +187,7 @@ fn index_of(ty: &ObjectType, of: &TablePlan, column: ColumnId, id: TableId) -> T
         buckets: None,
         rows: of.rows,
         rate: of.rate,
+        options: Vec::new(),
     }
 }
 
@@ -215,6 +217,7 @@ fn buckets(of: &TablePlan, id: TableId) -> Option<TablePlan> {
         buckets: None,
         rows: None,
         rate: None,
+        options: Vec::new(),
     })
 }
 

@@ -23,7 +23,7 @@ use crate::diagnostic::{Diagnostic, Severity, Sources};
 use crate::expr::Compiled;
 use crate::schema::{
     ArgOp, ArgumentBinding, ColumnId, ColumnType, Expiry, FieldId, KeyFunction, KeyPart, KeyPath, Named,
-    Order, ReadModel, TypeId,
+    Order, ReadModel, TableOption, TypeId,
 };
 use crate::value::Value;
 
@@ -94,6 +94,8 @@ pub struct TablePlan {
     pub buckets: Option<TableId>,
     pub rows: Option<u64>,
     pub rate: Option<u64>,
+    /// What Cassandra is told beside columns and key.
+    pub options: Vec<TableOption>,
 }
 
 /// What a table is for.

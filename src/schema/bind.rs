@@ -6,6 +6,7 @@
 use apollo_compiler::{Node, ast};
 use rustc_hash::{FxHashMap, FxHashSet};
 
+use super::column::{is_name, not_a_name};
 use super::columns::later;
 use super::directive::{Known, Place, Use, uses};
 use super::parse::{Declarations, In, ObjectDeclaration, name_span, place, span, twice};
@@ -270,9 +271,20 @@ impl<'a> Binder<'a> {
                 self.unclear.push(id);
             }
             let draft = Draft { declaration, uses: found, fields: self.field_drafts(declaration) };
+            self.types[index].stored_as = self.udt_name(&draft);
             self.types[index].kind = self.kind(id, &draft);
             self.drafts.push(draft);
         }
+    }
+
+    /// The name that `@udt` gives the CQL type.
+    fn udt_name(&mut self, draft: &Draft<'_>) -> Option<String> {
+        let text = draft.uses.iter().find(|used| used.name == "udt")?.text("name")?;
+        if is_name(&text.value) {
+            return Some(text.value.clone());
+        }
+        self.faults.push(not_a_name(text));
+        None
     }
 
     fn field_drafts(&mut self, declaration: &'a ObjectDeclaration<'a>) -> Vec<FieldDraft<'a>> {
@@ -389,7 +401,15 @@ impl<'a> Binder<'a> {
         for (ty, draft) in self.types.iter().zip(&self.drafts) {
             names::check("type", &ty.name, ty.span, &mut faults);
             if matches!(ty.kind, TypeKind::Entity | TypeKind::Udt) {
-                type_names.push((&ty.name, ty.span));
+                let named =
+                    draft.uses.iter().find_map(|used| used.text("name").filter(|_| used.name == "udt"));
+                match (&ty.stored_as, named) {
+                    (Some(name), Some(text)) => {
+                        names::check("type", name, text.span, &mut faults);
+                        type_names.push((name, text.span));
+                    }
+                    _ => type_names.push((&ty.name, ty.span)),
+                }
             }
             for field in &draft.fields {
                 names::check("field", &field.node.name, field.span, &mut faults);

@@ -204,12 +204,7 @@ impl Binder<'_> {
         if let Some(name) = used.and_then(|used| used.text("name"))
             && !is_name(&name.value)
         {
-            let message = format!("`{}` is not a name", name.value);
-            self.faults.push(
-                Diagnostic::error("S013", name.span, message)
-                    .label("not a name")
-                    .help("A name has letters, digits and `_`, and begins with a letter."),
-            );
+            self.faults.push(not_a_name(name));
         }
         let max = used
             .and_then(|used| used.int("max"))
@@ -540,6 +535,13 @@ fn record_in(ty: &ColumnType) -> Option<TypeId> {
         ColumnType::List(of) | ColumnType::Set(of) => record_in(of),
         ColumnType::Scalar(_) | ColumnType::Enum(_) => None,
     }
+}
+
+/// The fault of a text that names nothing.
+pub(super) fn not_a_name(text: &Text) -> Diagnostic {
+    Diagnostic::error("S013", text.span, format!("`{}` is not a name", text.value))
+        .label("not a name")
+        .help("A name has letters, digits and `_`, and begins with a letter.")
 }
 
 pub(super) fn is_name(text: &str) -> bool {

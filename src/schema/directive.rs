@@ -106,7 +106,7 @@ pub(super) const OURS: &[Ours] = &[
             must(
                 "partition",
                 COLUMNS,
-                "Columns that say which rows lie together; every read names all of them. `year`, `month`, `week`, `day` or `hour(column)` cut by time, `hash(column, 8)` into shards.",
+                "Columns that say which rows lie together; every read names all of them. `year`, `month`, `week`, `day` or `hour(column)` cut by time, `hash(column, 8)` into shards, `prefix(column, 2)` by first letters.",
             ),
             may(
                 "clustering",
@@ -132,7 +132,11 @@ pub(super) const OURS: &[Ours] = &[
             ),
             may("ttl", DURATION, "How long after the time in `ttlFrom` a row is there: `90d`."),
             may("ttlFrom", TEXT, "The DateTime column from which `ttl` counts."),
-            may("options", Kind::Later, LATER),
+            may(
+                "options",
+                TEXT,
+                "Options of Cassandra's table, as CQL writes them: `gc_grace_seconds = 3600`.",
+            ),
         ],
     },
     Ours {
@@ -190,7 +194,7 @@ pub(super) const OURS: &[Ours] = &[
         place: Place::Object,
         repeatable: false,
         about: "A value type, stored inside a row.",
-        parameters: &[may("name", Kind::Later, LATER)],
+        parameters: &[may("name", TEXT, "The name of its CQL type.")],
     },
     Ours {
         name: "column",

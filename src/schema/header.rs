@@ -29,6 +29,12 @@ impl Binder<'_> {
                 format!("the header `{}` has a clustering, but a partition has one header", header.name);
             return Some(fault(message).label("no rows to sort").help("Leave `clustering` out."));
         }
+        if !header.options.is_empty() {
+            let message =
+                format!("`options` of the header `{}` are those of the table that it shares", header.name);
+            let help = "Say them where the rows are: header and rows are one table.";
+            return Some(fault(message).label("not the rows").help(help));
+        }
         let Some((rows_of, rows)) = self.rows_under(header) else {
             // A table with a fault of its own is in no list.
             let is_whole = |(ty, draft): (&ObjectType, &super::bind::Draft<'_>)| {

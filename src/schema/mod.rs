@@ -1,7 +1,7 @@
 //! What is served: the read models, as the author's `schema/*.graphql` declare them.
 //!
 //! Comes in: SDL text. Goes out: a [`ReadModel`], or every fault of the text at once, and the SDL that a
-//! gateway sees. `parse` reads the text, `directive` knows our directives, `columns` and `fieldset` the small languages
+//! gateway sees. `parse` reads the text, `directive` knows our directives, `columns`, `fieldset` and `options` the small languages
 //! inside them; `bind` makes the model with `scalar`, `variant`, `one_of`, `column`, `reference`, `table`, `header`, `interface`, `index`, `read` and
 //! `connection`; `names` has the rules of names; `sdl` cuts what is ours out of the text and appends what is derived; `editor` defines our directives for editors.
 //! Nothing here knows of tables' layout on disk (that is `plan`) or of events.
@@ -18,6 +18,7 @@ mod index;
 mod interface;
 mod names;
 mod one_of;
+mod options;
 mod parse;
 mod read;
 mod reference;
@@ -34,6 +35,7 @@ use apollo_compiler::Schema;
 
 pub use self::editor::directives_sdl;
 pub use self::names::{BUCKETS, NAME_BYTES_MAX, snake};
+pub use self::options::TableOption;
 pub(crate) use self::scalar::same_values;
 pub use self::scalar::{cql_type, is_ordered, scalar_name};
 pub use self::table::function_name;
@@ -127,6 +129,8 @@ pub struct ObjectType {
     pub tables: Vec<TableDecl>,
     /// `@index`es of those tables.
     pub indexes: Vec<IndexDecl>,
+    /// `@udt(name:)`: the name of its CQL type, where it is not its own.
+    pub stored_as: Option<String>,
     /// Names of the interfaces that it implements, and of the unions that it is a member of.
     pub belongs_to: Vec<String>,
     /// Of an interface with a resolvable `@key`: the entities that a representation of it may be, in the order in which
@@ -415,6 +419,8 @@ pub struct TableDecl {
     pub rows: Option<u64>,
     /// Writes expected per second to the hottest partition (p99).
     pub rate: Option<u64>,
+    /// What Cassandra is told beside that.
+    pub options: Vec<TableOption>,
     /// The whole directive.
     pub span: Span,
     pub partition_span: Span,
@@ -458,6 +464,8 @@ pub enum KeyFunction {
     Bucket(Bucket),
     /// xxHash64, seed 0, of the column's CQL bytes, modulo this.
     Hash(u32),
+    /// So many letters (Unicode scalar values) from the text's beginning.
+    Prefix(u32),
 }
 
 /// Width of a time bucket.
@@ -571,9 +579,15 @@ impl ObjectType {
             keys: Vec::new(),
             tables: Vec::new(),
             indexes: Vec::new(),
+            stored_as: None,
             belongs_to: Vec::new(),
             resolves_to: Vec::new(),
         }
+    }
+
+    /// The name that the store knows it by.
+    pub fn stored_name(&self) -> &str {
+        self.stored_as.as_deref().unwrap_or(&self.name)
     }
 
     /// The field with that number.

@@ -76,6 +76,7 @@ fn table(
         buckets: None,
         rows: None,
         rate: None,
+        options: Vec::new(),
     })
 }
 

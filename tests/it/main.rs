@@ -19,6 +19,7 @@ mod indexes;
 mod init;
 mod interfaces;
 mod language;
+mod layouts;
 mod mending;
 mod one_of;
 mod parking;

@@ -27,6 +27,7 @@ fn plan() -> Arc<Plan> {
         buckets: None,
         rows: None,
         rate: None,
+        options: Vec::new(),
     };
     Arc::new(Plan { tables: vec![Arc::new(table)], entities: Vec::new(), reads: Vec::new() })
 }

@@ -6,8 +6,8 @@ use super::{declared, field_name, read_span, remark, text};
 use crate::diagnostic::{Diagnostic, Fix, Sources};
 use crate::plan::{EntityPlan, KeyColumn, Plan, TablePlan, TableRole};
 use crate::schema::{
-    ColumnType, FieldSource, KeyFunction, KeyPart, KeyPath, Named, ObjectType, Order, ReadModel, Scalar,
-    TableDecl, TableOption, TypeId, TypeKind,
+    ColumnType, FieldSource, FieldType, KeyFunction, KeyPart, KeyPath, Named, ObjectType, Order, ReadModel,
+    Scalar, TableDecl, TableOption, TypeId, TypeKind,
 };
 
 /// L22: a key that a gateway cannot hand back unchanged.
@@ -178,16 +178,25 @@ pub(super) fn l32(model: &ReadModel, sources: &Sources) -> Vec<Diagnostic> {
             ty.keys.iter().any(|key| key.fields.iter().any(starts))
         };
         let fields = ty.fields.iter().enumerate();
-        for (_, field) in fields.filter(|(index, field)| field.ty.non_null() && !in_key(*index)) {
+        // What a list holds is null by itself.
+        let one = |ty: &FieldType| match ty {
+            FieldType::List { of, .. } => of.non_null(),
+            FieldType::Named { non_null, .. } => *non_null,
+        };
+        for (_, field) in fields.filter(|(index, field)| one(&field.ty) && !in_key(*index)) {
             let Some(target) = foreign(model, ty, &field.source) else { continue };
             let message = format!(
                 "`{}.{}` may not be null, but whether the `{}` exists is another subgraph's to say",
                 ty.name, field.name, target.name
             );
             let Named::Object(named) = field.ty.named() else { continue };
-            let help = format!("Write its type without `!`: `{}: {}`.", field.name, model.ty(named).name);
+            let (name, is_list) = (&model.ty(named).name, matches!(field.ty, FieldType::List { .. }));
+            let help = match is_list {
+                true => format!("Write its elements without `!`: `{}: [{name}]!`.", field.name),
+                false => format!("Write its type without `!`: `{}: {name}`.", field.name),
+            };
             let ty = text::field(sources, field.span).map(|field| field.ty);
-            let is_alone = matches!(field.source, FieldSource::Ref(_));
+            let is_alone = matches!(field.source, FieldSource::Ref(_)) && !is_list;
             let fix = ty.filter(|_| is_alone);
             let fix = fix.map(|ty| Fix::replace(ty, format!("{}!", target.name), target.name.as_str()));
             let finding = Diagnostic::warning("L32", field.span, message).label("taken for granted");

@@ -121,8 +121,7 @@ impl Ground<'_> {
 
     /// A header binds its rows by their common partition, where no reference says otherwise.
     fn add_header(&self, asked: &mut Asked<'_>, child: &ObjectType) -> bool {
-        let refers =
-            |field: &Field| matches!(&field.source, FieldSource::Ref(decl) if decl.target == asked.parent);
+        let refers = |field: &Field| matches!(&field.source, FieldSource::Ref(decl) if decl.target == asked.parent && !is_list(&field.ty));
         if asked.decl.via.is_some() || child.fields.iter().any(refers) {
             return false;
         }
@@ -147,7 +146,9 @@ impl Ground<'_> {
             .fields
             .iter()
             .filter_map(|field| match &field.source {
-                FieldSource::Ref(decl) if decl.target == asked.parent => Some((field.name.as_str(), decl)),
+                FieldSource::Ref(decl) if decl.target == asked.parent && !is_list(&field.ty) => {
+                    Some((field.name.as_str(), decl))
+                }
                 _ => None,
             })
             .collect();
@@ -583,6 +584,11 @@ fn rank(asked: &Asked<'_>, table: &TablePlan, fit: &Fit) -> (usize, usize, u8) {
         TableRole::Index { .. } => 2,
     };
     (walked, open, kind)
+}
+
+/// Whether a field holds several: no table is keyed by one of a list.
+fn is_list(ty: &FieldType) -> bool {
+    matches!(ty, FieldType::List { .. })
 }
 
 fn is_index(table: &TablePlan) -> bool {

@@ -116,6 +116,14 @@ pub(super) enum Shape {
         /// A map's key column: it may stand in the key only.
         key: Option<usize>,
     },
+    /// A list of keys of one column: the entities that they lead to. What is not there is null, or left out.
+    References {
+        item_non_null: bool,
+        /// What each key leads to; its only cell is the key.
+        what: Box<What>,
+        /// The set that numbers the keys.
+        set: usize,
+    },
 }
 
 /// What is written for a member of an interface or union.

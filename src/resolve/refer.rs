@@ -9,7 +9,7 @@ use apollo_compiler::executable as exe;
 use crate::schema::{ColumnId, FieldId, FieldType, KeyPath, Named, RefDecl, TypeId, TypeKind};
 
 use super::error::{Fault, Refusal};
-use super::planned::{Load, Spot, What};
+use super::planned::{Load, Set, Shape, Spot, What};
 use super::select::{Planner, View, sets};
 
 impl<'a> Planner<'a> {
@@ -110,5 +110,35 @@ impl<'a> Planner<'a> {
         let site = self.site(spot.clone(), Load::Ref { key }, reference.target);
         let fields = self.rows_of(site, fields)?;
         Ok(What::Row { site, fields })
+    }
+
+    /// A list of references: every key of the list is an object of its own, whose only cell is the key.
+    pub(super) fn references(
+        &mut self,
+        ty: TypeId,
+        item_non_null: bool,
+        reference: &RefDecl,
+        spot: &Spot,
+        fields: &[&'a Node<exe::Field>],
+    ) -> Result<What, Refusal> {
+        let [(path, column)] = &reference.key[..] else {
+            let cause = "a list of references has a key of several parts";
+            return Err(Refusal::of(Fault::internal("planning an operation", cause)));
+        };
+        let cell = column.0 as usize;
+        self.need(spot, cell);
+        let level = self.level_below(spot.set);
+        self.planned.sets.push(Set::Elements {
+            of: spot.set,
+            path: spot.path.clone(),
+            cell,
+            key: None,
+            level,
+        });
+        let set = self.planned.sets.len() - 1;
+        let one = RefDecl { target: reference.target, key: vec![(path.clone(), ColumnId(0))] };
+        let inside = Spot { set, path: Vec::new() };
+        let what = Box::new(self.reference(ty, View::Columns, &one, &inside, fields)?);
+        Ok(What::Value { cell, shape: Shape::References { item_non_null, what, set } })
     }
 }

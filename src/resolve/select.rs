@@ -224,7 +224,10 @@ impl<'a> Planner<'a> {
         };
         let field = object.field(id);
         match &field.source {
-            FieldSource::Ref(reference) => self.reference(ty, view, reference, spot, fields),
+            FieldSource::Ref(reference) => match &field.ty {
+                FieldType::List { of, .. } => self.references(ty, of.non_null(), reference, spot, fields),
+                FieldType::Named { .. } => self.reference(ty, view, reference, spot, fields),
+            },
             FieldSource::Read(_) => self.read(ty, id, view, spot, fields),
             FieldSource::Column(_) | FieldSource::External | FieldSource::Page => {
                 self.value(ty, id, &field.ty, view, spot, fields)

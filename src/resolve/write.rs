@@ -7,7 +7,7 @@
 use crate::schema::ReadModel;
 use crate::value::Value;
 
-use super::data::{Data, Loaded, Object, Page, Target, record};
+use super::data::{Data, Loaded, Object, Page, Target, element, record};
 use super::entity::Slot;
 use super::error::{Code, Fault, Place, Step, push_error};
 use super::operation::Operation;
@@ -386,6 +386,10 @@ impl<'a> Writer<'a> {
                 let entries = entries.iter().map(|(entry, value)| (key.map(|column| (column, entry)), value));
                 self.list(field, shape, entries, number)
             }
+            (Shape::References { item_non_null, what, set }, Value::List(keys) | Value::Set(keys)) => {
+                let first = self.data.starts[*set].get(number).copied().unwrap_or_default() as usize;
+                self.references(field, what, *item_non_null, (keys, first))
+            }
             _ => {
                 let message = format!("The stored value of `{}` is not of the field's type.", field.name);
                 self.fail(&Fault::new(Code::Internal, message), field.place)
@@ -426,6 +430,57 @@ impl<'a> Writer<'a> {
         }
         self.out.push(b']');
         Ok(())
+    }
+
+    /// The entities that a list of keys leads to, in its order. One that is not there is null, or left out where the list
+    /// holds no null. `first` is the number of the first key.
+    fn references(
+        &mut self,
+        field: &'a Out,
+        what: &'a What,
+        item_non_null: bool,
+        (keys, first): (&'a [Value], usize),
+    ) -> Written {
+        self.out.push(b'[');
+        let mut index = 0;
+        for (number, key) in (first..).zip(keys) {
+            let Some(object) = element(key) else { continue };
+            let is_absent = self.is_absent(what, number);
+            if is_absent && item_non_null {
+                continue;
+            }
+            if index > 0 {
+                self.out.push(b',');
+            }
+            let start = self.out.len();
+            self.path.push(Step::Index(index));
+            let written = match is_absent {
+                true => {
+                    self.out.extend_from_slice(b"null");
+                    Ok(())
+                }
+                false => self.compound(field, what, At { object, number, page: None }),
+            };
+            self.path.pop();
+            self.settle(written, item_non_null, start)?;
+            index += 1;
+        }
+        self.out.push(b']');
+        Ok(())
+    }
+
+    /// Whether a key leads to a row that is not there.
+    fn is_absent(&mut self, what: &'a What, number: usize) -> bool {
+        let What::Row { site, .. } = what else { return false };
+        let loaded = &self.data.sites[*site];
+        match loaded.of.get(number) {
+            Some(Target::At(row)) if loaded.rows[*row as usize].is_none() => {
+                self.mark_absent(*site, *row as usize);
+                true
+            }
+            Some(Target::Null) | None => true,
+            Some(_) => false,
+        }
     }
 
     /// Null for a field whose path is not pushed.

@@ -205,7 +205,7 @@ pub enum FieldSource {
     External,
 }
 
-/// `@ref(key:)`.
+/// `@ref(key:)`. Of a list of references the key is one part, and its column a list or set of such.
 #[derive(Clone, Debug)]
 pub struct RefDecl {
     pub target: TypeId,

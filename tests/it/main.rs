@@ -25,6 +25,7 @@ mod one_of;
 mod parking;
 mod public;
 mod readme;
+mod reference_lists;
 mod references;
 mod reload;
 mod restart;

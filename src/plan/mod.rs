@@ -75,7 +75,8 @@ pub struct TablePlan {
     pub entity: TypeId,
     pub role: TableRole,
     /// For a header, the table whose partitions it heads: one table in Cassandra, where the header's columns are static.
-    /// A store may keep headers by themselves.
+    /// A store may keep headers by themselves; one that keeps them in their partition deletes them column by column,
+    /// because whatever deletes the partition takes the rows too.
     pub heads: Option<TableId>,
     pub partition: Vec<KeyColumn>,
     /// For a copy, what of the base key was missing is appended.

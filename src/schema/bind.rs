@@ -440,6 +440,14 @@ impl<'a> Binder<'a> {
             }
             names::check_distinct("column", &columns, self.sources, &mut faults);
         }
+        // What is stored of interfaces and unions is a type in the store too.
+        let made = self.types.iter().filter(|ty| match ty.kind {
+            TypeKind::Variants => !ty.columns.is_empty(),
+            // A type of that very name is a fault already.
+            TypeKind::Key { .. } => !self.named.contains_key(&ty.name),
+            _ => false,
+        });
+        type_names.extend(made.map(|ty| (ty.stored_name(), ty.span)));
         names::check_distinct("type", &type_names, self.sources, &mut faults);
         names::check_distinct("table", &tables, self.sources, &mut faults);
         names::check_distinct("header of the table", &headers, self.sources, &mut faults);

@@ -593,7 +593,7 @@ async fn a_table_of_another_plan_is_refused(store: impl Store) {
     let plan = plan();
     let tables = open(&store, &plan).await;
     let error = tables.get(TableId(99), &[], Columns::All).await.expect_err("is refused").to_string();
-    assert_eq!(error, "table 99 is not in this plan of 46 tables; it is of another plan");
+    assert_eq!(error, "table 99 is not in this plan of 47 tables; it is of another plan");
 }
 
 struct Embedded {

@@ -9,7 +9,7 @@ static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 const PURGE_DELAY: libmimalloc_sys::mi_option_t = 15;
 /// Milliseconds after which freed memory goes back to the system. The default, a second, keeps a third more than is
 /// used while large batches come and go.
-const PURGE_DELAY_MS: std::ffi::c_long = 100;
+const PURGE_DELAY_MS: std::ffi::c_long = 50;
 
 /// Sets the allocator up. The environment's `MIMALLOC_PURGE_DELAY` has the last word.
 pub fn set_up() {

@@ -6,6 +6,9 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 
+/// The name of an event type. A short one is held in place.
+pub use smol_str::SmolStr as TypeName;
+
 /// Number of a record inside its partition, from 0, without gaps in the embedded log.
 pub type Offset = u64;
 
@@ -68,7 +71,7 @@ pub struct Event {
     pub time_ms: i64,
     pub timestamp_ms: i64,
     /// Name of the event type.
-    pub kind: Box<str>,
+    pub kind: TypeName,
     /// Version after upcasting.
     pub version: i64,
     /// Which of the events of its record this is, from 0: more than one where an upcast has split it.
@@ -82,7 +85,7 @@ pub struct Event {
     /// What its record says of itself, headers included: an object, as expressions see it under the name `record`. There
     /// where the projection looks at it; a handler written in Rust may always.
     pub record: Option<Json>,
-    /// The record's key, where it is text.
+    /// The record's key, where it is text; there as `record` is.
     pub key: Option<Box<str>>,
 }
 

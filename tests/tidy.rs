@@ -35,7 +35,7 @@ const CRATE_HOMES: [(&str, &[&str]); 19] = [
     ("notify", &["engine", "cli"]),
     ("regex", &["expr"]),
     ("saphyr_parser", &["handler"]),
-    ("smol_str", &["value"]),
+    ("smol_str", &["event", "value"]),
     ("sonic_rs", &["event", "decode", "upcast", "expr"]),
     ("toml", &["config"]),
     ("tracing_subscriber", &["cli", "main"]),

@@ -386,7 +386,7 @@ fn events_of(routed: Routed) -> Vec<Arc<Event>> {
 /// An event as `events` of a case says it.
 fn shown(event: Arc<Event>) -> Json {
     let body: Json = serde_json::from_str(&event.body.to_string()).unwrap_or_default();
-    serde_json::json!({ "type": event.kind, "version": event.version, "event": body })
+    serde_json::json!({ "type": event.kind.as_str(), "version": event.version, "event": body })
 }
 
 fn record(given: &Given) -> NewRecord {

@@ -16,6 +16,7 @@ use super::code::{By, Code, Each};
 use super::coerce::coerce;
 use super::function::{self, Function};
 use super::json;
+use super::number::Number;
 use super::parse::Binary;
 use super::reach::{Items, column_of, element, insert, is_zero, items, select, text_of};
 use super::val::{self, Val};
@@ -285,13 +286,34 @@ impl<'f> Machine<'f> {
         for item in self.items(over, list)? {
             self.spend(1)?;
             self.locals.push(item);
-            let made = self.step(walk);
+            let quick = if walk.filter.is_none() { self.number(walk.body) } else { None };
+            let made = match quick {
+                Some(_) => Ok(None),
+                None => self.step(walk),
+            };
             self.locals.pop();
-            if let Some(made) = made? {
-                sum = function::add(sum, made, text)?;
+            match (quick.and_then(|number| number.added_to(&sum)), quick, made?) {
+                (Some(more), ..) => sum = more,
+                (None, Some(number), _) => sum = function::add(sum, number.into(), text)?,
+                (None, None, Some(made)) => sum = function::add(sum, made, text)?,
+                (None, None, None) => {}
             }
         }
         Ok(sum)
+    }
+
+    /// What arithmetic on stored whole numbers and decimals gives, without values in between. `None`: anything else, also
+    /// what is out of range, which takes the general way and is told there.
+    fn number(&self, code: &Code) -> Option<Number> {
+        match code {
+            Code::Select { of, by: By::Column(column), optional: false, .. } => {
+                Number::of(self.record(of)?.get(*column)?)
+            }
+            Code::Arithmetic(operator, left, right) => {
+                self.number(left)?.with(*operator, self.number(right)?)
+            }
+            _ => None,
+        }
     }
 
     /// What a comprehension goes through.

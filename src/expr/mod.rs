@@ -24,6 +24,7 @@ mod function;
 mod json;
 mod library;
 mod literal;
+mod number;
 mod operator;
 mod optional;
 mod parse;
@@ -325,20 +326,21 @@ impl Compiled {
     /// The usual case: a scalar column from a field of the event that holds such a value, or is missing. `None`: anything
     /// else, which takes the general way.
     fn plain_field(&self, frame: &Frame<'_>) -> Option<Option<Value>> {
-        let (Code::Select { of, by: By::Name(name), optional: false, .. }, Target::Scalar(scalar)) =
-            (&self.code, &self.target)
-        else {
-            return None;
-        };
-        let Code::Slot(slot, _) = **of else { return None };
-        let field = match frame.get(slot)? {
-            Slot::Fields(_, fields) => field_of(fields, name),
-            Slot::Json(json) if json::is_object(json) => json::field(json, name),
-            _ => return None,
-        };
-        match field {
+        let Target::Scalar(scalar) = &self.target else { return None };
+        match self.field(frame)? {
             Some(field) => convert::json_to_scalar(field, *scalar).map(Some),
             None => Some(None),
+        }
+    }
+
+    /// Of a path of one field into an event: that field, where it is there. `None`: this is something else.
+    fn field<'f>(&self, frame: &'f Frame<'f>) -> Option<Option<&'f Json>> {
+        let Code::Select { of, by: By::Name(name), optional: false, .. } = &self.code else { return None };
+        let Code::Slot(slot, _) = **of else { return None };
+        match frame.get(slot)? {
+            Slot::Fields(_, fields) => Some(field_of(fields, name)),
+            Slot::Json(json) if json::is_object(json) => Some(json::field(json, name)),
+            _ => None,
         }
     }
 
@@ -372,6 +374,9 @@ impl Compiled {
     /// # Errors
     /// As [`Compiled::cell`].
     pub fn text<'f>(&'f self, frame: &'f Frame<'f>) -> Result<Option<Cow<'f, str>>, Fault> {
+        if let Some(text) = self.field(frame).flatten().and_then(json::text) {
+            return Ok(Some(Cow::Borrowed(text)));
+        }
         let Some(value) = self.found(frame)? else { return Ok(None) };
         if value.is_nothing() {
             return Ok(None);

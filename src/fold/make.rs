@@ -83,7 +83,8 @@ impl Maker<'_> {
         self.parts(&seeing, made, now, place)
     }
 
-    fn parts(
+    /// The cells of a record from its parts; the slots have what they look at.
+    pub fn parts(
         self,
         slots: &Slots<'_>,
         made: &RecordMake,

@@ -31,7 +31,7 @@ pub fn fold(
     marks: &Marks,
 ) -> Result<Outcome, Reject> {
     let nothing = Outcome::Change(Change::Nothing);
-    let Some(cases) = declared.events.get(&event.kind) else { return Ok(nothing) };
+    let Some(cases) = declared.events.get(&*event.kind) else { return Ok(nothing) };
     let fields = Fields::of(&event.body);
     let slots = slots(cases, row, (event, element), fields.as_ref());
     let Some(case) = pick(declared, cases, &slots)? else { return Ok(nothing) };
@@ -59,7 +59,7 @@ pub fn assignments(
     key_cells: &[(ColumnId, Value)],
     (event, element): (&Event, Option<&Json>),
 ) -> Result<Option<Vec<(ColumnId, Value)>>, Reject> {
-    let Some(cases) = declared.events.get(&event.kind) else { return Ok(None) };
+    let Some(cases) = declared.events.get(&*event.kind) else { return Ok(None) };
     let fields = Fields::of(&event.body);
     let slots = slots(cases, None, (event, element), fields.as_ref());
     let Some(case) = pick(declared, cases, &slots)? else { return Ok(None) };

@@ -10,7 +10,7 @@ use super::{Patch, reject, settle, unevaluated};
 use crate::event::Reject;
 use crate::expr::{Compiled, Fault, Slot};
 use crate::handler::{Make, Projection, RecordMake, Step};
-use crate::schema::{Column, ColumnId, TypeId};
+use crate::schema::{Column, ColumnId, ColumnType, TypeId};
 use crate::value::Value;
 
 /// The slots of an expression, as `handler::names` orders them.
@@ -57,6 +57,18 @@ impl<'a> Steps<'a> {
         }
     }
 
+    /// Makes something with the value before the event in the slot behind all others, where it is looked at.
+    fn seeing<T>(&mut self, sees_old: bool, old: Option<&'a [Value]>, make: impl FnOnce(&Self) -> T) -> T {
+        if sees_old {
+            self.slots.push(Slot::Record(old));
+        }
+        let made = make(self);
+        if sees_old {
+            self.slots.pop();
+        }
+        made
+    }
+
     fn maker(&self) -> Maker<'a> {
         Maker { projection: self.projection }
     }
@@ -91,9 +103,13 @@ impl<'a> Steps<'a> {
     ) -> Result<(), Reject> {
         let key = self.key(column, key)?;
         let old = self.kept_element(column, &key);
-        let place = || format!("{}[{}]", self.column(column).name, settle::shown(&key));
-        let now = self.element(column, &key);
-        let mut cells = self.maker().record(&self.slots, made, now, old, &place)?;
+        let name = &self.column(column).name;
+        let place = || format!("{name}[{}]", settle::shown(&key));
+        let cells = self.seeing(made.sees_old, old, |steps| {
+            let now = steps.element(column, &key);
+            steps.maker().parts(&steps.slots, made, now, &place)
+        });
+        let mut cells = cells?;
         cells[key_part.0 as usize] = key.clone();
         self.put(column, key, Some(cells));
         Ok(())
@@ -115,27 +131,27 @@ impl<'a> Steps<'a> {
             }
         };
         let Some(now) = now else { return Ok(()) };
-        let name = &self.column(column).name;
-        let begin = match &key {
-            Some(key) => format!("{name}[{}]", settle::shown(key)),
-            None => name.clone(),
-        };
         let mut cells = now.to_vec();
-        let Some((declared, cell, place)) = walk(self.projection, record, parts, &mut cells, begin) else {
+        let Some((declared, cell)) = walk(self.projection, record, parts, &mut cells) else {
             return Ok(());
         };
-        // What holds the part: the reason of a check names the part itself.
-        let holder = place.rsplit_once('.').map_or_else(String::new, |(holder, _)| holder.to_owned());
-        let mut slots: Slots<'_> = self.slots.iter().map(reborrow).collect();
-        slots.push(Slot::Record(old));
+        let name = &self.column(column).name;
+        let holder = || {
+            let begin = match &key {
+                Some(key) => format!("{name}[{}]", settle::shown(key)),
+                None => name.clone(),
+            };
+            holder(self.projection, record, parts, begin)
+        };
+        let place = || format!("{}.{}", holder(), declared.name);
         let before = make::Before { now: Some(&*cell), old: None };
-        let Some(value) = self.maker().make(&slots, make, declared, before, &|| place.clone())? else {
-            return Ok(());
-        };
-        drop(slots);
+        let made =
+            self.seeing(true, old, |steps| steps.maker().make(&steps.slots, make, declared, before, &place));
+        let Some(value) = made? else { return Ok(()) };
         settle::check(&self.projection.shape, declared, &value).map_err(|found| match value.is_null() {
-            true => reject(format!("{place} cannot be null")),
-            false => reject(format!("{holder}.{}", found.reason)),
+            true => reject(format!("{} cannot be null", place())),
+            // The reason of a check names the part itself.
+            false => reject(format!("{}.{}", holder(), found.reason)),
         })?;
         *cell = value;
         match key {
@@ -222,26 +238,34 @@ impl<'a> Steps<'a> {
     }
 }
 
-/// The cell that a path of parts leads to, its column, and its name for messages; `None` where a record on the way is null.
+/// The cell that a path of parts leads to, and its column; `None` where a record on the way is null.
 fn walk<'c>(
     projection: &'c Projection,
     record: TypeId,
     parts: &[ColumnId],
     cells: &'c mut [Value],
-    begin: String,
-) -> Option<(&'c Column, &'c mut Value, String)> {
+) -> Option<(&'c Column, &'c mut Value)> {
     let (first, rest) = parts.split_first()?;
     let column = &projection.shape.records[&record][first.0 as usize];
-    let place = format!("{begin}.{}", column.name);
     let cell = &mut cells[first.0 as usize];
     if rest.is_empty() {
-        return Some((column, cell, place));
+        return Some((column, cell));
     }
     match (&column.ty, cell) {
-        (crate::schema::ColumnType::Record(inner), Value::Record(cells)) => {
-            walk(projection, *inner, rest, cells, place)
-        }
+        (ColumnType::Record(inner), Value::Record(cells)) => walk(projection, *inner, rest, cells),
         _ => None,
+    }
+}
+
+/// The name of the record that the last of a path's parts stands in, for messages.
+fn holder(projection: &Projection, record: TypeId, parts: &[ColumnId], begin: String) -> String {
+    let [first, rest @ ..] = parts else { return begin };
+    let column = &projection.shape.records[&record][first.0 as usize];
+    match (&column.ty, rest) {
+        (ColumnType::Record(inner), [_, ..]) => {
+            holder(projection, *inner, rest, format!("{begin}.{}", column.name))
+        }
+        _ => begin,
     }
 }
 

@@ -50,6 +50,7 @@ pub use load::{check_shape, load};
 pub use step::{EachMake, Make, RecordMake, Step};
 
 use crate::diagnostic::{FileId, Span};
+use crate::event::TypeName;
 use crate::expr::Compiled;
 use crate::plan::Feed;
 use crate::schema::{Column, ColumnId, Expiry, TypeId};
@@ -336,10 +337,10 @@ impl Origin {
     ///
     /// # Errors
     /// The type, where `events` has its name for something else.
-    pub fn name_of(&self, type_name: Box<str>) -> Result<Box<str>, Box<str>> {
-        match self.names.get(&type_name) {
-            Some(name) => Ok(name.clone()),
-            None if self.aliases.contains(&type_name) => Err(type_name),
+    pub fn name_of(&self, type_name: TypeName) -> Result<TypeName, TypeName> {
+        match self.names.get(&*type_name) {
+            Some(name) => Ok(TypeName::new(name)),
+            None if self.aliases.iter().any(|alias| **alias == *type_name) => Err(type_name),
             None => Ok(type_name),
         }
     }

@@ -9,7 +9,7 @@ use super::bind::Binder;
 use super::declaration::{ConvertDecl, Declaration, PieceDecl, UpcastDecl};
 use super::nearest::advice;
 use super::yaml::Text;
-use crate::event::Json;
+use crate::event::{Json, TypeName};
 use crate::upcast::{self, Chain, Convert, Path, Piece, Step, Upcast, Upcasts};
 
 impl Binder<'_> {
@@ -152,7 +152,7 @@ impl Binder<'_> {
             None => None,
         };
         Some(Piece {
-            type_name: boxed(&piece.type_name),
+            type_name: TypeName::new(&piece.type_name.text),
             version: version_of(piece, step),
             each,
             drop: piece.drop.iter().map(boxed).collect(),

@@ -165,7 +165,7 @@ impl Projector {
         undo.add_changed(self.columns.len(), &mut changed);
         let advanced = begun.transpose().and_then(|begun| {
             let trail = match begun {
-                Some(begun) => work.trail.insert(begun),
+                Some(begun) => work.trail.insert(Box::new(begun)),
                 None => work.trail.as_mut().expect("it was begun by an earlier record"),
             };
             trail.advance(&self.copies, offset, &row.state, &changed)
@@ -199,8 +199,9 @@ impl Projector {
             _ => return Ok(()),
         }
         if !assigned.is_empty() {
-            work.set.cells.extend(assigned.into_iter().flatten());
-            work.set.set_at = Some(touch.offset());
+            let set = work.set.get_or_insert_default();
+            set.cells.extend(assigned.into_iter().flatten());
+            set.set_at = Some(touch.offset());
         }
         Ok(())
     }

@@ -40,6 +40,7 @@ use crate::schema::ColumnId;
 use crate::source::{Fetched, Reader, Source, SourceError};
 use crate::store::{Batch, ParkChange, Profile, ProgressMark, StoreError, Tables};
 use crate::value::encode::RowKey;
+use crate::value::look_at;
 
 /// Bounds of a write loop.
 #[derive(Clone, Copy, Debug)]
@@ -385,6 +386,8 @@ impl Projector {
             let (touches, pause) = self.sort(&fetched.at, records, &mut folded.touched);
             if self.projection.kind == UpdateKind::OwnedFold {
                 self.load(&mut folded.touched.rows).await?;
+                let rows = touches.iter().map(|(place, _)| &folded.touched.rows[*place]);
+                look_at(rows.filter_map(|work| Some(work.row.as_ref()?.state.as_ref()?.as_slice())));
             }
             for (row, touch) in touches {
                 let order = touch.offset();
@@ -510,7 +513,8 @@ impl Projector {
                 }
                 None => {
                     let cells = self.projection.shape.row_of(&work.key_cells);
-                    batch::assign(&self.plan, &self.entity, work.key, &cells, work.set, base, batch);
+                    let set = work.set.map(|set| *set).unwrap_or_default();
+                    batch::assign(&self.plan, &self.entity, work.key, &cells, set, base, batch);
                 }
             }
         }

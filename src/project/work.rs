@@ -26,10 +26,11 @@ pub(super) struct Work {
     pub key_cells: KeyCells,
     /// The row as it stands after the events so far; `None` until it is loaded. Kind A loads none.
     pub row: Option<Row>,
-    /// Kind B: where its copies have stood; `None` until an event changes it.
-    pub trail: Option<Trail>,
-    /// Kind A: what its events have assigned.
-    pub set: Assigned,
+    /// Kind B: where its copies have stood; `None` until an event changes it. In a box: a batch has many rows, and the
+    /// smaller each is the more of them are at hand.
+    pub trail: Option<Box<Trail>>,
+    /// Kind A: what its events have assigned; `None` until one has.
+    pub set: Option<Box<Assigned>>,
     /// Whether an event of it waits, and so all later ones do.
     pub waits: bool,
 }
@@ -38,8 +39,8 @@ impl Touched {
     /// The place of a row.
     pub fn place(&mut self, key: RowKey, key_cells: KeyCells) -> usize {
         *self.index.entry(key).or_insert_with_key(|key| {
-            let (key, set) = (key.clone(), Assigned::default());
-            self.rows.push(Work { key, key_cells, row: None, trail: None, set, waits: false });
+            let key = key.clone();
+            self.rows.push(Work { key, key_cells, row: None, trail: None, set: None, waits: false });
             self.rows.len() - 1
         })
     }

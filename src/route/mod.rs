@@ -13,7 +13,7 @@ use std::sync::Arc;
 use rustc_hash::FxHashMap;
 
 use crate::decode;
-use crate::event::{Event, Json, Position, Record, Reject, Stage, Taken, TopicPartition};
+use crate::event::{Event, Json, Position, Record, Reject, Stage, Taken, TopicPartition, TypeName};
 use crate::expr::{Compiled, Fault, Frame, Slot};
 use crate::handler::{Key, Origin, Projection, Tombstone, Unknown};
 use crate::plan::TablePlan;
@@ -184,7 +184,7 @@ impl Router<'_> {
     }
 
     /// What a record was made into: all of it has rows, or the record is rejected as a whole.
-    fn upcasted(&self, kind: Box<str>, events: Vec<Upcasted>) -> Routed {
+    fn upcasted(&self, kind: TypeName, events: Vec<Upcasted>) -> Routed {
         if let Some(event) = events.iter().find(|event| !self.projection.handles(&event.type_name)) {
             return self.unknown_type(&event.body, event.type_name.clone());
         }
@@ -205,14 +205,15 @@ impl Router<'_> {
     }
 
     /// The only event of a record.
-    fn single(&self, kind: Box<str>, event: Event) -> Routed {
-        if let Some(rows) = self.projection.rows_of(&event.kind).filter(|rows| rows.is_range) {
+    fn single(&self, kind: TypeName, event: Event) -> Routed {
+        let declared = self.projection.rows_of(&event.kind);
+        if let Some(rows) = declared.filter(|rows| rows.is_range) {
             return match rows.keys.iter().map(|key| self.range(key, &event)).collect() {
                 Ok(ranges) => Routed::Range { ranges, event: Arc::new(event) },
                 Err(reject) => self.rejected(Some(kind), reject),
             };
         }
-        let found = match (self.projection.rows_of(&event.kind), self.projection.keys.as_slice()) {
+        let found = match (declared, self.projection.keys.as_slice()) {
             (None, [key]) => {
                 match self.row(key, &frame(&event.body, event.record.as_ref(), None, &event.position)) {
                     Ok((key, key_cells)) => return Routed::Event { key, key_cells, event },
@@ -263,14 +264,15 @@ impl Router<'_> {
         Ok(())
     }
 
-    fn unknown_type(&self, body: &Json, kind: Box<str>) -> Routed {
+    fn unknown_type(&self, body: &Json, kind: TypeName) -> Routed {
         let reason = format!("event type {kind} is not known to projection {}", self.projection.name);
         self.unknown(body, kind, reason)
     }
 
     /// An event of today's version.
-    fn event(&self, kind: Box<str>, version: i64, part: u32, body: Json) -> Result<Event, Reject> {
-        let key = self.record.key.as_deref().and_then(|key| std::str::from_utf8(key).ok());
+    fn event(&self, kind: TypeName, version: i64, part: u32, body: Json) -> Result<Event, Reject> {
+        let key = self.record.key.as_deref().filter(|_| self.projection.reads_record);
+        let key = key.and_then(|key| std::str::from_utf8(key).ok());
         let mut event = Event {
             position: self.position(),
             time_ms: self.time(&body)?,
@@ -306,10 +308,10 @@ impl Router<'_> {
     }
 
     /// Type and version of an event as it came.
-    fn kind(&self, body: &Json) -> Result<(Box<str>, i64), Reject> {
+    fn kind(&self, body: &Json) -> Result<(TypeName, i64), Reject> {
         let from = self.from;
         let frame = frame(body, self.metadata.as_ref(), None, &self.position);
-        let kind = Box::from(&*text(&from.type_name, &frame)?);
+        let kind = TypeName::new(text(&from.type_name, &frame)?);
         let version = match &from.version {
             None => 1,
             Some(version) => match version.cell(&frame).map_err(|Fault(reason)| reject(reason))? {
@@ -321,7 +323,7 @@ impl Router<'_> {
         Ok((kind, version))
     }
 
-    fn unknown(&self, body: &Json, kind: Box<str>, reason: String) -> Routed {
+    fn unknown(&self, body: &Json, kind: TypeName, reason: String) -> Routed {
         match self.from.unknown {
             Unknown::Ignore => Routed::Ignore,
             Unknown::Stop => Routed::Stop(format!("{reason} (record {})", self.position())),
@@ -355,16 +357,24 @@ impl Router<'_> {
 
     /// The key columns of a row, once the record's key is what it must be.
     fn cells(&self, key: &Key, frame: &Frame<'_>) -> Result<KeyCells, Reject> {
-        if let Some(expression) = &self.from.record_key {
-            self.same_key(expression, &text(expression, frame)?)?;
-        }
+        let mut unseen = self.from.record_key.as_ref();
         let mut cells = Vec::with_capacity(key.len());
         for (column, expression) in key {
             let value = present(expression, expression.cell(frame))?;
+            // Most often the record's key is the row's: it is evaluated once.
+            if let Some(record_key) = unseen.take_if(|record_key| record_key.text == expression.text) {
+                match &value {
+                    Value::Text(found) => self.same_key(record_key, found)?,
+                    _ => self.same_key(record_key, &text(record_key, frame)?)?,
+                }
+            }
             if self.from.record_key_column == Some(*column) {
                 self.one_spelling(&value)?;
             }
             cells.push((*column, value));
+        }
+        if let Some(record_key) = unseen {
+            self.same_key(record_key, &text(record_key, frame)?)?;
         }
         Ok(cells)
     }
@@ -445,13 +455,13 @@ impl Router<'_> {
         self.keyed(vec![(column, value)])
     }
 
-    fn rejected_row(&self, (key, cells): Row, kind: Option<Box<str>>, reject: Reject) -> Routed {
+    fn rejected_row(&self, (key, cells): Row, kind: Option<TypeName>, reject: Reject) -> Routed {
         let shown = self.projection.shown_key(&cells);
-        let type_name = kind.map(String::from);
+        let type_name = kind.map(|kind| kind.as_str().to_owned());
         Routed::Rejected { key: ParkedKey::Row(key), key_cells: cells, shown, type_name, reject }
     }
 
-    fn rejected(&self, kind: Option<Box<str>>, reject: Reject) -> Routed {
+    fn rejected(&self, kind: Option<TypeName>, reject: Reject) -> Routed {
         let (key, shown) = match &self.record.key {
             Some(key) => (ParkedKey::Record(Box::from(&**key)), String::from_utf8_lossy(key).into_owned()),
             None => {
@@ -460,7 +470,13 @@ impl Router<'_> {
                 (ParkedKey::Position(position.at, position.offset), shown)
             }
         };
-        Routed::Rejected { key, key_cells: Vec::new(), shown, type_name: kind.map(String::from), reject }
+        Routed::Rejected {
+            key,
+            key_cells: Vec::new(),
+            shown,
+            type_name: kind.map(|kind| kind.as_str().to_owned()),
+            reject,
+        }
     }
 }
 

@@ -11,7 +11,7 @@ use rustc_hash::FxHashMap;
 
 pub use change::{Convert, Path, Upcast, plain};
 
-use crate::event::{Json, Reject, Stage};
+use crate::event::{Json, Reject, Stage, TypeName};
 
 /// Most events that one record may be split into: above it the record is rejected.
 pub const EVENTS_OF_A_RECORD_MAX: usize = 1_000;
@@ -41,7 +41,7 @@ pub struct Step {
 /// One of the events that another is split into.
 #[derive(Clone, Debug)]
 pub struct Piece {
-    pub type_name: Box<str>,
+    pub type_name: TypeName,
     /// Version that the piece has; its own chain takes it further.
     pub version: i64,
     /// A list, and the name of the field that holds one element of it: there is one event for each.
@@ -53,7 +53,7 @@ pub struct Piece {
 /// An event of today's version.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Upcasted {
-    pub type_name: Box<str>,
+    pub type_name: TypeName,
     pub version: i64,
     pub body: Json,
 }
@@ -96,7 +96,7 @@ impl Upcasts {
     ///
     /// # Errors
     /// A version older than the first step, a field that cannot be changed as a step says, too many events.
-    pub fn apply(&self, type_name: Box<str>, version: i64, body: Json) -> Result<Vec<Upcasted>, Reject> {
+    pub fn apply(&self, type_name: TypeName, version: i64, body: Json) -> Result<Vec<Upcasted>, Reject> {
         let mut out = Vec::new();
         // A stack: pieces come out in their order, each with all that becomes of it. `check` has refused circles.
         let mut open = vec![Upcasted { type_name, version, body }];
@@ -120,7 +120,7 @@ impl Upcasts {
 
     /// Takes an event to the end of its chain, or to where it is split.
     fn advance(&self, mut event: Upcasted) -> Result<Advanced, Reject> {
-        let Some(chain) = self.chains.get(&event.type_name) else {
+        let Some(chain) = self.chains.get(&*event.type_name) else {
             return match event.version < 1 {
                 true => Err(too_old(&event.type_name, event.version, 1)),
                 false => Ok(Advanced::Done(event)),

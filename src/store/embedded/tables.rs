@@ -26,9 +26,9 @@ use crate::store::{
     Batch, Columns, Mutation, Parked, ParkedKey, Profile, Progress, QueuedEvent, Scan, StoreError, StoredRow,
     Tables,
 };
-use crate::value::Value;
 use crate::value::encode::RowKey;
 use crate::value::row::{DecodedRow, decode_row, encode_row, push_row, row_head};
+use crate::value::{Value, look_at};
 
 /// What all handles to one generation share.
 pub(super) struct Generation {
@@ -187,6 +187,18 @@ enum Content {
     Removed,
 }
 
+/// Rows that are looked at before they are encoded.
+const ROWS_LOOKED_AT: usize = 32;
+
+impl Content {
+    fn cells(&self) -> Option<&[Value]> {
+        match self {
+            Content::Cells(cells) => Some(cells),
+            _ => None,
+        }
+    }
+}
+
 impl Inner {
     fn table(&self, id: TableId) -> Result<&Table, StoreError> {
         layout::of(&self.tables, id)
@@ -232,21 +244,26 @@ impl Inner {
             (table_a, a.bytes()).cmp(&(table_b, b.bytes()))
         });
         let mut bytes = Vec::new();
-        for ((table, key), row) in rows {
-            let Table { layout, keyspace } = self.table(table)?;
-            bytes.clear();
-            match row.content {
-                Content::Cells(cells) => {
-                    push_row(&mut bytes, row.offset, true, &cells, &layout.table.columns);
+        let mut rows = rows.into_iter();
+        while let next @ 1.. = rows.len().min(ROWS_LOOKED_AT) {
+            let cells = rows.as_slice()[..next].iter().filter_map(|(_, row)| row.content.cells());
+            look_at(cells);
+            for ((table, key), row) in rows.by_ref().take(next) {
+                let Table { layout, keyspace } = self.table(table)?;
+                bytes.clear();
+                match row.content {
+                    Content::Cells(cells) => {
+                        push_row(&mut bytes, row.offset, true, &cells, &layout.table.columns);
+                    }
+                    Content::Buried => push_row(&mut bytes, row.offset, false, &[], &[]),
+                    Content::Bytes(encoded) => bytes = encoded,
+                    Content::Removed => {
+                        write.remove(keyspace, key.bytes());
+                        continue;
+                    }
                 }
-                Content::Buried => push_row(&mut bytes, row.offset, false, &[], &[]),
-                Content::Bytes(encoded) => bytes = encoded,
-                Content::Removed => {
-                    write.remove(keyspace, key.bytes());
-                    continue;
-                }
+                write.insert(keyspace, key.bytes(), bytes.as_slice());
             }
-            write.insert(keyspace, key.bytes(), bytes.as_slice());
         }
         meta.into_batch(&mut write);
         write.durability(Some(mode)).commit().map_err(|error| fault("committing a batch", error))

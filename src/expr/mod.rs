@@ -43,7 +43,7 @@ use std::sync::Arc;
 use smallvec::SmallVec;
 
 use crate::diagnostic::{Diagnostic, Span};
-use crate::event::{Json, Position};
+use crate::event::Json;
 use crate::schema::{ColumnType, EnumId, ReadModel, Scalar, TypeId};
 use crate::value::Value;
 
@@ -77,8 +77,8 @@ pub enum Type {
     Uuid,
     /// What `type(x)` gives.
     Type,
-    /// Where the event stands in its log: topic, partition and offset.
-    Position,
+    /// What the log says of an event: the name `record`. A JSON object, which also makes ids.
+    LogRecord,
     Enum(EnumId),
     /// A `@udt`, or an entity's row, by its columns.
     Record(TypeId),
@@ -268,7 +268,6 @@ pub enum Slot<'a> {
     Value(&'a Value),
     /// A value made while running: a `let`.
     Owned(Value),
-    Position(&'a Position),
     /// What [`Compiled::slot`] or [`Compiled::list`] found.
     Made(Val<'a>),
 }

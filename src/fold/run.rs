@@ -77,7 +77,7 @@ fn id(index: usize) -> ColumnId {
     ColumnId(u32::try_from(index).expect("columns are counted in u32"))
 }
 
-/// Event, row, record, element and position, and a place for each `let`.
+/// Event, row, record and element, and a place for each `let`.
 fn slots<'a>(
     cases: &EventCases,
     row: Option<&'a [Value]>,
@@ -89,7 +89,6 @@ fn slots<'a>(
     slots.push(Slot::Record(row));
     slots.push(event.record.as_ref().map_or(Slot::Value(&Value::Null), Slot::Json));
     slots.push(element.map_or(Slot::Value(&Value::Null), Slot::Json));
-    slots.push(Slot::Position(&event.position));
     slots.extend(cases.lets.iter().map(|_| Slot::Owned(Value::Null)));
     slots
 }

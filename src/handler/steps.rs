@@ -76,7 +76,7 @@ fn bind_rows(
     if let Some((list, name)) = &rows.each {
         let taken = |known: &str| RESERVED.contains(&known) || lets.iter().any(|(name, _)| name == known);
         if !is_name(&name.text) || taken(&name.text) {
-            let help = "use letters, digits and `_`; `event`, `row`, `record`, `position`, `old` and the names of `let` are taken";
+            let help = "use letters, digits and `_`; `event`, `row`, `record`, `old` and the names of `let` are taken";
             binder.fault("P006", name.span, format!("`{}` cannot name the element", name.text), help);
             return (None, None);
         }
@@ -108,8 +108,7 @@ fn bind_lets(
 ) {
     for (name, text) in pairs {
         if !is_name(&name.text) || RESERVED.contains(&name.text.as_str()) {
-            let help =
-                "use letters, digits and `_`; `event`, `row`, `record`, `position` and `old` are taken";
+            let help = "use letters, digits and `_`; `event`, `row`, `record` and `old` are taken";
             binder.fault("P006", name.span, format!("`{}` cannot be a name", name.text), help);
             continue;
         }
@@ -139,7 +138,7 @@ struct Seen {
 }
 
 /// Names that stand for something already.
-const RESERVED: [&str; 5] = ["event", "row", "record", "position", "old"];
+const RESERVED: [&str; 4] = ["event", "row", "record", "old"];
 
 pub fn is_name(text: &str) -> bool {
     !text.is_empty()

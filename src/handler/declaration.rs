@@ -21,6 +21,10 @@ pub struct Declaration {
     pub when: Option<Text>,
     pub lets: Vec<(Text, Text)>,
     pub events: Vec<EventDecl>,
+    /// Event types that concern no row.
+    pub ignored: Vec<Text>,
+    /// What every case assigns that makes or changes a row.
+    pub always: Vec<(Text, SetDecl)>,
     pub compute: Vec<(Text, Text)>,
     pub asserts: Vec<(Text, Text)>,
     pub upcasts: Vec<UpcastDecl>,
@@ -97,9 +101,13 @@ pub struct CaseDecl {
     pub verb: Option<(Verb, Span)>,
     pub sets: Vec<(Text, SetDecl)>,
     pub onces: Vec<(Text, SetDecl)>,
+    /// What `upsert` assigns only where it makes the row.
+    pub initially: Vec<(Text, SetDecl)>,
     pub removes: Vec<Text>,
     /// `delete: rows`: all rows whose key begins as `key` says.
     pub range: Option<Span>,
+    /// Whether an event that finds no row parks the key.
+    pub parks_missing: bool,
     /// Whether something of it could not be read: then what it lacks is not looked for.
     pub faulty: bool,
 }

@@ -158,6 +158,9 @@ impl Router<'_> {
         let upcasts = &self.projection.upcasts;
         let newest = upcasts.newest(&kind);
         if !self.projection.handles(&kind) && !upcasts.is_split(&kind, version) {
+            if self.projection.ignores(&kind) {
+                return Routed::Ignore;
+            }
             return self.unknown_type(&body, kind);
         }
         if version > newest {

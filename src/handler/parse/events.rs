@@ -10,13 +10,34 @@ use super::{Fields, Reader};
 use crate::diagnostic::Span;
 
 const CASE: &[&str] = &[
-    "when", "create", "update", "upsert", "replace", "delete", "once", "remove", "let", "each", "as", "key",
+    "when",
+    "create",
+    "update",
+    "upsert",
+    "replace",
+    "delete",
+    "once",
+    "remove",
+    "let",
+    "each",
+    "as",
+    "key",
     "on",
+    "missing",
+    "initially",
 ];
 
 impl Reader<'_> {
-    pub(super) fn events(&mut self, node: &Node) -> Vec<EventDecl> {
-        self.entries(node, "`events`").iter().map(|entry| self.event(entry)).collect()
+    /// The types that are handled, and those that are ignored.
+    pub(super) fn events(&mut self, node: &Node) -> (Vec<EventDecl>, Vec<Text>) {
+        let (mut events, mut ignored) = (Vec::new(), Vec::new());
+        for entry in self.entries(node, "`events`") {
+            match &entry.value.kind {
+                NodeKind::Scalar(text) if text.text == "ignore" => ignored.push(entry.key.clone()),
+                _ => events.push(self.event(entry)),
+            }
+        }
+        (events, ignored)
     }
 
     fn event(&mut self, entry: &Entry) -> EventDecl {
@@ -31,7 +52,7 @@ impl Reader<'_> {
                 && !text.is_null()
             {
                 self.fault("P006", node.span, format!("`{}` is not a case", text.text))
-                    .help("a case is a map with a verb: `{ update: { status: PAID } }`, `{ delete: row }`");
+                    .help("a case is a map with a verb: `{ update: { status: PAID } }`, `{ delete: row }`; an event that concerns no row is `ignore`");
                 return event;
             }
             let before = self.faults.len();
@@ -110,8 +131,10 @@ impl Reader<'_> {
             verb: None,
             sets: Vec::new(),
             onces: Vec::new(),
+            initially: Vec::new(),
             removes: Vec::new(),
             range: None,
+            parks_missing: false,
             faulty: false,
         };
         case.when = fields.get("when").and_then(|node| self.text(node, "a condition"));
@@ -144,6 +167,8 @@ impl Reader<'_> {
             });
             self.removes(&mut case, key);
         }
+        self.initially(fields, &mut case);
+        self.missing(fields, &mut case);
         case.faulty = self.faults.len() > before;
         if case.verb.is_none() && !case.faulty {
             self.fault("P011", span, "this case has no verb")
@@ -172,6 +197,45 @@ impl Reader<'_> {
         }
     }
 
+    fn initially(&mut self, fields: &Fields<'_>, case: &mut CaseDecl) {
+        let (Some(node), Some(key)) = (fields.get("initially"), fields.key("initially")) else { return };
+        case.initially = self.sets(node, "initially");
+        let (message, help) = match case.verb {
+            Some((Verb::Upsert, _)) => return,
+            None => (
+                "`initially` has no `upsert` beside it".to_owned(),
+                "write `upsert`: it makes the row, with what `initially` says, or changes the one that is there",
+            ),
+            Some((verb @ (Verb::Create | Verb::Replace), _)) => (
+                format!("`initially` cannot stand beside `{}`", verb.name()),
+                "it always makes the row: assign the first values there",
+            ),
+            Some((verb, _)) => (
+                format!("`initially` cannot stand beside `{}`", verb.name()),
+                "no row is made here: use `upsert`, or `once` for columns that are null",
+            ),
+        };
+        self.fault("P011", key.span, message).help(help);
+    }
+
+    fn missing(&mut self, fields: &Fields<'_>, case: &mut CaseDecl) {
+        let (Some(node), Some(key)) = (fields.get("missing"), fields.key("missing")) else { return };
+        case.parks_missing =
+            self.word(node, "what `missing` can say", &[("park", true), ("ignore", false)]) == Some(true);
+        let help = "it says what an event does that finds no row: it stands beside `update`, `remove` or `delete: row`";
+        match case.verb {
+            Some((Verb::Update | Verb::Remove, _)) => {}
+            Some((Verb::Delete, _)) if case.range.is_none() => {}
+            Some((Verb::Delete, _)) => {
+                self.fault("P011", key.span, "`missing` cannot stand beside `delete: rows`").help(help);
+            }
+            Some((verb, _)) => self
+                .fault("P011", key.span, format!("`missing` cannot stand beside `{}`", verb.name()))
+                .help(help),
+            None => self.fault("P011", key.span, "`missing` has no verb beside it").help(help),
+        }
+    }
+
     /// `row` or `rows`: the place of the latter.
     fn delete(&mut self, node: &Node) -> Option<Span> {
         let what = self.text(node, "`row` or `rows`")?;
@@ -187,7 +251,7 @@ impl Reader<'_> {
         }
     }
 
-    fn sets(&mut self, node: &Node, what: &str) -> Vec<(Text, SetDecl)> {
+    pub(super) fn sets(&mut self, node: &Node, what: &str) -> Vec<(Text, SetDecl)> {
         let entries = self.entries(node, &format!("`{what}`"));
         let entries = self.uncut(entries);
         entries.into_iter().filter_map(|entry| Some((entry.key.clone(), self.set(&entry.value)?))).collect()

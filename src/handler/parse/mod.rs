@@ -24,6 +24,7 @@ const TOP: &[&str] = &[
     "when",
     "let",
     "events",
+    "always",
     "compute",
     "assert",
     "upcast",
@@ -51,6 +52,7 @@ pub fn declaration(root: &Node, defaults: &Defaults, faults: &mut Vec<Diagnostic
         .cloned()
         .collect();
     upcasts.extend(shared);
+    let (events, ignored) = top.get("events").map(|node| reader.events(node)).unwrap_or_default();
     let mut declaration = Declaration {
         span: top.get("projection").map_or(start, |node| node.span),
         name: top.get("projection").and_then(|node| reader.text(node, "the projection's name")),
@@ -64,7 +66,9 @@ pub fn declaration(root: &Node, defaults: &Defaults, faults: &mut Vec<Diagnostic
             .is_some(),
         when: top.get("when").and_then(|node| reader.text(node, "a condition")),
         lets: top.get("let").map(|node| reader.pairs(node, "`let`", "a name")).unwrap_or_default(),
-        events: top.get("events").map(|node| reader.events(node)).unwrap_or_default(),
+        events,
+        ignored,
+        always: top.get("always").map(|node| reader.sets(node, "always")).unwrap_or_default(),
         compute: top
             .get("compute")
             .map(|node| reader.pairs(node, "`compute`", "a column"))

@@ -54,6 +54,7 @@ use eval::Stop;
 
 pub use form::forms;
 pub use shape::{Format, ObjectShape, Shape, TextShape};
+pub use time::{read_timestamp, show_timestamp};
 pub use val::Val;
 
 /// The type of an expression or of a name in scope.

@@ -5,6 +5,7 @@
 use super::yaml::Text;
 use super::{Repeat, Tombstone, Unknown, Verb};
 use crate::diagnostic::Span;
+use crate::event::Start;
 
 /// A projection as written.
 #[derive(Debug)]
@@ -46,6 +47,8 @@ pub struct FromDecl {
     pub tombstone: Option<(Tombstone, Span)>,
     /// What an unknown event of this topic does; else what the projection says.
     pub unknown: Option<Unknown>,
+    /// Where reading begins.
+    pub start: Start,
     /// Where the schemas of its events are.
     pub schemas: Option<SchemasDecl>,
     pub id: Option<Text>,

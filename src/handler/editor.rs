@@ -156,7 +156,11 @@ fn shapes_of_projections() -> Vec<Shape> {
                     json!({ "anyOf": [text(), map_of(text())] }),
                     "A JSON Schema file that types the events, or one for each event type.",
                 ),
-                ("start", words(&["earliest"]), "Where the log is read from."),
+                (
+                    "start",
+                    json!({ "anyOf": [words(&["earliest", "latest"]), { "type": "string", "format": "date-time" }] }),
+                    "Where a new generation begins to read the log; a time is that of the records.",
+                ),
                 ("upcast", upcasts(), "Older versions of event types, each brought to the next."),
             ],
             required: &[],

@@ -50,6 +50,7 @@ pub use load::{check_shape, load};
 pub use step::{EachMake, Make, RecordMake, Step};
 
 use crate::diagnostic::{FileId, Span};
+use crate::event::Start;
 use crate::expr::Compiled;
 use crate::plan::Feed;
 use crate::schema::{Column, ColumnId, Expiry, TypeId};
@@ -119,6 +120,8 @@ pub struct Origin {
     /// What a record without a value does; `None`: it was not said.
     pub tombstone: Option<Tombstone>,
     pub unknown: Unknown,
+    /// Where reading begins.
+    pub start: Start,
     /// How a row knows an event again.
     pub remember: Option<Remember>,
     /// The order in which a row takes events.

@@ -26,5 +26,6 @@ mod reload;
 mod restart;
 mod sampling;
 mod scalars;
+mod starts;
 mod support;
 mod variants;

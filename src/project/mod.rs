@@ -398,7 +398,7 @@ impl Projector {
         let mut rest = fetched.records.as_slice();
         while !rest.is_empty() {
             let (records, after) = rest.split_at(rest.len().min(rows_max.clamp(1, CHUNK_RECORDS)));
-            let (touches, pause) = self.sort(&fetched.at, records, &mut folded.touched);
+            let (touches, pause) = self.sort(&fetched.at, (records, 0), &mut folded.touched);
             if self.projection.kind == UpdateKind::OwnedFold {
                 self.load(&mut folded.touched.rows).await?;
             }

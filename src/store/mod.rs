@@ -302,6 +302,8 @@ pub struct ParkedEntry {
 pub struct QueuedEvent {
     pub at: TopicPartition,
     pub offset: Offset,
+    /// Its place among the events of the key: the offset, or for kind C that among the events of all partitions.
+    pub order: Offset,
     pub time_ms: i64,
 }
 

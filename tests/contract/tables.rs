@@ -443,7 +443,7 @@ async fn progress_never_goes_back_and_is_told(store: impl Store) {
 }
 
 fn event(offset: u64) -> QueuedEvent {
-    QueuedEvent { at: mark(2, 0).at, offset, time_ms: 9 }
+    QueuedEvent { at: mark(2, 0).at, offset, order: offset, time_ms: 9 }
 }
 
 fn entry(since: u64) -> ParkedEntry {
@@ -468,6 +468,8 @@ async fn parked_keys_keep_their_queue_in_order_and_each_event_once(store: impl S
         ParkedKey::Position(mark(1, 0).at, 7),
     ];
     let projection: Arc<str> = Arc::from("orders");
+    // Of another partition: where it waits is its place among all of them, not its offset.
+    let merged = QueuedEvent { at: mark(0, 0).at, offset: 400, order: 12, time_ms: 9 };
     for key in &keys {
         let park = || ParkChange::Park { projection: projection.clone(), key: key.clone(), entry: entry(10) };
         let enqueue = |offset| ParkChange::Enqueue {
@@ -479,17 +481,21 @@ async fn parked_keys_keep_their_queue_in_order_and_each_event_once(store: impl S
         commit(vec![park(), enqueue(300)]).await.expect("commits");
         commit(vec![enqueue(11), enqueue(300)]).await.expect("commits");
         commit(vec![park(), enqueue(11)]).await.expect("commits");
+        let event = merged.clone();
+        commit(vec![ParkChange::Enqueue { projection: projection.clone(), key: key.clone(), event }])
+            .await
+            .expect("commits");
     }
     for _ in 0..2 {
         let parked = tables.parked();
         let expected: BTreeMap<_, _> = keys
             .iter()
-            .map(|key| ((projection.clone(), key.clone()), ParkedEntry { waiting: 3, ..entry(10) }))
+            .map(|key| ((projection.clone(), key.clone()), ParkedEntry { waiting: 4, ..entry(10) }))
             .collect();
         assert_eq!(parked.keys, expected);
         for key in &keys {
             let queue = tables.parked_queue("orders", key, 10).await.expect("reads");
-            assert_eq!(queue, [event(10), event(11), event(300)]);
+            assert_eq!(queue, [event(10), event(11), merged.clone(), event(300)]);
             assert_eq!(tables.parked_queue("orders", key, 2).await.expect("reads").len(), 2);
             assert!(tables.parked_queue("order", key, 2).await.expect("reads").is_empty());
         }

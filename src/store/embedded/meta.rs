@@ -193,6 +193,7 @@ impl<'m> MetaWrites<'m> {
     /// Answers whether the event was not in the queue yet.
     fn enqueue(&mut self, place: &(Arc<str>, ParkedKey), event: &QueuedEvent) -> Result<bool, StoreError> {
         let mut key = place_key(QUEUE, self.generation, &place.0, &place.1);
+        push_part(&mut key, &offset_value(event.order), Order::Asc);
         push_part(&mut key, &Value::text(&*event.at.topic), Order::Asc);
         push_part(&mut key, &int(event.at.partition), Order::Asc);
         push_part(&mut key, &offset_value(event.offset), Order::Asc);
@@ -289,7 +290,8 @@ fn began(value: Value) -> Result<Began, StoreError> {
 }
 
 fn event_value(event: &QueuedEvent) -> Value {
-    Value::Record(vec![place_value(&event.at), offset_value(event.offset), Value::Int(event.time_ms)])
+    let order = offset_value(event.order);
+    Value::Record(vec![place_value(&event.at), offset_value(event.offset), Value::Int(event.time_ms), order])
 }
 
 fn int(number: impl Into<i64>) -> Value {
@@ -407,7 +409,8 @@ impl Fields {
 
     fn event(&mut self) -> Result<QueuedEvent, StoreError> {
         let mut parts = self.record()?;
-        Ok(QueuedEvent { at: parts.place()?, offset: parts.number()?, time_ms: parts.number()? })
+        let (at, offset, time_ms) = (parts.place()?, parts.number()?, parts.number()?);
+        Ok(QueuedEvent { at, offset, time_ms, order: parts.number()? })
     }
 
     fn parked_key(&mut self) -> Result<ParkedKey, StoreError> {

@@ -104,6 +104,9 @@ impl Ground<'_> {
     /// The parent binds through the child's reference to it.
     fn add_parent(&self, asked: &mut Asked<'_>) -> Result<(), Box<Diagnostic>> {
         let (child, parent) = (self.model.ty(asked.entity), self.model.ty(asked.parent));
+        if self.add_header(asked, child) {
+            return Ok(());
+        }
         let reference = self.reference_back(asked, child, parent)?;
         for (key, column) in &reference.key {
             let source = match (self.model.key_column(asked.parent, key), parent.kind) {
@@ -116,6 +119,23 @@ impl Ground<'_> {
         Ok(())
     }
 
+    /// A header binds its rows by their common partition, where no reference says otherwise.
+    fn add_header(&self, asked: &mut Asked<'_>, child: &ObjectType) -> bool {
+        let refers = |field: &Field| matches!(&field.source, FieldSource::Ref(decl) if decl.target == asked.parent && !is_list(&field.ty));
+        if asked.decl.via.is_some() || child.fields.iter().any(refers) {
+            return false;
+        }
+        let mut headers = self.tables.iter().filter(|table| table.entity == asked.parent);
+        let Some(header) = headers.find(|table| table.heads.is_some()) else { return false };
+        let rows = header.heads.map(|rows| &self.tables[rows.0 as usize]);
+        let Some(rows) = rows.filter(|rows| rows.entity == asked.entity) else { return false };
+        for (of_rows, of_header) in rows.partition.iter().zip(&header.partition) {
+            asked.given.push(Given::Column(of_rows.part.column));
+            asked.sources.push(ReadSource::ParentColumn(of_header.part.column));
+        }
+        true
+    }
+
     fn reference_back<'m>(
         &self,
         asked: &Asked<'_>,
@@ -126,7 +146,9 @@ impl Ground<'_> {
             .fields
             .iter()
             .filter_map(|field| match &field.source {
-                FieldSource::Ref(decl) if decl.target == asked.parent => Some((field.name.as_str(), decl)),
+                FieldSource::Ref(decl) if decl.target == asked.parent && !is_list(&field.ty) => {
+                    Some((field.name.as_str(), decl))
+                }
                 _ => None,
             })
             .collect();
@@ -176,12 +198,12 @@ impl Ground<'_> {
         let source = ReadSource::Argument(index);
         let fault = |message: String| Diagnostic::error("S070", argument.span, message);
         let Some(id) = child.column_named(column) else {
-            let bucket = self.bucket_part(asked.entity, column).filter(|_| *op == ArgOp::Eq);
-            let Some(of) = bucket else {
+            let part = self.named_part(asked.entity, column).filter(|_| *op == ArgOp::Eq);
+            let Some(of) = part else {
                 return Err(Box::new(self.unknown_column(child, argument, column)));
             };
             self.check_type(child, of, argument)?;
-            asked.given.push(Given::Bucket(column.clone()));
+            asked.given.push(Given::Part(column.clone()));
             asked.sources.push(source);
             return Ok(());
         };
@@ -260,11 +282,12 @@ impl Ground<'_> {
         Err(fault.help("Use `GTE` and `LT` for a range of other values.").into())
     }
 
-    /// The column of a time bucket by the name of its key part.
-    fn bucket_part(&self, entity: TypeId, name: &str) -> Option<ColumnId> {
+    /// The column of a time bucket or of a prefix by the name of its key part.
+    fn named_part(&self, entity: TypeId, name: &str) -> Option<ColumnId> {
         let keys = self.tables_of(entity).flat_map(|table| &table.partition);
-        let mut buckets = keys.filter(|key| matches!(key.part.via, KeyFunction::Bucket(_)));
-        buckets.find(|key| key.part.name == name).map(|key| key.part.column)
+        let can_be_given = |via| matches!(via, KeyFunction::Bucket(_) | KeyFunction::Prefix(_));
+        let mut parts = keys.filter(|key| can_be_given(key.part.via));
+        parts.find(|key| key.part.name == name).map(|key| key.part.column)
     }
 
     fn unknown_column(&self, child: &ObjectType, argument: &Argument, column: &str) -> Diagnostic {
@@ -357,7 +380,7 @@ impl Ground<'_> {
     fn read_as(&self, entity: TypeId, argument: &Argument) -> Option<Named> {
         let ArgumentBinding::Column { column, .. } = &argument.binds else { return None };
         let child = self.model.ty(entity);
-        let column = child.column_named(column).or_else(|| self.bucket_part(entity, column));
+        let column = child.column_named(column).or_else(|| self.named_part(entity, column));
         column.and_then(|column| child.column(column).ty.named())
     }
 
@@ -508,7 +531,7 @@ impl Ground<'_> {
             .iter()
             .filter_map(|given| match given {
                 Given::Column(column) | Given::AnyOf(column) => Some(*column),
-                Given::Bucket(_) => None,
+                Given::Part(_) => None,
             })
             .collect();
         if given.is_empty() {
@@ -561,6 +584,11 @@ fn rank(asked: &Asked<'_>, table: &TablePlan, fit: &Fit) -> (usize, usize, u8) {
         TableRole::Index { .. } => 2,
     };
     (walked, open, kind)
+}
+
+/// Whether a field holds several: no table is keyed by one of a list.
+fn is_list(ty: &FieldType) -> bool {
+    matches!(ty, FieldType::List { .. })
 }
 
 fn is_index(table: &TablePlan) -> bool {

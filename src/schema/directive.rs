@@ -106,7 +106,7 @@ pub(super) const OURS: &[Ours] = &[
             must(
                 "partition",
                 COLUMNS,
-                "Columns that say which rows lie together; every read names all of them. `year`, `month`, `week`, `day` or `hour(column)` cut by time, `hash(column, 8)` into shards.",
+                "Columns that say which rows lie together; every read names all of them. `year`, `month`, `week`, `day` or `hour(column)` cut by time, `hash(column, 8)` into shards, `prefix(column, 2)` by first letters.",
             ),
             may(
                 "clustering",
@@ -125,10 +125,18 @@ pub(super) const OURS: &[Ours] = &[
             ),
             may("rows", COUNT, "Rows that a partition has at most."),
             may("rate", COUNT, "Writes a second to the hottest partition."),
-            may("static", Kind::Later, LATER),
+            may(
+                "static",
+                Kind::Bool,
+                "This type is what a partition of the table has once; its rows are another type's.",
+            ),
             may("ttl", DURATION, "How long after the time in `ttlFrom` a row is there: `90d`."),
             may("ttlFrom", TEXT, "The DateTime column from which `ttl` counts."),
-            may("options", Kind::Later, LATER),
+            may(
+                "options",
+                TEXT,
+                "Options of Cassandra's table, as CQL writes them: `gc_grace_seconds = 3600`.",
+            ),
         ],
     },
     Ours {
@@ -186,7 +194,7 @@ pub(super) const OURS: &[Ours] = &[
         place: Place::Object,
         repeatable: false,
         about: "A value type, stored inside a row.",
-        parameters: &[may("name", Kind::Later, LATER)],
+        parameters: &[may("name", TEXT, "The name of its CQL type.")],
     },
     Ours {
         name: "column",

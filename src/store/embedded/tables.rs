@@ -83,7 +83,7 @@ impl EmbeddedTables {
     ) -> Result<EmbeddedTables, StoreError> {
         let suffix = open::generation_suffix(generation.number);
         let open = |layout: layout::Layout| {
-            let name = format!("{}{suffix}", layout.table.name);
+            let name = format!("{}{suffix}", layout.table.space());
             let keyspace = open::keyspace(database, &name, settings)?;
             Ok(Table { layout, keyspace })
         };

@@ -16,6 +16,7 @@ fn plan() -> Arc<Plan> {
         name: "counters".to_owned(),
         entity: TypeId(0),
         role: TableRole::Base,
+        heads: None,
         partition: vec![KeyColumn { part, ty: id.clone(), source: id, order: Order::Asc }],
         clustering: Vec::new(),
         appended: 0,
@@ -26,6 +27,7 @@ fn plan() -> Arc<Plan> {
         buckets: None,
         rows: None,
         rate: None,
+        options: Vec::new(),
     };
     Arc::new(Plan { tables: vec![Arc::new(table)], entities: Vec::new(), reads: Vec::new() })
 }

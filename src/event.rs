@@ -32,6 +32,18 @@ impl fmt::Display for Position {
     }
 }
 
+/// Where a projection begins to read a log that it has not read before.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Start {
+    /// At the first record that the log has.
+    #[default]
+    Earliest,
+    /// Behind the last record that the log has when a generation is made.
+    Latest,
+    /// At the first record whose timestamp is not before this time: milliseconds since 1970.
+    At(i64),
+}
+
 /// A record as the log holds it. Its partition is that of the batch it came in.
 #[derive(Clone, Debug)]
 pub struct Record {

@@ -3,7 +3,7 @@
 
 use std::path::PathBuf;
 
-use crate::cli::data::{self, Holder};
+use crate::cli::data;
 use crate::cli::{Context, Exit, Failed, counted, unreachable};
 use crate::diagnostic::{self, Severity};
 use crate::engine::mend::{self, Mended};
@@ -79,16 +79,7 @@ fn sample(
         let message = format!("there is no log in {}; --data names the directory of one", data.display());
         return Err((Exit::Unreachable, message));
     }
-    let _lock = match data::take(&data).map_err(unreachable)? {
-        Holder::Us(lock) => lock,
-        Holder::Running(_) => {
-            return Err((
-                Exit::Unreachable,
-                format!("{} is held by a running `dev`; end it first", data.display()),
-            ));
-        }
-    };
-    let log = data::open_log(&data)?;
+    let (_lock, log) = data::log_to_read(&data)?;
     let runtime = context.runtime().map_err(|exit| (exit, "nothing was sampled".to_owned()))?;
     let bar = match context.output.bars() {
         true => indicatif::ProgressBar::new_spinner(),

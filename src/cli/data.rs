@@ -59,9 +59,25 @@ pub fn take(data: &Path) -> Result<Holder, DataError> {
     }
 }
 
+/// Opens the log of a data directory to read it: as it stands, where another process holds it. The lock, where this
+/// process has it, is to be kept as long as the log.
+pub fn log_to_read(data: &Path) -> Result<(Option<DataLock>, Broker), Failed> {
+    match take(data) {
+        Ok(Holder::Us(lock)) => Ok((Some(lock), open_log(data)?)),
+        Ok(Holder::Running(_)) | Err(DataError::HeldInSilence { .. }) => {
+            Ok((None, opened(data, Broker::look(&data.join("log")))?))
+        }
+        Err(error) => Err(crate::cli::unreachable(error)),
+    }
+}
+
 /// Opens the log of a data directory that this process holds.
 pub fn open_log(data: &Path) -> Result<Broker, Failed> {
-    Broker::open(&data.join("log")).map_err(|error| match error {
+    opened(data, Broker::open(&data.join("log")))
+}
+
+fn opened(data: &Path, log: Result<Broker, SourceError>) -> Result<Broker, Failed> {
+    log.map_err(|error| match error {
         SourceError::Corrupt(_) => damaged(data, &error),
         error => (Exit::Unreachable, error.to_string()),
     })

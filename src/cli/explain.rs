@@ -5,7 +5,9 @@ use serde_json::{Value, json};
 use crate::cli::{Context, Exit};
 use crate::diagnostic::nearest;
 use crate::engine::Definitions;
-use crate::handler::explain::{Assigned, Explained, event_types, explain};
+use crate::handler::explain::{
+    Assigned, Explained, ExplainedRemember, ExplainedSequence, event_types, explain,
+};
 use crate::plan::explain::{explain_read, explain_read_json, read_name};
 
 /// Arguments of `explain`.
@@ -86,8 +88,18 @@ fn event_text(explained: &Explained) -> String {
         let versions: Vec<String> = (oldest..=newest).map(|version| version.to_string()).collect();
         line("versions", &versions.join(" -> "));
     }
+    if explained.ignored {
+        line("ignored", "it is known, and concerns no row");
+        return text;
+    }
     line("row", &list(&explained.key).join(", "));
     line("record key", explained.record_key.as_deref().unwrap_or("any"));
+    for it in &explained.remember {
+        line("remember", &remembered(it));
+    }
+    for it in &explained.sequence {
+        line("sequence", &sequenced(it));
+    }
     if let Some(when) = &explained.when {
         line("when", when);
     }
@@ -97,6 +109,12 @@ fn event_text(explained: &Explained) -> String {
     for (number, case) in (1..).zip(&explained.cases) {
         let when = case.when.as_ref().map(|when| format!(" when {when}")).unwrap_or_default();
         line(&format!("case {number}"), &format!("{}{when}", case.verb));
+        if case.missing == Some("park") {
+            line("", "  no row: its key is parked");
+        }
+        for it in list(&case.initially) {
+            line("", &format!("  {it} (initially)"));
+        }
         for it in list(&case.columns) {
             line("", &format!("  {it}"));
         }
@@ -104,9 +122,24 @@ fn event_text(explained: &Explained) -> String {
     for it in list(&explained.compute) {
         line("compute", &it);
     }
+    for it in &explained.asserts {
+        line("assert", &format!("{}: {}", it.name, it.value.as_deref().unwrap_or_default()));
+    }
     line("kind", &format!("{kind}: {how}"));
     line("why", why);
     text
+}
+
+fn remembered(remember: &ExplainedRemember) -> String {
+    let ExplainedRemember { topic, column, id, last } = remember;
+    let last = last.map(|last| format!("the last {last} of ")).unwrap_or_default();
+    format!("{column} = {last}{id} ({topic}); an event whose id stands there changes nothing")
+}
+
+fn sequenced(sequence: &ExplainedSequence) -> String {
+    let ExplainedSequence { topic, column, number, first, gap, repeat } = sequence;
+    let first = first.map_or("any".to_owned(), |first| first.to_string());
+    format!("{column} = {number} ({topic}); first {first}, gap: {gap}, repeat: {repeat}")
 }
 
 fn assignment(assigned: &Assigned) -> String {

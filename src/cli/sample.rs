@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use serde_json::Value as Json;
 
-use crate::cli::data::{self, Holder};
+use crate::cli::data;
 use crate::cli::{Exit, Failed, unreachable};
 use crate::event::TopicPartition;
 use crate::propose::Sample;
@@ -62,7 +62,7 @@ fn of_record(key: Option<&[u8]>, value: Option<&[u8]>) -> Sample {
 /// The first events of a topic in the log of a data directory, evenly from its partitions, at most `most`.
 ///
 /// # Errors
-/// There are no data or no such topic, or a running process holds them.
+/// There are no data or no such topic.
 pub async fn of_topic(data: &Path, topic: &str, most: usize) -> Result<Vec<Sample>, Failed> {
     let shown = data.display();
     if !data.join("log").is_dir() {
@@ -70,15 +70,7 @@ pub async fn of_topic(data: &Path, topic: &str, most: usize) -> Result<Vec<Sampl
             format!("{shown} holds no data of Kinora; --data names another directory, --from a file");
         return Err((Exit::Unreachable, reason));
     }
-    let _lock = match data::take(data).map_err(unreachable)? {
-        Holder::Us(lock) => lock,
-        Holder::Running(_) => {
-            let reason =
-                format!("{shown} is held by a running `kinora dev`; end it, or sample a file with --from");
-            return Err((Exit::Unreachable, reason));
-        }
-    };
-    let log = data::open_log(data)?;
+    let (_lock, log) = data::log_to_read(data)?;
     let Some(found) = log.topic(topic).await.map_err(unreachable)? else {
         let names: Vec<String> =
             log.topics().await.map_err(unreachable)?.iter().map(|topic| topic.name.to_string()).collect();

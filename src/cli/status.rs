@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use crate::cli::data::{self, DataLock, Holder};
 use crate::cli::{Context, DataArguments, Exit, Failed, unreachable};
-use crate::engine::{Embedded, Looked, Status};
+use crate::engine::{Embedded, Looked, PartitionStatus, ProjectionStatus, Status};
 use crate::serve::Endpoint;
 
 /// Who can tell about a data directory.
@@ -109,6 +109,7 @@ fn text(status: &Status) -> String {
         ]);
     }
     lines.extend(table(&rows));
+    lines.extend(status.projections.iter().filter_map(began));
     lines.push(String::new());
     let mut rows = vec![["topic", "partitions", "events"].map(str::to_owned)];
     for topic in &status.topics {
@@ -117,6 +118,18 @@ fn text(status: &Status) -> String {
     }
     lines.extend(table(&rows));
     lines.join("\n")
+}
+
+/// Where a projection began that has not read its topics from their start.
+fn began(projection: &ProjectionStatus) -> Option<String> {
+    let later = projection.partitions.iter().filter(|partition| partition.start != "earliest");
+    let places: Vec<String> = later
+        .map(|partition| {
+            let PartitionStatus { topic, partition, began, start, .. } = partition;
+            format!("{topic}:{partition}@{began} ({start})")
+        })
+        .collect();
+    (!places.is_empty()).then(|| format!("{} began at {}", projection.name, places.join(", ")))
 }
 
 /// Rows as lines, columns aligned.

@@ -11,14 +11,15 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
+use crate::engine::starts::{shown, starts};
 use crate::engine::{Building, Definitions, PartitionStatus, ProjectionStatus, Serving, Status, TopicStatus};
-use crate::event::{Offset, Position, TopicPartition};
+use crate::event::{Offset, Position, Start, TopicPartition};
 use crate::handler::Projection;
 use crate::project::{Halt, ProjectSettings, Projector, ProjectorState};
 use crate::resolve::{Graph, GraphSettings, Limits};
 use crate::source::broker::Broker;
 use crate::source::{NewRecord, Source, SourceError, TopicInfo};
-use crate::store::{Manifest, Store, StoreError};
+use crate::store::{Began, Generation, Manifest, Store, StoreError};
 
 /// How an embedded engine runs.
 #[derive(Clone, Debug)]
@@ -105,6 +106,8 @@ struct Live {
     definitions: Arc<Definitions>,
     serving: Arc<Serving>,
     workers: Vec<Worker>,
+    /// Where the generation began.
+    starts: Vec<Began>,
 }
 
 /// The write loop of one projection.
@@ -162,7 +165,7 @@ impl Embedded {
         let manifest = self.store.manifest().await?;
         let active = manifest.as_ref().and_then(|manifest| hash_of(manifest, manifest.active));
         if let (Some(manifest), true) = (&manifest, active == Some(definitions.hash.as_str())) {
-            let live = self.work(manifest.active, &definitions).await?;
+            let live = self.work(manifest, manifest.active, &definitions).await?;
             self.switch(live);
         } else {
             self.build(manifest, definitions, given_up).await?;
@@ -267,7 +270,8 @@ impl Embedded {
             return Ok(Looked::OtherDefinitions);
         }
         let serving = self.open(manifest.active, definitions).await?;
-        self.switch(Live { definitions: Arc::clone(definitions), serving, workers: Vec::new() });
+        let starts = starts_of(&manifest, manifest.active);
+        self.switch(Live { definitions: Arc::clone(definitions), serving, workers: Vec::new(), starts });
         Ok(Looked::Opened)
     }
 
@@ -293,9 +297,9 @@ impl Embedded {
         definitions: Arc<Definitions>,
         mut given_up: watch::Receiver<u64>,
     ) -> Result<(), EngineError> {
-        let (manifest, generation) = self.register(manifest, &definitions.hash).await?;
+        let (manifest, generation) = self.register(manifest, &definitions).await?;
         tracing::info!(generation, "Building a generation.");
-        let live = self.work(generation, &definitions).await?;
+        let live = self.work(&manifest, generation, &definitions).await?;
         let built = tokio::select! {
             built = self.wait_for(&live, |building| self.set_building(Some(building))) => built,
             _ = given_up.changed() => Err(EngineError::GivenUp(generation)),
@@ -311,26 +315,36 @@ impl Embedded {
         self.retire(active, generation, old).await
     }
 
-    /// Writes down that a generation exists for these definitions: the one left half-built, if there is one.
-    async fn register(&self, manifest: Option<Manifest>, hash: &str) -> Result<(Manifest, u32), EngineError> {
+    /// Writes down that a generation exists for these definitions, and where it begins: the one left half-built, if there
+    /// is one.
+    async fn register(
+        &self,
+        manifest: Option<Manifest>,
+        definitions: &Definitions,
+    ) -> Result<(Manifest, u32), EngineError> {
+        let hash = definitions.hash.as_str();
+        let before = manifest.as_ref().map(|old| starts_of(old, old.active)).unwrap_or_default();
+        let generation = async |number| {
+            let starts = starts(definitions, self.broker.as_ref(), &before).await?;
+            Ok::<_, EngineError>(Generation { number, definitions: hash.to_owned(), starts })
+        };
         let Some(old) = manifest else {
-            let first = Manifest { active: 1, generations: vec![(1, hash.to_owned())] };
+            let first = Manifest { active: 1, generations: vec![generation(1).await?] };
             self.write_manifest(None, &first).await?;
             return Ok((first, 1));
         };
-        let half_built =
-            old.generations.iter().find(|(number, made_by)| *number != old.active && made_by == hash);
-        if let Some((number, _)) = half_built {
-            let number = *number;
+        let mut others = old.generations.iter().filter(|other| other.number != old.active);
+        if let Some(half_built) = others.clone().find(|other| other.definitions == hash) {
+            let number = half_built.number;
             return Ok((old, number));
         }
-        let mut new = old.clone();
-        for (stale, _) in old.generations.iter().filter(|(number, _)| *number != old.active) {
-            self.store.drop_generation(*stale).await?;
-            new.generations.retain(|(number, _)| number != stale);
+        for stale in &mut others {
+            self.store.drop_generation(stale.number).await?;
         }
-        let newest = old.generations.iter().map(|(number, _)| *number).max().unwrap_or(old.active);
-        new.generations.push((newest + 1, hash.to_owned()));
+        let mut new = old.clone();
+        new.generations.retain(|kept| kept.number == old.active);
+        let newest = old.generations.iter().map(|known| known.number).max().unwrap_or(old.active);
+        new.generations.push(generation(newest + 1).await?);
         self.write_manifest(Some(&old), &new).await?;
         Ok((new, newest + 1))
     }
@@ -360,9 +374,9 @@ impl Embedded {
             }
         }
         let mut alone = manifest.clone();
-        for (number, _) in manifest.generations.iter().filter(|(number, _)| *number != active) {
-            self.store.drop_generation(*number).await?;
-            alone.generations.retain(|(kept, _)| kept != number);
+        for old in manifest.generations.iter().filter(|old| old.number != active) {
+            self.store.drop_generation(old.number).await?;
+            alone.generations.retain(|kept| kept.number != old.number);
         }
         if alone != manifest {
             self.write_manifest(Some(&manifest), &alone).await?;
@@ -386,22 +400,28 @@ impl Embedded {
     }
 
     /// Opens a generation and starts its write loops.
-    async fn work(&self, generation: u32, definitions: &Arc<Definitions>) -> Result<Live, EngineError> {
+    async fn work(
+        &self,
+        manifest: &Manifest,
+        generation: u32,
+        definitions: &Arc<Definitions>,
+    ) -> Result<Live, EngineError> {
+        let starts = starts_of(manifest, generation);
         let serving = self.open(generation, definitions).await?;
         let mut projectors = Vec::with_capacity(definitions.projections.len());
         for projection in &definitions.projections {
-            let projector = Projector::open(
+            let projector = Projector::open_from(
                 Arc::clone(projection),
                 Arc::clone(&definitions.plan),
                 Arc::clone(&serving.tables),
                 self.broker.as_ref(),
-                self.settings.project,
-                now_ms().saturating_mul(1_000),
+                (self.settings.project, now_ms().saturating_mul(1_000)),
+                &starts,
             );
             projectors.push(projector.await?);
         }
         let workers = projectors.into_iter().map(Worker::start).collect();
-        Ok(Live { definitions: Arc::clone(definitions), serving, workers })
+        Ok(Live { definitions: Arc::clone(definitions), serving, workers, starts })
     }
 
     /// Lets a generation answer; gives back the one that did.
@@ -460,8 +480,11 @@ impl Embedded {
 }
 
 fn hash_of(manifest: &Manifest, generation: u32) -> Option<&str> {
-    let found = manifest.generations.iter().find(|(number, _)| *number == generation);
-    found.map(|(_, hash)| hash.as_str())
+    manifest.generation(generation).map(|found| found.definitions.as_str())
+}
+
+fn starts_of(manifest: &Manifest, generation: u32) -> Vec<Began> {
+    manifest.generation(generation).map(|found| found.starts.clone()).unwrap_or_default()
 }
 
 /// Milliseconds since 1970 by this machine's clock.
@@ -537,8 +560,11 @@ impl Live {
                 lag_events += behind;
                 lag_ms = lag_ms.max(mark.map_or(0, |mark| now_ms.saturating_sub(mark.time_ms).max(0)));
             }
-            let topic = topic.name.to_string();
-            partitions.push(PartitionStatus { topic, partition, position, end: info.end });
+            let began =
+                self.starts.iter().find(|began| began.projection == projection.name && began.at == at);
+            let (began, start) = began.map_or((0, Start::Earliest), |began| (began.offset, began.start));
+            let (topic, start) = (topic.name.to_string(), shown(start));
+            partitions.push(PartitionStatus { topic, partition, began, start, position, end: info.end });
         }
         let parked = tables.parked();
         let worker = self.workers.iter().find(|worker| worker.projection.name == projection.name);

@@ -13,6 +13,7 @@ pub mod mend;
 #[cfg(test)]
 mod mend_tests;
 pub mod sample;
+mod starts;
 pub mod watch;
 
 use std::sync::Arc;
@@ -102,6 +103,9 @@ pub struct ProjectionStatus {
 pub struct PartitionStatus {
     pub topic: String,
     pub partition: u32,
+    /// The first offset that the generation read, and what the definitions said of it: `earliest`, `latest` or a time.
+    pub began: u64,
+    pub start: String,
     pub position: u64,
     pub end: u64,
 }

@@ -67,8 +67,8 @@ impl Checker<'_> {
                 let typed = self.mixed(arg)?;
                 (typed.code, Type::Dyn)
             }
-            // `uuid(position)` is the library's.
-            ("uuid", None, [arg]) if self.is_position(arg) => self.library(name, None, args)??,
+            // `uuid(record)` is the library's.
+            ("uuid", None, [arg]) if self.is_record(arg) => self.library(name, None, args)??,
             (_, None, [arg]) if conversion(name).is_some() => self.conversion(name, arg)?,
             (_, Some(of), args) if let Some(walk) = walk(name, of, args) => self.each(&walk)?,
             _ => match self.library(name, of, args) {
@@ -89,9 +89,9 @@ impl Checker<'_> {
         Some((format!("{space}.{name}"), at.start..end))
     }
 
-    fn is_position(&self, node: &Node) -> bool {
+    fn is_record(&self, node: &Node) -> bool {
         match &node.kind {
-            parse::Kind::Name(name) => matches!(self.resolve(name), Some((_, Type::Position))),
+            parse::Kind::Name(name) => matches!(self.resolve(name), Some((_, Type::LogRecord))),
             _ => false,
         }
     }

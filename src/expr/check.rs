@@ -204,7 +204,10 @@ impl<'c> Checker<'c> {
         } else {
             String::new()
         };
-        let help = if let Some(row) = self.row_with(name) {
+        let is_old = name == "position" && known.iter().any(|known| known == "record");
+        let help = if is_old {
+            "write `record`: `uuid(record)`, `record.topic`, `record.partition`, `record.offset`".to_owned()
+        } else if let Some(row) = self.row_with(name) {
             let or = if in_event.is_empty() { "" } else { " or " };
             format!("did you mean {in_event}{or}`{row}.{name}`?")
         } else if let Some(near) = nearest(name, known.iter().map(String::as_str)) {
@@ -221,8 +224,9 @@ impl<'c> Checker<'c> {
         let message = format!("there is no name `{name}` here");
         let fault = Diagnostic::error("E003", self.place(at), message).label("unknown name").help(help);
         self.fault(match self.row_with(name) {
-            Some(_) => fault,
+            None if is_old => fault.fix_name(name, ["record"].into_iter()),
             None => fault.fix_name(name, known.iter().map(String::as_str)),
+            Some(_) => fault,
         })
     }
 
@@ -283,7 +287,7 @@ impl<'c> Checker<'c> {
             _ => self.check(of, None)?,
         };
         let (by, mut ty) = match of.ty.unwrapped() {
-            Type::Dyn => {
+            Type::Dyn | Type::LogRecord => {
                 self.shape_has(&of, field, field_at)?;
                 (By::Name(field.into()), Type::Dyn)
             }
@@ -293,10 +297,6 @@ impl<'c> Checker<'c> {
             },
             Type::Money if field == "amount" => (By::Amount, Type::Decimal),
             Type::Money if field == "currency" => (By::Currency, Type::Text),
-            Type::Position if field == "topic" => (By::Name(field.into()), Type::Text),
-            Type::Position if field == "partition" || field == "offset" => {
-                (By::Name(field.into()), Type::Int)
-            }
             // The keys of a stored map are no names of fields; its elements are records.
             Type::Map(key, value) if is_named(key) && !matches!(**value, Type::Record(_)) => {
                 (By::Name(field.into()), (**value).clone())
@@ -308,7 +308,6 @@ impl<'c> Checker<'c> {
                     Type::Map(..) | Type::List(_) => {
                         "take an element with `[…]`, or go through it with `.map(x, …)`"
                     }
-                    Type::Position => "it has `topic`, `partition` and `offset`",
                     _ => "only the event, rows and value types have fields",
                 };
                 return self.fault(Diagnostic::error("E004", self.place(field_at), message).help(help));

@@ -409,7 +409,7 @@ fn natural(value: &Val<'_>) -> Option<Value> {
         Val::Int(number) => Value::Int(*number),
         Val::Uint(number) => Value::Int(i64::try_from(*number).ok()?),
         Val::Float(number) if number.is_finite() => Value::Float(*number),
-        Val::Float(_) | Val::Type(_) | Val::Position(_) => return None,
+        Val::Float(_) | Val::Type(_) => return None,
         Val::Decimal(number) => Value::Decimal(*number),
         Val::Text(text) => Value::text(&**text),
         Val::Bytes(bytes) => Value::Bytes(bytes.as_ref().into()),

@@ -340,7 +340,6 @@ impl<'f> Machine<'f> {
             Some(Slot::Record(None)) => Ok(Val::Null),
             Some(Slot::Value(value)) => Ok(Val::from(*value)),
             Some(Slot::Owned(value)) => Ok(value.into()),
-            Some(Slot::Position(position)) => Ok(Val::Position(position)),
             Some(Slot::Made(value)) => {
                 self.spend(value.weight())?;
                 Ok(value.clone())

@@ -34,7 +34,13 @@ impl Checker<'_> {
             (Type::Timestamp, Function::Int | Function::Date) | (Type::Int, Function::Timestamp) => true,
             (other, Function::String) => !matches!(
                 other,
-                Type::Record(_) | Type::Money | Type::List(_) | Type::Map(..) | Type::Type | Type::Null
+                Type::Record(_)
+                    | Type::Money
+                    | Type::List(_)
+                    | Type::Map(..)
+                    | Type::Type
+                    | Type::LogRecord
+                    | Type::Null
             ),
             _ => false,
         };

@@ -13,7 +13,7 @@ use super::types::join;
 use super::val::Val;
 
 /// The names of types, as `type(x)` gives them.
-const TYPES: [&str; 18] = [
+const TYPES: [&str; 17] = [
     "bool",
     "bytes",
     "date",
@@ -26,7 +26,6 @@ const TYPES: [&str; 18] = [
     "map",
     "null_type",
     "optional_type",
-    "position",
     "string",
     "time",
     "type",

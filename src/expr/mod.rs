@@ -44,7 +44,7 @@ use std::sync::Arc;
 use smallvec::SmallVec;
 
 use crate::diagnostic::{Diagnostic, Span};
-use crate::event::{Json, Position};
+use crate::event::Json;
 use crate::schema::{ColumnType, EnumId, ReadModel, Scalar, TypeId};
 use crate::value::Value;
 
@@ -55,6 +55,7 @@ use eval::Stop;
 
 pub use form::forms;
 pub use shape::{Format, ObjectShape, Shape, TextShape};
+pub use time::{read_timestamp, show_timestamp};
 pub use val::Val;
 
 /// The type of an expression or of a name in scope.
@@ -78,8 +79,8 @@ pub enum Type {
     Uuid,
     /// What `type(x)` gives.
     Type,
-    /// Where the event stands in its log: topic, partition and offset.
-    Position,
+    /// What the log says of an event: the name `record`. A JSON object, which also makes ids.
+    LogRecord,
     Enum(EnumId),
     /// A `@udt`, or an entity's row, by its columns.
     Record(TypeId),
@@ -269,7 +270,6 @@ pub enum Slot<'a> {
     Value(&'a Value),
     /// A value made while running: a `let`.
     Owned(Value),
-    Position(&'a Position),
     /// What [`Compiled::slot`] or [`Compiled::list`] found.
     Made(Val<'a>),
 }

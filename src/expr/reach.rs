@@ -81,11 +81,6 @@ pub(super) fn select<'f>(of: Val<'f>, by: &By, optional: bool, text: &Arc<str>) 
             None if optional => Ok(Val::Nothing),
             None => fault(format!("{text}: there is no element {name:?}")),
         },
-        (Val::Position(position), By::Name(name)) => Ok(match &**name {
-            "topic" => Val::Text(Cow::Borrowed(&*position.at.topic)),
-            "partition" => Val::Int(position.at.partition.into()),
-            _ => Val::Int(i64::try_from(position.offset).unwrap_or(i64::MAX)),
-        }),
         (Val::Money(money), By::Amount) => Ok(Val::Decimal(money.0)),
         (Val::Money(money), By::Currency) => Ok(Val::Text(money.1)),
         (Val::Json(json), By::Name(name)) => match json::field(json, name) {

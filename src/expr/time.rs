@@ -6,7 +6,7 @@ use crate::value::{Decimal, decimal::Rounding};
 
 /// Milliseconds since 1970 of `2026-01-01T00:00:00.000Z`, or with an offset such as `+01:00`. Digits below a
 /// millisecond are cut, toward the past.
-pub(super) fn read_timestamp(text: &str) -> Option<i64> {
+pub fn read_timestamp(text: &str) -> Option<i64> {
     if let Some(ms) = read_plain_utc(text.as_bytes()) {
         return Some(ms);
     }
@@ -179,7 +179,7 @@ pub(super) fn date_of(timestamp_ms: i64) -> Option<i32> {
     i32::try_from(timestamp_ms.div_euclid(86_400_000)).ok()
 }
 
-pub(super) fn show_timestamp(ms: i64) -> String {
+pub fn show_timestamp(ms: i64) -> String {
     match jiff::Timestamp::from_millisecond(ms) {
         Ok(timestamp) => timestamp.strftime("%Y-%m-%dT%H:%M:%S%.3fZ").to_string(),
         Err(_) => format!("{ms} ms since 1970"),

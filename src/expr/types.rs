@@ -59,7 +59,7 @@ impl Type {
             Type::Duration => "Duration".to_owned(),
             Type::Uuid => "UUID".to_owned(),
             Type::Type => "a type".to_owned(),
-            Type::Position => "a position".to_owned(),
+            Type::LogRecord => "a record".to_owned(),
             Type::Enum(id) => model.enumeration(*id).name.clone(),
             Type::Record(id) => model.ty(*id).name.clone(),
             Type::Money => "money(amount, currency)".to_owned(),

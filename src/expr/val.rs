@@ -6,7 +6,7 @@
 use std::borrow::Cow;
 use std::cmp::Ordering;
 
-use crate::event::{Json, Position};
+use crate::event::Json;
 use crate::value::{Decimal, Uuid, Value};
 
 use super::json;
@@ -48,7 +48,6 @@ pub enum Val<'a> {
     Map(Vec<(Val<'a>, Val<'a>)>),
     /// What `type(x)` gives: the type's name.
     Type(&'static str),
-    Position(&'a Position),
     /// What `money(amount, currency)` makes.
     Money(Box<(Decimal, Cow<'a, str>)>),
 }
@@ -111,7 +110,6 @@ impl Val<'_> {
             Val::Cells(_) | Val::List(_) => "a list".to_owned(),
             Val::Pairs(_) | Val::Map(_) => "a map".to_owned(),
             Val::Type(name) => (*name).to_owned(),
-            Val::Position(position) => position.to_string(),
             Val::Bytes(bytes) => format!("{} bytes", bytes.len()),
             Val::Money(money) => format!("{} {}", money.0, money.1),
             other => other.text().unwrap_or_default().into_owned(),
@@ -184,7 +182,6 @@ pub(super) fn equal(left: &Val<'_>, right: &Val<'_>) -> bool {
         (Val::Bool(left), Val::Bool(right)) => left == right,
         (Val::Uuid(left), Val::Uuid(right)) => left == right,
         (Val::Type(left), Val::Type(right)) => left == right,
-        (Val::Position(left), Val::Position(right)) => left == right,
         (Val::Cells(_) | Val::List(_), Val::Cells(_) | Val::List(_)) => {
             let (left, right) = (elements(left), elements(right));
             left.len() == right.len() && left.iter().zip(&right).all(|(left, right)| equal(left, right))

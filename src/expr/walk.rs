@@ -123,7 +123,7 @@ impl Checker<'_> {
                 | Type::Map(..)
                 | Type::Enum(_)
                 | Type::Type
-                | Type::Position
+                | Type::LogRecord
                 | Type::Uuid
                 | Type::Bytes,
             ) => {

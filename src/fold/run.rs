@@ -5,7 +5,7 @@
 
 use super::guard::Marks;
 use super::steps::{Slots, Steps, reborrow};
-use super::{Change, Patch, settle, unevaluated};
+use super::{Change, Patch, reject, settle, unevaluated};
 use crate::event::{Event, Json, Reject};
 use crate::expr::{Compiled, Fields, Slot};
 use crate::handler::names::FIRST_LET;
@@ -36,6 +36,9 @@ pub fn fold(
     let slots = slots(cases, row, (event, element), fields.as_ref());
     let Some(case) = pick(declared, cases, &slots)? else { return Ok(nothing) };
     match (case.verb, row) {
+        (Verb::Update | Verb::Delete | Verb::Remove, None) if case.parks_missing => {
+            Err(reject(format!("{}: there is no row", case.verb.name())))
+        }
         (Verb::Create, Some(_)) | (Verb::Update | Verb::Delete | Verb::Remove, None) => Ok(nothing),
         (Verb::Delete, Some(_)) => Ok(Outcome::Change(Change::Delete)),
         (Verb::Replace, _) | (_, None) => {
@@ -77,7 +80,7 @@ fn id(index: usize) -> ColumnId {
     ColumnId(u32::try_from(index).expect("columns are counted in u32"))
 }
 
-/// Event, row, record, element and position, and a place for each `let`.
+/// Event, row, record and element, and a place for each `let`.
 fn slots<'a>(
     cases: &EventCases,
     row: Option<&'a [Value]>,
@@ -89,7 +92,6 @@ fn slots<'a>(
     slots.push(Slot::Record(row));
     slots.push(event.record.as_ref().map_or(Slot::Value(&Value::Null), Slot::Json));
     slots.push(element.map_or(Slot::Value(&Value::Null), Slot::Json));
-    slots.push(Slot::Position(&event.position));
     slots.extend(cases.lets.iter().map(|_| Slot::Owned(Value::Null)));
     slots
 }
@@ -167,10 +169,11 @@ fn evaluate<'a>(
     slots: Slots<'a>,
     kept: Option<&'a [Value]>,
 ) -> Result<Patch, Reject> {
-    if case.lets.is_empty() {
+    let lets = if kept.is_some() { &case.lets } else { &case.initially.lets };
+    if lets.is_empty() {
         return carry_out(projection, case, slots, kept);
     }
-    with_lets(&cases.lets, &case.lets, slots, |slots| {
+    with_lets(&cases.lets, lets, slots, |slots| {
         carry_out(projection, case, slots.iter().map(reborrow).collect(), kept)
     })
 }
@@ -182,6 +185,11 @@ fn carry_out<'a>(
     kept: Option<&'a [Value]>,
 ) -> Result<Patch, Reject> {
     let mut steps = Steps::new(projection, slots, kept);
+    if kept.is_none() {
+        for step in &case.initially.steps {
+            steps.take(step)?;
+        }
+    }
     for step in &case.steps {
         steps.take(step)?;
     }

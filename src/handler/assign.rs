@@ -21,6 +21,8 @@ pub struct Scope<'b, 'a> {
     pub binder: &'b mut Binder<'a>,
     pub names: Names,
     pub steps: Vec<Step>,
+    /// Steps that are taken before these where the row is made.
+    pub initially: Vec<Step>,
     /// Columns assigned as a whole.
     pub named: Vec<ColumnId>,
 }
@@ -59,6 +61,30 @@ impl Scope<'_, '_> {
             return self.binder.fault("P012", path.column.span, message, help);
         }
         self.whole(&path.column, column, value, true);
+    }
+
+    /// `always`: columns that every case assigns which does not do so itself. A fault is told once, for the first event type
+    /// that has it.
+    pub fn always(&mut self, sets: &[(Text, SetDecl)]) {
+        self.binder.within.push("always".to_owned());
+        for (path, value) in sets {
+            let before = self.binder.faults.len();
+            self.inside(path, |scope| scope.set_always(path, value));
+            self.binder.forget_repeated(before, "always.");
+        }
+        self.binder.within.pop();
+    }
+
+    fn set_always(&mut self, path: &Text, value: &SetDecl) {
+        let Some(path) = self.path(path) else { return };
+        if path.key.is_some() || !path.parts.is_empty() {
+            let message = format!("`always` sets columns, and `{}` is a part of one", path.column.text);
+            return self.binder.fault("P018", path.column.span, message, "name the column");
+        }
+        let Some(column) = self.assignable(&path.column) else { return };
+        if !self.named.contains(&column) {
+            self.whole(&path.column, column, value, false);
+        }
     }
 
     /// `remove: path`.
@@ -370,7 +396,12 @@ impl Scope<'_, '_> {
             let help = "remove the element and make another";
             return self.binder.fault("P012", path.parts[0].span, message, help);
         }
-        let names = self.with_old(record);
+        // What was there before the event is what is changed, unless a step before makes it.
+        let made_here = self.initially.iter().chain(&self.steps).any(|step| step.makes(id));
+        let names = match made_here {
+            true => self.with_old(record),
+            false => self.names.with("old", Type::Record(record), None),
+        };
         if let Some(make) = self.make(name, &column, value, &names) {
             self.steps.push(Step::Touch { column: id, key, record, parts, make });
         }

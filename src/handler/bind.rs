@@ -150,6 +150,20 @@ impl Binder<'_> {
         self.faults.push(Diagnostic::error(code, span, message).help(help));
     }
 
+    /// Leaves out faults, from a place in the list on, that another event type has had already: those that are the same
+    /// from a word of their message on.
+    pub fn forget_repeated(&mut self, from: usize, word: &str) {
+        let rest = |message: &str| message.find(word).map(|at| message[at..].to_owned());
+        let (known, new) = self.faults.split_at(from);
+        let same = |one: &Diagnostic, other: &Diagnostic| {
+            (one.code, one.span, rest(&one.message)) == (other.code, other.span, rest(&other.message))
+        };
+        let keep: Vec<Diagnostic> =
+            new.iter().filter(|fault| !known.iter().any(|other| same(fault, other))).cloned().collect();
+        self.faults.truncate(from);
+        self.faults.extend(keep);
+    }
+
     /// The column of that name, or a fault with the nearest.
     pub fn column(&mut self, name: &Text) -> Option<ColumnId> {
         let found = self.ty.column_named(&name.text);
@@ -267,6 +281,9 @@ impl Binder<'_> {
         }
         if let Some((first, _)) = declaration.lets.first() {
             self.fault("P011", first.span, "`let` is for `events`", "use variables of the handler");
+        }
+        if let Some((first, _)) = declaration.always.first() {
+            self.fault("P011", first.span, "`always` is for `events`", "assign the columns in the handler");
         }
         let found = custom.get(&name.text).map(|handler| Handling::Custom(Arc::clone(handler)));
         if found.is_none() {

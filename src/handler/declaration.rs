@@ -5,6 +5,7 @@
 use super::yaml::Text;
 use super::{Repeat, Tombstone, Unknown, Verb};
 use crate::diagnostic::Span;
+use crate::event::Start;
 
 /// A projection as written.
 #[derive(Debug)]
@@ -21,6 +22,10 @@ pub struct Declaration {
     pub when: Option<Text>,
     pub lets: Vec<(Text, Text)>,
     pub events: Vec<EventDecl>,
+    /// Event types that concern no row.
+    pub ignored: Vec<Text>,
+    /// What every case assigns that makes or changes a row.
+    pub always: Vec<(Text, SetDecl)>,
     pub compute: Vec<(Text, Text)>,
     pub asserts: Vec<(Text, Text)>,
     pub upcasts: Vec<UpcastDecl>,
@@ -42,6 +47,8 @@ pub struct FromDecl {
     pub tombstone: Option<(Tombstone, Span)>,
     /// What an unknown event of this topic does; else what the projection says.
     pub unknown: Option<Unknown>,
+    /// Where reading begins.
+    pub start: Start,
     /// Where the schemas of its events are.
     pub schemas: Option<SchemasDecl>,
     pub id: Option<Text>,
@@ -97,9 +104,13 @@ pub struct CaseDecl {
     pub verb: Option<(Verb, Span)>,
     pub sets: Vec<(Text, SetDecl)>,
     pub onces: Vec<(Text, SetDecl)>,
+    /// What `upsert` assigns only where it makes the row.
+    pub initially: Vec<(Text, SetDecl)>,
     pub removes: Vec<Text>,
     /// `delete: rows`: all rows whose key begins as `key` says.
     pub range: Option<Span>,
+    /// Whether an event that finds no row parks the key.
+    pub parks_missing: bool,
     /// Whether something of it could not be read: then what it lacks is not looked for.
     pub faulty: bool,
 }

@@ -110,7 +110,16 @@ fn shapes_of_projections() -> Vec<Shape> {
                 unknown.clone(),
                 ("when", expression(), "A condition for all cases."),
                 ("let", map_of(expression()), "Names for expressions, for all events."),
-                ("events", map_of(one_or_more(reference("case"))), "What each event type does."),
+                (
+                    "events",
+                    map_of(json!({ "anyOf": [one_or_more(reference("case")), words(&["ignore"])] })),
+                    "What each event type does; `ignore` for one that concerns no row.",
+                ),
+                (
+                    "always",
+                    sets(),
+                    "What every case assigns that makes or changes a row, unless it does so itself.",
+                ),
                 ("compute", map_of(expression()), "Columns made from the new row."),
                 ("upcast", upcasts(), "Older versions of event types, each brought to the next."),
                 ("handler", text(), "Instead of `events`: the name of a handler written in Rust."),
@@ -147,7 +156,11 @@ fn shapes_of_projections() -> Vec<Shape> {
                     json!({ "anyOf": [text(), map_of(text())] }),
                     "A JSON Schema file that types the events, or one for each event type.",
                 ),
-                ("start", words(&["earliest"]), "Where the log is read from."),
+                (
+                    "start",
+                    json!({ "anyOf": [words(&["earliest", "latest"]), { "type": "string", "format": "date-time" }] }),
+                    "Where a new generation begins to read the log; a time is that of the records.",
+                ),
                 ("upcast", upcasts(), "Older versions of event types, each brought to the next."),
             ],
             required: &[],
@@ -221,6 +234,12 @@ fn shapes_of_projections() -> Vec<Shape> {
                     "The row goes from every table; `rows`: all whose key begins as `key` says.",
                 ),
                 ("once", sets(), "Columns that are set only where they are null."),
+                ("initially", sets(), "First values of a row that `upsert` makes."),
+                (
+                    "missing",
+                    words(&["park", "ignore"]),
+                    "What an event does that finds no row, beside `update`, `remove` or `delete: row`.",
+                ),
                 (
                     "each",
                     expression(),

@@ -98,6 +98,9 @@ fn what_the_loader_refuses_by_its_shape_is_invalid() {
         |events: &str| format!("projection: a\ninto: A\nkey: {{ id: event.id }}\nunknown: park\n{events}\n");
     for sound in [
         "events: { A: { delete: row } }",
+        "events: { A: ignore, B: { missing: park, delete: row } }\nalways: { at: record.time }",
+        "events: { A: { initially: { n: 0 }, upsert: { 'm[event.k]': { a: 1 } } } }\nfrom: { topic: t, start: latest }",
+        "events: {}\nfrom: [{ topic: t, start: '2026-01-01T00:00:00Z' }]",
         "events: { A: [{ when: 'true', update: { n: 1 } }, { remove: ['l[1]', 'l[2]'] }] }",
         "events: { A: { upsert: { a: null, l: { each: event.l, as: x, set: { a: x.a } }, 'm[x]': { a: 1 } } } }",
         "handler: x\nupcast: { A: { 0: { rename: { a: b }, default: { c: [1] }, drop: d } } }",
@@ -106,6 +109,9 @@ fn what_the_loader_refuses_by_its_shape_is_invalid() {
     }
     for (faulty, place) in [
         ("events: { A: { delete: all } }", "/events/A"),
+        ("events: { A: ignroe }", "/events/A"),
+        ("events: {}\nfrom: { topic: t, start: lastest }", "/from"),
+        ("events: { A: { missing: never, delete: row } }", "/events/A"),
         ("events: { A: { udpate: { n: 1 } } }", "/events/A"),
         ("events: { A: { upsert: { l: { each: event.l, set: { a: x.a } } } } }", "/events/A"),
         ("handler: x\nupcast: { A: { first: {} } }", "/upcast/A"),
@@ -156,6 +162,10 @@ fn check(root: &Value, schema: &Value, value: &Value, at: &str, faults: &mut Vec
                 name => is_a(name, value),
             },
             "enum" => rule.as_array().expect("a list").contains(value),
+            "format" => {
+                assert_eq!(rule, "date-time", "the only format that is used");
+                value.as_str().is_none_or(|text| crate::expr::read_timestamp(text).is_some())
+            }
             "minLength" => value.as_str().is_none_or(|text| !text.is_empty()),
             "minProperties" => object.is_none_or(|object| !object.is_empty()),
             "minimum" => value.as_i64().is_none_or(|number| Some(number) >= rule.as_i64()),

@@ -4,7 +4,7 @@
 
 use serde::Serialize;
 
-use super::{Case, Condition, Handling, Make, Projection, RecordMake, Step};
+use super::{Case, Condition, Handling, Make, Projection, RecordMake, Repeat, Step, Verb};
 use crate::expr::Compiled;
 use crate::schema::{ColumnId, ColumnType};
 
@@ -16,10 +16,16 @@ pub struct Explained {
     pub topic: String,
     /// `None`: a handler written in Rust, which knows its own types.
     pub event: Option<String>,
+    /// Whether it is known and concerns no row.
+    pub ignored: bool,
     /// The oldest version that is known, and the newest, to which all are brought.
     pub versions: (i64, i64),
     /// Which row an event concerns.
     pub key: Vec<Assigned>,
+    /// Where a row remembers the ids of its events, and how many; by topic.
+    pub remember: Vec<ExplainedRemember>,
+    /// The order in which a row takes events; by topic.
+    pub sequence: Vec<ExplainedSequence>,
     /// What the record's key must be.
     pub record_key: Option<String>,
     /// The condition of the whole projection.
@@ -29,6 +35,8 @@ pub struct Explained {
     pub cases: Vec<ExplainedCase>,
     /// Columns made from the new row.
     pub compute: Vec<Assigned>,
+    /// What must hold of every row afterwards.
+    pub asserts: Vec<Assigned>,
     /// The update kind, what is done for it, and why it was chosen.
     pub kind: &'static str,
     pub how: &'static str,
@@ -40,7 +48,35 @@ pub struct Explained {
 pub struct ExplainedCase {
     pub when: Option<String>,
     pub verb: &'static str,
+    /// What an event does that finds no row, where the verb needs one: `park` its key, or `ignore`.
+    pub missing: Option<&'static str>,
+    /// What is assigned first where the row is made.
+    pub initially: Vec<Assigned>,
     pub columns: Vec<Assigned>,
+}
+
+/// Where a row remembers the ids of its events.
+#[derive(Clone, Debug, Serialize)]
+pub struct ExplainedRemember {
+    pub topic: String,
+    pub column: String,
+    pub id: String,
+    /// How many of the last.
+    pub last: Option<u32>,
+}
+
+/// The numbers of a row's events.
+#[derive(Clone, Debug, Serialize)]
+pub struct ExplainedSequence {
+    pub topic: String,
+    pub column: String,
+    pub number: String,
+    /// The number of a row's first event; `None`: any.
+    pub first: Option<i64>,
+    /// What an event does that leaves numbers out: `park` its key, or `accept`.
+    pub gap: &'static str,
+    /// What an event does whose number the row has passed: `ignore`, or `park` its key.
+    pub repeat: &'static str,
 }
 
 /// A column, or a part of one, and the expression that it is made from.
@@ -54,7 +90,7 @@ pub struct Assigned {
 /// The event types that a projection handles, in order of their names; none for a handler written in Rust.
 pub fn event_types(projection: &Projection) -> Vec<&str> {
     let Handling::Declared(declared) = &projection.handling else { return Vec::new() };
-    let mut names: Vec<&str> = declared.events.keys().map(|name| &**name).collect();
+    let mut names: Vec<&str> = declared.events.keys().chain(&declared.ignored).map(|name| &**name).collect();
     names.sort_unstable();
     names
 }
@@ -67,13 +103,17 @@ pub fn explain(projection: &Projection, event: Option<&str>) -> Explained {
         entity: projection.entity_name.to_string(),
         topic: projection.topics().map(|topic| &**topic).collect::<Vec<_>>().join(", "),
         event: event.map(str::to_owned),
+        ignored: event.is_some_and(|event| projection.ignores(event)),
         versions: (1, 1),
         key: projection.keys.iter().flatten().map(|(id, value)| assigned(column(*id), value)).collect(),
+        remember: remember(projection),
+        sequence: sequence(projection),
         record_key: projection.sources[0].record_key.as_ref().map(|key| key.text.to_string()),
         when: None,
         lets: Vec::new(),
         cases: Vec::new(),
         compute: projection.compute.iter().map(|it| assigned(column(it.column), &it.value)).collect(),
+        asserts: projection.asserts.iter().map(|it| assigned(it.name.to_string(), &it.holds)).collect(),
         kind: projection.kind.name(),
         how: projection.kind.how(),
         why: projection.kind_reason.clone(),
@@ -94,11 +134,45 @@ pub fn explain(projection: &Projection, event: Option<&str>) -> Explained {
     explained
 }
 
+fn remember(projection: &Projection) -> Vec<ExplainedRemember> {
+    let known = projection.sources.iter().filter_map(|from| Some((from, from.remember.as_ref()?)));
+    let explained = known.map(|(from, remember)| {
+        let column = projection.shape.column(remember.column);
+        ExplainedRemember {
+            topic: from.topic.to_string(),
+            column: column.name.clone(),
+            id: remember.id.text.to_string(),
+            last: column.max,
+        }
+    });
+    explained.collect()
+}
+
+fn sequence(projection: &Projection) -> Vec<ExplainedSequence> {
+    let known = projection.sources.iter().filter_map(|from| Some((from, from.sequence.as_ref()?)));
+    let explained = known.map(|(from, sequence)| ExplainedSequence {
+        topic: from.topic.to_string(),
+        column: projection.shape.column(sequence.column).name.clone(),
+        number: sequence.number.text.to_string(),
+        first: sequence.first,
+        gap: if sequence.accepts_gaps { "accept" } else { "park" },
+        repeat: match sequence.repeat {
+            Repeat::Ignore => "ignore",
+            Repeat::Park => "park",
+        },
+    });
+    explained.collect()
+}
+
 fn explain_case(projection: &Projection, case: &Case) -> ExplainedCase {
+    let columns = |steps: &[Step]| steps.iter().flat_map(|step| explain_step(projection, step)).collect();
+    let needs_row = matches!(case.verb, Verb::Update | Verb::Delete | Verb::Remove);
     ExplainedCase {
         when: case.when.as_ref().map(condition),
         verb: case.verb.name(),
-        columns: case.steps.iter().flat_map(|step| explain_step(projection, step)).collect(),
+        missing: needs_row.then_some(if case.parks_missing { "park" } else { "ignore" }),
+        initially: columns(&case.initially.steps),
+        columns: columns(&case.steps),
     }
 }
 

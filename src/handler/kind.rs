@@ -225,6 +225,9 @@ fn not_blind_case(binder: &Binder<'_>, name: &str, case: &Case) -> Option<String
     if reads_row(case.when.as_ref()) {
         return Some(format!("`when` of `{name}` reads the row"));
     }
+    if !case.initially.steps.is_empty() {
+        return Some(format!("`initially` of `{name}` depends on whether the row is there"));
+    }
     case.steps.iter().find_map(|step| {
         let (column, make) = match step {
             Step::Set { column, make, once } if !once && !make.needs_old() => (*column, make),

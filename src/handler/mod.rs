@@ -41,7 +41,7 @@ pub mod yaml;
 use std::fmt;
 use std::sync::Arc;
 
-use rustc_hash::FxHashMap;
+use rustc_hash::{FxHashMap, FxHashSet};
 
 pub use bind::blank;
 pub use custom::{Change, CustomHandlers, Fold};
@@ -50,7 +50,7 @@ pub use load::{check_shape, load};
 pub use step::{EachMake, Make, RecordMake, Step};
 
 use crate::diagnostic::{FileId, Span};
-use crate::event::TypeName;
+use crate::event::{Start, TypeName};
 use crate::expr::Compiled;
 use crate::plan::Feed;
 use crate::schema::{Column, ColumnId, Expiry, TypeId};
@@ -120,6 +120,8 @@ pub struct Origin {
     /// What a record without a value does; `None`: it was not said.
     pub tombstone: Option<Tombstone>,
     pub unknown: Unknown,
+    /// Where reading begins.
+    pub start: Start,
     /// How a row knows an event again.
     pub remember: Option<Remember>,
     /// The order in which a row takes events.
@@ -199,6 +201,8 @@ pub struct Declared {
     /// The condition joined to every case.
     pub when: Option<Condition>,
     pub events: FxHashMap<Box<str>, EventCases>,
+    /// Event types that are known, and concern no row.
+    pub ignored: FxHashSet<Box<str>>,
 }
 
 /// What the key columns of a row are made from.
@@ -239,7 +243,26 @@ pub struct Case {
     pub steps: Vec<Step>,
     /// `let`s that the steps need, in order.
     pub lets: Vec<usize>,
+    /// What is assigned first where the row is made.
+    pub initially: Initially,
+    /// Whether an event that finds no row parks the key; else it does nothing.
+    pub parks_missing: bool,
     pub span: Span,
+}
+
+/// First values of a row that `upsert` makes.
+#[derive(Debug, Default)]
+pub struct Initially {
+    pub steps: Vec<Step>,
+    /// `let`s that these steps need, or those of the case.
+    pub lets: Vec<usize>,
+}
+
+impl Case {
+    /// Every step that it may take.
+    pub fn all_steps(&self) -> impl Iterator<Item = &Step> {
+        self.initially.steps.iter().chain(&self.steps)
+    }
 }
 
 /// What a case does to a row that is there, and to one that is not.
@@ -320,6 +343,14 @@ impl Projection {
         match &self.handling {
             Handling::Declared(declared) => declared.events.get(type_name)?.rows.as_ref(),
             Handling::Custom(_) => None,
+        }
+    }
+
+    /// Whether events of that type are known, and concern no row.
+    pub fn ignores(&self, type_name: &str) -> bool {
+        match &self.handling {
+            Handling::Declared(declared) => declared.ignored.contains(type_name),
+            Handling::Custom(_) => false,
         }
     }
 

@@ -15,10 +15,10 @@ pub const ROW: usize = 1;
 pub const RECORD: usize = 2;
 /// The element that the row is made for, where one event makes many rows.
 pub const ELEMENT: usize = 3;
-/// The first `let`, behind where the event stands (`position`, 4); behind the last one come `old` and the names of `each`.
-pub const FIRST_LET: usize = 5;
+/// The first `let`; behind the last one come `old` and the names of `each`.
+pub const FIRST_LET: usize = 4;
 
-/// The slot of `record` in expressions of `from` and `key`; behind it stand the element and the position.
+/// The slot of `record` in expressions of `from` and `key`; behind it stands the element.
 pub const ROUTE_RECORD: usize = 1;
 
 /// Names in scope; the place of one is its slot.
@@ -33,7 +33,7 @@ impl Names {
     pub fn of_origin() -> Names {
         let mut names = Names::default();
         names.push("event", Type::Dyn, None);
-        names.push("record", Type::Dyn, Some(Arc::new(record_shape(false))));
+        names.push("record", Type::LogRecord, Some(Arc::new(record_shape(false))));
         names
     }
 
@@ -41,20 +41,18 @@ impl Names {
     pub fn of_key(event: Option<Arc<Shape>>, element: Option<&Element>) -> Names {
         let mut names = Names::default();
         names.push("event", Type::Dyn, event);
-        names.push("record", Type::Dyn, Some(Arc::new(record_shape(true))));
+        names.push("record", Type::LogRecord, Some(Arc::new(record_shape(true))));
         names.push_element(element);
-        names.push("position", Type::Position, None);
         names
     }
 
-    /// What cases see: the event, the row, its record, the element, its position.
+    /// What cases see: the event, the row, its record, the element.
     pub fn of_case(event: Option<Arc<Shape>>, row: Type, element: Option<&Element>) -> Names {
         let mut names = Names::default();
         names.push("event", Type::Dyn, event);
         names.push("row", row, None);
-        names.push("record", Type::Dyn, Some(Arc::new(record_shape(true))));
+        names.push("record", Type::LogRecord, Some(Arc::new(record_shape(true))));
         names.push_element(element);
-        names.push("position", Type::Position, None);
         names
     }
 

@@ -59,6 +59,11 @@ pub struct EachMake {
 }
 
 impl Step {
+    /// Whether it may make a column, or an element of it, that was not there.
+    pub fn makes(&self, id: ColumnId) -> bool {
+        matches!(self, Step::Set { column, .. } | Step::Merge { column, .. } if *column == id)
+    }
+
     /// Every expression of a step.
     pub fn expressions(&self) -> Vec<&Compiled> {
         let mut found = Vec::new();

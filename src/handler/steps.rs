@@ -7,10 +7,10 @@ use std::sync::Arc;
 
 use super::assign::Scope;
 use super::bind::{Binder, quoted};
-use super::declaration::{CaseDecl, Declaration, EventDecl, RowsDecl};
+use super::declaration::{CaseDecl, Declaration, EventDecl, RowsDecl, SetDecl};
 use super::names::{Element, FIRST_LET, Names};
 use super::yaml::Text;
-use super::{Case, Condition, Declared, EventCases, Rows, Step, Verb};
+use super::{Case, Condition, Declared, EventCases, Initially, Rows, Step, Verb};
 use crate::expr::{Compiled, Expected, Read, Shape, Type};
 use crate::schema::{ColumnId, ColumnType};
 
@@ -21,15 +21,22 @@ pub fn declared(binder: &mut Binder<'_>, declaration: &Declaration) -> Declared 
     bind_lets(binder, &declaration.lets, &mut lets, &seen);
     let names = names(binder, &lets, false, &seen);
     let when = declaration.when.as_ref().and_then(|text| condition(binder, text, &names, &lets));
-    let mut declared = Declared { when, events: Default::default() };
+    let ignored = declaration.ignored.iter().map(|name| name.text.as_str().into()).collect();
+    let mut declared = Declared { when, events: Default::default(), ignored };
     for event in &declaration.events {
-        let cases = binder.inside(&event.name.text, |binder| event_cases(binder, event, lets.clone()));
+        let cases = binder
+            .inside(&event.name.text, |binder| event_cases(binder, event, &declaration.always, lets.clone()));
         declared.events.insert(event.name.text.as_str().into(), cases);
     }
     declared
 }
 
-fn event_cases(binder: &mut Binder<'_>, event: &EventDecl, mut lets: Vec<(String, Compiled)>) -> EventCases {
+fn event_cases(
+    binder: &mut Binder<'_>,
+    event: &EventDecl,
+    always: &[(Text, SetDecl)],
+    mut lets: Vec<(String, Compiled)>,
+) -> EventCases {
     let known = binder.events.get(&event.name.text).cloned();
     let is_range = is_range(binder, event);
     let (rows, element) = match &event.rows {
@@ -38,8 +45,8 @@ fn event_cases(binder: &mut Binder<'_>, event: &EventDecl, mut lets: Vec<(String
     };
     let element = &Seen { event: known, element };
     bind_lets(binder, &event.lets, &mut lets, element);
-    let cases =
-        event.cases.iter().filter_map(|case| bind_case(binder, event, case, &lets, element)).collect();
+    let cases = event.cases.iter();
+    let cases = cases.filter_map(|case| bind_case(binder, event, (case, always), &lets, element)).collect();
     EventCases { rows, lets, cases }
 }
 
@@ -76,7 +83,7 @@ fn bind_rows(
     if let Some((list, name)) = &rows.each {
         let taken = |known: &str| RESERVED.contains(&known) || lets.iter().any(|(name, _)| name == known);
         if !is_name(&name.text) || taken(&name.text) {
-            let help = "use letters, digits and `_`; `event`, `row`, `record`, `position`, `old` and the names of `let` are taken";
+            let help = "use letters, digits and `_`; `event`, `row`, `record`, `old` and the names of `let` are taken";
             binder.fault("P006", name.span, format!("`{}` cannot name the element", name.text), help);
             return (None, None);
         }
@@ -108,8 +115,7 @@ fn bind_lets(
 ) {
     for (name, text) in pairs {
         if !is_name(&name.text) || RESERVED.contains(&name.text.as_str()) {
-            let help =
-                "use letters, digits and `_`; `event`, `row`, `record`, `position` and `old` are taken";
+            let help = "use letters, digits and `_`; `event`, `row`, `record` and `old` are taken";
             binder.fault("P006", name.span, format!("`{}` cannot be a name", name.text), help);
             continue;
         }
@@ -139,7 +145,7 @@ struct Seen {
 }
 
 /// Names that stand for something already.
-const RESERVED: [&str; 5] = ["event", "row", "record", "position", "old"];
+const RESERVED: [&str; 4] = ["event", "row", "record", "old"];
 
 pub fn is_name(text: &str) -> bool {
     !text.is_empty()
@@ -192,7 +198,7 @@ fn lets_needed<'c>(
 fn bind_case(
     binder: &mut Binder<'_>,
     event: &EventDecl,
-    case: &CaseDecl,
+    (case, always): (&CaseDecl, &[(Text, SetDecl)]),
     lets: &[(String, Compiled)],
     seen: &Seen,
 ) -> Option<Case> {
@@ -203,7 +209,12 @@ fn bind_case(
     };
     let row_there = matches!(verb, Verb::Update | Verb::Remove);
     let names = names(binder, lets, row_there, seen);
-    let mut scope = Scope { binder, names, steps: Vec::new(), named: Vec::new() };
+    let mut scope = Scope { binder, names, steps: Vec::new(), initially: Vec::new(), named: Vec::new() };
+    for (path, value) in &case.initially {
+        scope.inside(path, |scope| scope.set(path, value));
+    }
+    scope.initially = std::mem::take(&mut scope.steps);
+    let first = std::mem::take(&mut scope.named);
     for (path, value) in &case.sets {
         scope.inside(path, |scope| scope.set(path, value));
     }
@@ -213,12 +224,18 @@ fn bind_case(
     for path in &case.removes {
         scope.inside(path, |scope| scope.remove(path));
     }
-    let Scope { steps, named, .. } = scope;
+    if verb != Verb::Delete {
+        scope.always(always);
+    }
+    let Scope { steps, initially, mut named, .. } = scope;
+    named.extend(first);
     if verb.makes() && !case.faulty {
         assigned_surely(binder, event, verb, &named, verb_span);
     }
+    let needed = lets_needed(initially.iter().chain(&steps).flat_map(Step::expressions), lets);
+    let initially = Initially { steps: initially, lets: needed };
     let lets = lets_needed(steps.iter().flat_map(Step::expressions), lets);
-    Some(Case { when, verb, steps, lets, span: case.span })
+    Some(Case { when, verb, steps, lets, initially, parks_missing: case.parks_missing, span: case.span })
 }
 
 /// A row that is made has every column that must not be null.
@@ -265,7 +282,7 @@ pub fn all(declared: &Declared) -> impl Iterator<Item = &Compiled> {
         found.extend(event.lets.iter().map(|(_, compiled)| compiled));
         for case in &event.cases {
             found.extend(case.when.iter().map(|when| &when.holds));
-            found.extend(case.steps.iter().flat_map(Step::expressions));
+            found.extend(case.all_steps().flat_map(Step::expressions));
         }
     }
     found.into_iter()

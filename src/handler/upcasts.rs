@@ -22,6 +22,12 @@ impl Binder<'_> {
                 if step.shared {
                     continue; // It is another projection's.
                 }
+                if is_ignored(declaration, &step.type_name.text) {
+                    let message = format!("`{}` is ignored in every version", step.type_name.text);
+                    let help = "leave its upcasts out, or say under `events` what it does";
+                    self.fault("P017", step.type_name.span, message, help);
+                    continue;
+                }
                 let help = advice(&step.type_name.text, known.iter().copied());
                 self.fault(
                     "P017",
@@ -38,7 +44,7 @@ impl Binder<'_> {
                     format!("version {} of `{}` follows version {last}", step.version, step.type_name.text);
                 self.fault("P017", step.version_span, message, "write the versions in order, without a gap");
             }
-            let bound = self.step(step, &known);
+            let bound = self.step(declaration, step, &known);
             steps.push((step.version, bound));
         }
         let chains = by_type.into_iter().map(|(name, steps)| (name, Chain::new(steps))).collect();
@@ -57,13 +63,15 @@ impl Binder<'_> {
         let split = declaration.upcasts.iter().filter(|step| {
             step.split.as_ref().is_some_and(|pieces| !step.shared || pieces.iter().any(is_handled))
         });
-        let mut known: Vec<&str> = handled.chain(split.map(|step| step.type_name.text.as_str())).collect();
+        let split =
+            split.map(|step| step.type_name.text.as_str()).filter(|name| !is_ignored(declaration, name));
+        let mut known: Vec<&str> = handled.chain(split).collect();
         known.sort_unstable();
         known.dedup();
         known
     }
 
-    fn step(&mut self, step: &UpcastDecl, known: &[&str]) -> Step {
+    fn step(&mut self, declaration: &Declaration, step: &UpcastDecl, known: &[&str]) -> Step {
         let mut change = Upcast {
             rename: step.rename.iter().map(|(old, new)| (boxed(old), boxed(new))).collect(),
             ..Upcast::default()
@@ -91,7 +99,10 @@ impl Binder<'_> {
             }
         }
         let split = step.split.as_ref().map(|pieces| {
-            let taken = |piece: &&PieceDecl| !step.shared || known.contains(&piece.type_name.text.as_str());
+            let taken = |piece: &&PieceDecl| {
+                let name = piece.type_name.text.as_str();
+                !is_ignored(declaration, name) && (!step.shared || known.contains(&name))
+            };
             pieces.iter().filter(taken).filter_map(|piece| self.piece(piece, step)).collect()
         });
         Step { change, split }
@@ -164,7 +175,7 @@ impl Binder<'_> {
         for step in &declaration.upcasts {
             for piece in step.split.iter().flatten() {
                 let name = piece.type_name.text.as_str();
-                if step.shared && !known.contains(&name) {
+                if is_ignored(declaration, name) || step.shared && !known.contains(&name) {
                     continue;
                 }
                 let version = version_of(piece, step);
@@ -204,6 +215,11 @@ impl Binder<'_> {
             }
         }
     }
+}
+
+/// Whether events of that type concern no row.
+fn is_ignored(declaration: &Declaration, name: &str) -> bool {
+    declaration.ignored.iter().any(|ignored| ignored.text == name)
 }
 
 /// The version of a piece: of its own type the next one, else 1 unless said.

@@ -15,19 +15,20 @@ use crate::store::{Columns, ParkedEntry, ParkedKey, QueuedEvent};
 use crate::value::encode::RowKey;
 
 impl Projector {
-    /// Routes records to rows, in order. Parks what has no row, queues what must wait. Ends early at an event at which
+    /// Routes records to rows, in order. `before` is how many records of other partitions stand before them. Parks what has no row, queues what must wait. Ends early at an event at which
     /// folding must pause.
     pub(super) fn sort(
         &mut self,
         at: &TopicPartition,
-        records: &[Record],
+        (records, before): (&[Record], Offset),
         touched: &mut Touched,
     ) -> (Vec<(usize, Touch)>, Option<Barrier>) {
         let mut touches = Vec::with_capacity(records.len());
         let base_table = Arc::clone(self.plan.table(self.entity.base));
         for record in records {
+            let Record { offset, timestamp_ms: time_ms, .. } = *record;
             let queued =
-                || QueuedEvent { at: at.clone(), offset: record.offset, time_ms: record.timestamp_ms };
+                || QueuedEvent { at: at.clone(), offset, order: before.saturating_add(offset), time_ms };
             if let Some(key) = self.waits_by_record_key(at, record.offset, record.key.as_deref()) {
                 self.parked.enqueue(key, queued());
                 continue;
@@ -122,7 +123,7 @@ impl Projector {
     /// for kind C the place of the record among those of all partitions.
     pub(super) fn take(&mut self, at: &TopicPartition, order: Offset, work: &mut Work, touch: &Touch) {
         if work.waits || self.is_parked(&work.key, at, touch.offset()) {
-            self.parked.enqueue(ParkedKey::Row(work.key.clone()), touch.queued());
+            self.parked.enqueue(ParkedKey::Row(work.key.clone()), touch.queued(order));
             work.waits = true;
             return;
         }
@@ -132,7 +133,7 @@ impl Projector {
             (touch, UpdateKind::BlindSet) => self.assign(work, touch),
         };
         if let Err(reject) = taken {
-            self.park_row(work, touch, &reject);
+            self.park_row(work, (touch, order), &reject);
             work.waits = true;
         }
     }
@@ -206,9 +207,9 @@ impl Projector {
         Ok(())
     }
 
-    fn park_row(&mut self, work: &Work, touch: &Touch, reject: &Reject) {
+    fn park_row(&mut self, work: &Work, (touch, order): (&Touch, Offset), reject: &Reject) {
         let shown = self.projection.shown_key(&work.key_cells);
-        let entry = self.entry(touch.queued(), &shown, touch.kind(), reject);
+        let entry = self.entry(touch.queued(order), &shown, touch.kind(), reject);
         self.parked.park(ParkedKey::Row(work.key.clone()), entry);
     }
 }

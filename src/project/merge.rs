@@ -137,7 +137,8 @@ impl Projector {
             let Input::Merged(merge) = &mut self.input else { break };
             let Some((place, record)) = merge.take(fetch)? else { break };
             let at = self.places[place].at.clone();
-            let (found, pause) = self.sort(&at, std::slice::from_ref(&record), &mut gathered.touched);
+            let records = (std::slice::from_ref(&record), order(&gathered.passed, place, 0));
+            let (found, pause) = self.sort(&at, records, &mut gathered.touched);
             if let Some(pause) = pause {
                 paused = Some((place, record.timestamp_ms, pause));
                 break;

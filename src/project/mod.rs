@@ -33,12 +33,12 @@ use crate::plan::{EntityPlan, Plan, TablePlan};
 use crate::project::batch::{Copies, Trail};
 use crate::project::merge::Merge;
 use crate::project::park::ParkedKeys;
-use crate::project::place::{Place, places};
+use crate::project::place::{Place, begin, places};
 use crate::project::work::{Touched, Work};
 use crate::route::RowRange;
 use crate::schema::ColumnId;
 use crate::source::{Fetched, Reader, Source, SourceError};
-use crate::store::{Batch, ParkChange, Profile, ProgressMark, StoreError, Tables};
+use crate::store::{Batch, Began, ParkChange, Profile, ProgressMark, StoreError, Tables};
 use crate::value::encode::RowKey;
 use crate::value::look_at;
 
@@ -216,6 +216,21 @@ impl Projector {
         settings: ProjectSettings,
         now_us: i64,
     ) -> Result<Projector, Halt> {
+        Projector::open_from(projection, plan, tables, source, (settings, now_us), &[]).await
+    }
+
+    /// As [`Projector::open`], of a generation that begins there where the log was not read from its start.
+    ///
+    /// # Errors
+    /// As [`Projector::open`].
+    pub async fn open_from(
+        projection: Arc<Projection>,
+        plan: Arc<Plan>,
+        tables: Arc<dyn Tables>,
+        source: &dyn Source,
+        (settings, now_us): (ProjectSettings, i64),
+        starts: &[Began],
+    ) -> Result<Projector, Halt> {
         let is_merged = projection.kind == UpdateKind::MergedFold;
         if is_merged && tables.profile() != Profile::Atomic {
             return Err(Halt::NotAtomic { projection: projection.name.to_string() });
@@ -230,7 +245,7 @@ impl Projector {
         tables.reload().await?;
         let mut places = Vec::new();
         for topic in &topics {
-            places.extend(self::places(&projection, topic, tables.as_ref(), now_us)?);
+            places.extend(self::places(&projection, topic, tables.as_ref(), (now_us, starts))?);
         }
         let input = if is_merged {
             merge::share_base(&mut places, tables.as_ref(), &projection.name);
@@ -239,6 +254,7 @@ impl Projector {
             let from: Vec<_> = places.iter().map(|place| (place.at.clone(), place.next)).collect();
             Input::Turns(source.read(&from).await?)
         };
+        begin(&projection, &places, tables.as_ref()).await?;
         let parked = ParkedKeys::from_store(&projection.name, &tables.parked());
         let entity = plan.entity(projection.entity).clone();
         Ok(Projector {
@@ -383,7 +399,7 @@ impl Projector {
         let mut rest = fetched.records.as_slice();
         while !rest.is_empty() {
             let (records, after) = rest.split_at(rest.len().min(rows_max.clamp(1, CHUNK_RECORDS)));
-            let (touches, pause) = self.sort(&fetched.at, records, &mut folded.touched);
+            let (touches, pause) = self.sort(&fetched.at, (records, 0), &mut folded.touched);
             if self.projection.kind == UpdateKind::OwnedFold {
                 self.load(&mut folded.touched.rows).await?;
                 let rows = touches.iter().map(|(place, _)| &folded.touched.rows[*place]);
@@ -477,16 +493,7 @@ impl Projector {
     }
 
     fn mark(&self, place: usize, (next, end): (Offset, Offset), time_ms: i64) -> ProgressMark {
-        let place = &self.places[place];
-        ProgressMark {
-            projection: Arc::clone(&self.projection.name),
-            at: place.at.clone(),
-            topic_id: place.topic_id,
-            next,
-            end,
-            time_ms,
-            base: place.base,
-        }
+        self.places[place].mark(&self.projection, (next, end), time_ms)
     }
 
     /// Adds the writes of the rows to the batch; answers those that changed as they will stand, for memory.

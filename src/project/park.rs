@@ -81,7 +81,7 @@ mod tests {
 
     fn entry(offset: Offset) -> ParkedEntry {
         ParkedEntry {
-            since: QueuedEvent { at: at(), offset, time_ms: 0 },
+            since: QueuedEvent { at: at(), offset, order: offset, time_ms: 0 },
             entity: "Order".into(),
             shown: "o1".into(),
             stage: "fold".into(),

@@ -6,7 +6,7 @@ use super::{Halt, stamp};
 use crate::event::{Offset, TopicPartition};
 use crate::handler::Projection;
 use crate::source::TopicInfo;
-use crate::store::{ProgressMark, Tables};
+use crate::store::{Batch, Began, ProgressMark, StoreError, Tables};
 
 #[derive(Clone)]
 pub(super) struct Place {
@@ -18,12 +18,47 @@ pub(super) struct Place {
     pub time_ms: i64,
 }
 
+impl Place {
+    /// Progress in the partition.
+    pub fn mark(&self, projection: &Projection, (next, end): (Offset, Offset), time_ms: i64) -> ProgressMark {
+        ProgressMark {
+            projection: Arc::clone(&projection.name),
+            at: self.at.clone(),
+            topic_id: self.topic_id,
+            next,
+            end,
+            time_ms,
+            base: self.base,
+        }
+    }
+}
+
+/// Writes down that what lies before a place is passed, where nothing of the partition was read and reading does not
+/// begin at the log's start: who waits for a position there waits for nothing.
+pub(super) async fn begin(
+    projection: &Projection,
+    places: &[Place],
+    tables: &dyn Tables,
+) -> Result<(), StoreError> {
+    let known = tables.progress();
+    let new = |place: &&Place| place.next > 0 && known.of(&projection.name, &place.at).is_none();
+    let progress: Vec<ProgressMark> = places
+        .iter()
+        .filter(new)
+        .map(|place| place.mark(projection, (place.next, place.next), place.time_ms))
+        .collect();
+    match progress.is_empty() {
+        true => Ok(()),
+        false => tables.commit(Batch { progress, ..Batch::default() }).await,
+    }
+}
+
 /// Where each partition continues, checked against the log as it is.
 pub(super) fn places(
     projection: &Projection,
     topic: &TopicInfo,
     tables: &dyn Tables,
-    now_us: i64,
+    (now_us, starts): (i64, &[Began]),
 ) -> Result<Vec<Place>, Halt> {
     let progress = tables.progress();
     let name = || topic.name.to_string();
@@ -46,7 +81,9 @@ pub(super) fn places(
             }
             None => {
                 let base = stamp::base(now_us, info.end);
-                Place { topic_id: topic.id, next: 0, base, time_ms: 0, at }
+                let begins = |began: &&Began| began.projection == projection.name && began.at == at;
+                let next = starts.iter().find(begins).map_or(0, |began| began.offset);
+                Place { topic_id: topic.id, next, base, time_ms: 0, at }
             }
         };
         if place.next > info.end {

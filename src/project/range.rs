@@ -30,7 +30,7 @@ impl Projector {
             while let Some(last) = self.delete_page((order, base), range, after.as_deref(), event).await? {
                 after = Some(last);
             }
-            self.queue_parked(range, event);
+            self.queue_parked(range, event, order);
         }
         Ok(())
     }
@@ -81,11 +81,11 @@ impl Projector {
     }
 
     /// The event queues behind the parked rows, also those that are not there: events that wait before it may make them.
-    fn queue_parked(&mut self, range: &RowRange, event: &Arc<Event>) {
+    fn queue_parked(&mut self, range: &RowRange, event: &Arc<Event>, order: Offset) {
         let (at, offset) = (&event.position.at, event.position.offset);
         let waiting = self.parked.rows_of(range).filter(|key| self.parked.holds(key, at, offset));
         let waiting: Vec<ParkedKey> = waiting.cloned().collect();
-        let queued = QueuedEvent { at: at.clone(), offset, time_ms: event.time_ms };
+        let queued = QueuedEvent { at: at.clone(), offset, order, time_ms: event.time_ms };
         for key in waiting {
             self.parked.enqueue(key, queued.clone());
         }

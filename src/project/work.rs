@@ -75,14 +75,15 @@ impl Touch {
         }
     }
 
-    pub fn queued(&self) -> QueuedEvent {
+    /// What waits where the row is parked; `order` is its place among the row's events.
+    pub fn queued(&self, order: Offset) -> QueuedEvent {
         let (position, time_ms) = match self {
             Touch::Event(event) => (&event.position, event.time_ms),
             Touch::Events(events) => (&events[0].event.position, events[0].event.time_ms),
             Touch::Delete { position, time_ms } => (position, *time_ms),
             Touch::Rejected { waiting, .. } => return waiting.clone(),
         };
-        QueuedEvent { at: position.at.clone(), offset: position.offset, time_ms }
+        QueuedEvent { at: position.at.clone(), offset: position.offset, order, time_ms }
     }
 
     pub fn kind(&self) -> Option<&str> {

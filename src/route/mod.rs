@@ -140,14 +140,9 @@ impl Rows {
 }
 
 /// The slots of expressions of `from` and `key`.
-fn frame<'f>(
-    body: &'f Json,
-    record: Option<&'f Json>,
-    element: Option<&'f Json>,
-    position: &'f Position,
-) -> [Slot<'f>; 4] {
+fn frame<'f>(body: &'f Json, record: Option<&'f Json>, element: Option<&'f Json>) -> [Slot<'f>; 3] {
     let slot = |json: Option<&'f Json>| json.map_or(Slot::Value(&Value::Null), Slot::Json);
-    [Slot::Json(body), slot(record), slot(element), Slot::Position(position)]
+    [Slot::Json(body), slot(record), slot(element)]
 }
 
 impl Router<'_> {
@@ -163,6 +158,9 @@ impl Router<'_> {
         let upcasts = &self.projection.upcasts;
         let newest = upcasts.newest(&kind);
         if !self.projection.handles(&kind) && !upcasts.is_split(&kind, version) {
+            if self.projection.ignores(&kind) {
+                return Routed::Ignore;
+            }
             return self.unknown_type(&body, kind);
         }
         if version > newest {
@@ -214,12 +212,10 @@ impl Router<'_> {
             };
         }
         let found = match (declared, self.projection.keys.as_slice()) {
-            (None, [key]) => {
-                match self.row(key, &frame(&event.body, event.record.as_ref(), None, &event.position)) {
-                    Ok((key, key_cells)) => return Routed::Event { key, key_cells, event },
-                    Err(reject) => Err(reject),
-                }
-            }
+            (None, [key]) => match self.row(key, &frame(&event.body, event.record.as_ref(), None)) {
+                Ok((key, key_cells)) => return Routed::Event { key, key_cells, event },
+                Err(reject) => Err(reject),
+            },
             _ => {
                 let mut rows = Rows::default();
                 self.add(&mut rows, event).map(|()| rows)
@@ -232,7 +228,7 @@ impl Router<'_> {
     }
 
     fn range(&self, key: &Key, event: &Event) -> Result<RowRange, Reject> {
-        let cells = self.cells(key, &frame(&event.body, event.record.as_ref(), None, &event.position))?;
+        let cells = self.cells(key, &frame(&event.body, event.record.as_ref(), None))?;
         let (partition, clustering) =
             range_of(self.base, &cells).ok_or_else(|| reject("a part of the rows' key is null"))?;
         Ok(RowRange { partition, clustering })
@@ -243,7 +239,7 @@ impl Router<'_> {
         let event = Arc::new(event);
         let declared = self.projection.rows_of(&event.kind);
         let keys = declared.map_or(&self.projection.keys, |rows| &rows.keys);
-        let frame = |element| frame(&event.body, event.record.as_ref(), element, &event.position);
+        let frame = |element| frame(&event.body, event.record.as_ref(), element);
         let Some(list) = declared.and_then(|rows| rows.each.as_ref()) else {
             for key in keys {
                 rows.add(self.row(key, &frame(None))?, Taken { event: Arc::clone(&event), element: None })?;
@@ -287,7 +283,7 @@ impl Router<'_> {
             key: key.map(Box::from),
         };
         event.record = self.metadata.as_ref().map(|metadata| decode::of_event(metadata, &event));
-        let frame = frame(&event.body, event.record.as_ref(), None, &event.position);
+        let frame = frame(&event.body, event.record.as_ref(), None);
         let id = self.from.remember.as_ref().map(|remember| text(&remember.id, &frame)).transpose()?;
         let id = id.map(|id| Box::from(&*id));
         let sequence = self.from.sequence.as_ref();
@@ -310,7 +306,7 @@ impl Router<'_> {
     /// Type and version of an event as it came.
     fn kind(&self, body: &Json) -> Result<(TypeName, i64), Reject> {
         let from = self.from;
-        let frame = frame(body, self.metadata.as_ref(), None, &self.position);
+        let frame = frame(body, self.metadata.as_ref(), None);
         let kind = TypeName::new(text(&from.type_name, &frame)?);
         let version = match &from.version {
             None => 1,
@@ -329,9 +325,7 @@ impl Router<'_> {
             Unknown::Stop => Routed::Stop(format!("{reason} (record {})", self.position())),
             Unknown::Park => {
                 let reject = reject(reason);
-                match self
-                    .row(&self.projection.keys[0], &frame(body, self.metadata.as_ref(), None, &self.position))
-                {
+                match self.row(&self.projection.keys[0], &frame(body, self.metadata.as_ref(), None)) {
                     Ok(row) => self.rejected_row(row, Some(kind), reject),
                     Err(_) => self.rejected(Some(kind), reject),
                 }
@@ -341,10 +335,7 @@ impl Router<'_> {
 
     fn time(&self, body: &Json) -> Result<i64, Reject> {
         let Some(time) = &self.from.time else { return Ok(self.record.timestamp_ms) };
-        match time
-            .cell(&frame(body, self.metadata.as_ref(), None, &self.position))
-            .map_err(|Fault(reason)| reject(reason))?
-        {
+        match time.cell(&frame(body, self.metadata.as_ref(), None)).map_err(|Fault(reason)| reject(reason))? {
             Some(Value::Timestamp(ms)) => Ok(ms),
             _ => Ok(self.record.timestamp_ms),
         }

@@ -236,3 +236,25 @@ fn a_record_concerns_at_most_so_many_rows() {
     let Routed::Events(rows) = routed("[5, 6, 5]") else { panic!("it is routed") };
     assert_eq!(rows.iter().map(|row| row.events.len()).collect::<Vec<_>>(), [2, 1]);
 }
+
+#[test]
+fn an_ignored_type_concerns_no_row_in_any_version_and_as_no_piece() {
+    let defaults = "upcast: { Seen: { 1: { rename: { a: b } } }, Old: { 1: { split: [{ type: Set }, { type: Seen }] } } }\n";
+    let text = "projection: notes\ninto: Note\n\
+                from: { topic: t, format: json, type: event.type, version: event.v, recordKey: event.id }\n\
+                key: { id: event.id }\nunknown: park\n\
+                events:\n  Set: { update: { text: event.text } }\n  Seen: ignore\n";
+    let files = [("projections/defaults.yaml", defaults), ("projections/notes.yaml", text)];
+    let loaded = load_text(SCHEMA, &files, &CustomHandlers::new());
+    assert_eq!(loaded.findings, "");
+    let routed = |value: &str| loaded.rows("notes").route(Some("n1"), Some(value));
+    for value in [r#"{"type":"Seen"}"#, r#"{"type":"Seen","id":"other"}"#, r#"{"type":"Seen","v":9}"#] {
+        assert!(matches!(routed(value), Routed::Ignore), "{value}: {:?}", routed(value));
+    }
+    let Routed::Event { event, .. } = routed(r#"{"type":"Old","id":"n1","text":"a"}"#) else {
+        panic!("the piece that is not ignored is left")
+    };
+    assert_eq!((&*event.kind, event.part), ("Set", 0));
+    let (reason, ..) = rejected(&loaded, "notes", Some("n1"), Some(r#"{"type":"Sene","id":"n1"}"#));
+    assert_eq!(reason, "route: event type Sene is not known to projection notes");
+}

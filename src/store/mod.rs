@@ -16,7 +16,7 @@ use std::sync::Arc;
 
 use futures_util::future::BoxFuture;
 
-use crate::event::{Offset, TopicPartition};
+use crate::event::{Offset, Start, TopicPartition};
 use crate::plan::{Plan, TableId};
 use crate::schema::ColumnId;
 use crate::value::Value;
@@ -56,8 +56,38 @@ pub enum StoreError {
 pub struct Manifest {
     /// The generation that answers.
     pub active: u32,
-    /// Hash of the definitions of each generation that exists.
-    pub generations: Vec<(u32, String)>,
+    /// Each generation that exists.
+    pub generations: Vec<Generation>,
+}
+
+/// A generation, as the manifest has it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Generation {
+    pub number: u32,
+    /// Hash of the definitions that made it.
+    pub definitions: String,
+    /// Where it began, in partitions that it does not read from the log's start.
+    pub starts: Vec<Began>,
+}
+
+/// Where a projection of a generation began in a partition: fixed when the generation was made.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Began {
+    pub projection: Arc<str>,
+    pub at: TopicPartition,
+    /// Id of the topic, so that one created anew is seen.
+    pub topic_id: u128,
+    /// What the definitions said.
+    pub start: Start,
+    /// What it came to: the first offset that is read.
+    pub offset: Offset,
+}
+
+impl Manifest {
+    /// The generation of that number.
+    pub fn generation(&self, number: u32) -> Option<&Generation> {
+        self.generations.iter().find(|generation| generation.number == number)
+    }
 }
 
 /// A place that holds generations of tables.
@@ -272,6 +302,8 @@ pub struct ParkedEntry {
 pub struct QueuedEvent {
     pub at: TopicPartition,
     pub offset: Offset,
+    /// Its place among the events of the key: the offset, or for kind C that among the events of all partitions.
+    pub order: Offset,
     pub time_ms: i64,
 }
 

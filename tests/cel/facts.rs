@@ -1,21 +1,18 @@
 //! Facts of the language, each with the value or the words that it must give: what the public data proves where it is at
 //! hand, and what only this language has.
 
-use std::sync::Arc;
-
-use kinora::event::{Position, TopicPartition};
 use kinora::expr::{Slot, Type, Val};
 
-use crate::values::{Failed, evaluate};
+use crate::values::{Failed, evaluate, record};
 
 const EVENT: &str = r#"{"n":3,"f":2.5,"s":"ab","z":null,"t":"2026-03-05T14:07:09.250Z","l":[{"k":"a","n":1},{"k":"b","n":2}],"big":9223372036854775807,"neg":-1}"#;
 
 /// The value of an expression as text, or why it has none.
 fn told(text: &str) -> String {
     let event = sonic_rs::from_str(EVENT).expect("the event is JSON");
-    let position = Position { at: TopicPartition { topic: Arc::from("t"), partition: 0 }, offset: 7 };
-    let names = [("event".to_owned(), Type::Dyn), ("position".to_owned(), Type::Position)];
-    let frame = [Slot::Json(&event), Slot::Position(&position)];
+    let record = record("t", 0, 7);
+    let names = [("event".to_owned(), Type::Dyn), ("record".to_owned(), Type::LogRecord)];
+    let frame = [Slot::Json(&event), Slot::Json(&record)];
     match evaluate(text, &names, &frame, |value| format!("{value:?}")) {
         Ok(value) => value,
         Err(Failed::Run(why)) => format!("rejects: {why}"),
@@ -214,10 +211,10 @@ fn times_have_parts_zones_and_bounds() {
 }
 
 #[test]
-fn ids_come_from_the_position_and_types_are_values() {
+fn ids_come_from_the_record_and_types_are_values() {
     holds(&[
-        "position.topic == 't' && position.partition == 0 && position.offset == 7",
-        "uuid(position) == uuid(position) && uuid(position, 'a') != uuid(position)",
+        "record.topic == 't' && record.partition == 0 && record.offset == 7 && type(record) == map",
+        "uuid(record) == uuid(record) && uuid(record, 'a') != uuid(record)",
         "type(1) == int && type(1u) == uint && type(1.5) == double && type('a') == string && type(b'') == bytes",
         "type([]) == list && type({}) == map && type(null) == null_type && type(type(1)) == type",
         "type(timestamp(0)) == google.protobuf.Timestamp && type(decimal('1')) == decimal",
@@ -226,10 +223,13 @@ fn ids_come_from_the_position_and_types_are_values() {
     ]);
     check(&[
         // Stored: this must never change.
-        ("string(uuid(position))", "Text(\"dbe29594-4e99-8823-a808-d8bea0392ced\")"),
+        ("string(uuid(record))", "Text(\"dbe29594-4e99-8823-a808-d8bea0392ced\")"),
         ("hash('o1', 1000)", "Int(118)"),
-        ("position.key", "E004 a position has no field `key`"),
-        ("uuid(position, 1)", "E007 expected a String, found Int"),
+        ("position.topic", "E003 there is no name `position` here"),
+        ("uuid(position)", "E003 there is no name `position` here"),
+        ("uuid(event, 'a')", "E007 expected `record`, found a value of the event"),
+        ("string(record)", "E007 expected what string can read, found a record"),
+        ("uuid(record, 1)", "E007 expected a String, found Int"),
         ("hash('a', 0)", "rejects: 'a' cannot be divided into 0 shares"),
     ]);
 }

@@ -1,11 +1,9 @@
 //! The reference page `docs/expressions.md`: its examples are run, and no form of a call is missing.
 
-use std::sync::Arc;
-
-use kinora::event::{Json, Position, TopicPartition};
+use kinora::event::Json;
 use kinora::expr::{Slot, Type, Val, forms};
 
-use crate::values::evaluate;
+use crate::values::{evaluate, record};
 
 const PAGE: &str = include_str!("../../docs/expressions.md");
 
@@ -30,10 +28,9 @@ fn code(cell: &str) -> Option<&str> {
 #[test]
 fn every_example_of_the_page_is_what_it_says() {
     let event = event();
-    let position =
-        Position { at: TopicPartition { topic: Arc::from("shop.orders"), partition: 2 }, offset: 41 };
-    let names = [("event".to_owned(), Type::Dyn), ("position".to_owned(), Type::Position)];
-    let frame = [Slot::Json(&event), Slot::Position(&position)];
+    let record = record("shop.orders", 2, 41);
+    let names = [("event".to_owned(), Type::Dyn), ("record".to_owned(), Type::LogRecord)];
+    let frame = [Slot::Json(&event), Slot::Json(&record)];
     let (mut examples, mut wrong) = (0, Vec::new());
     let mut in_examples = false;
     for line in PAGE.lines() {

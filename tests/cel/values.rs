@@ -1,12 +1,22 @@
 //! Expressions without a read model: compiled with names of any type, run with any values.
 
 use kinora::diagnostic::{Diagnostic, FileId, Span};
+use kinora::event::Json;
 use kinora::expr::{Compiled, Env, Expected, Slot, Type, Val, compile};
 use kinora::schema::{ReadModel, TypeId};
 
 /// A read model without types.
 pub fn empty_model() -> ReadModel {
     ReadModel { types: Vec::new(), enums: Vec::new(), query: TypeId(0), sdl: "".into(), api_sdl: "".into() }
+}
+
+/// What expressions see under the name `record`, of an event that is alone in its record.
+pub fn record(topic: &str, partition: u32, offset: u64) -> Json {
+    let position = format!("{topic}:{partition}@{offset}");
+    let text = format!(
+        r#"{{"topic":"{topic}","partition":{partition},"offset":{offset},"position":"{position}","id":"{position}"}}"#
+    );
+    sonic_rs::from_str(&text).expect("it is JSON")
 }
 
 /// Why there is no value.

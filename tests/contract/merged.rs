@@ -41,6 +41,7 @@ unknown: park
 order: time
 events:
   Made: { upsert: { taken: { append: record.id }, word: event.word } }
+  Broken: { upsert: { taken: { append: record.id }, word: \"event.nothing + 'x'\" } }
   Gone: { when: 'row.?taken.orValue([]).size() > 3', delete: row }
   Closed: { on: b/Made, update: { taken: { append: record.id }, word: event.word } }
 ";
@@ -103,20 +104,27 @@ fn log() -> Lines {
 /// Rows by id: what they took, and the last word.
 type Rows = BTreeMap<String, (Vec<String>, String)>;
 
+/// By row, the events that wait, in order.
+type Waiting = BTreeMap<String, Vec<String>>;
+
 /// The log's own partitions, merged and folded apart from the engine.
-fn reference(given: &[Given]) -> Rows {
+fn reference(given: &[Given]) -> (Rows, Waiting) {
     let mut lanes: BTreeMap<(usize, u32), Vec<(u64, &Given)>> = BTreeMap::new();
     for one in given {
         let lane = lanes.entry((one.topic, one.partition)).or_default();
         lane.push((lane.len() as u64, one));
     }
-    let mut rows = Rows::new();
+    let (mut rows, mut waiting) = (Rows::new(), Waiting::new());
     loop {
         let fronts = lanes.iter().filter_map(|(place, lane)| Some((lane.first()?.1.time_ms, *place)));
-        let Some((_, place)) = fronts.min() else { return rows };
+        let Some((_, place)) = fronts.min() else { return (rows, waiting) };
         let (offset, one) = lanes.get_mut(&place).expect("it has a front").remove(0);
         let id = format!("{}:{}@{offset}", TOPICS[one.topic].0, one.partition);
         let (row, word) = (format!("r{}", one.row), format!("w{}", one.word));
+        if one.kind == "Broken" || waiting.contains_key(&row) {
+            waiting.entry(row).or_default().push(id);
+            continue;
+        }
         if one.kind == "Gone" {
             let is_long = rows.get(&row).is_some_and(|(taken, _)| taken.len() > 3);
             drop(is_long.then(|| rows.remove(&row)));
@@ -185,7 +193,7 @@ async fn merged_partitions_are_folded_in_one_order_whatever_the_batches_and_cras
         let given = given(&mut random, count);
         let log = log();
         given.iter().for_each(|one| push(&log, one));
-        let expected = reference(&given);
+        let (expected, _) = reference(&given);
         let directory = tempfile::tempdir().expect("a directory");
         let embedded = EmbeddedStore::open(directory.path(), Durability::default()).expect("opens");
         let memory = MemoryStore::atomic();
@@ -202,6 +210,45 @@ async fn merged_partitions_are_folded_in_one_order_whatever_the_batches_and_cras
                 .expect("folds");
             assert_eq!(rows(&definitions, tables.as_ref()).await, expected, "KINORA_SEED_BASE={seed}");
             assert!(tables.parked().keys.is_empty());
+        }
+    }
+}
+
+#[tokio::test]
+async fn what_waits_for_a_parked_row_waits_in_the_merged_order() {
+    let definitions = definitions();
+    for seed in seeds(25) {
+        println!("seed {seed}");
+        let mut random = Rng::with_seed(seed);
+        let count = random.usize(1..120);
+        let mut given = given(&mut random, count);
+        given.iter_mut().filter(|_| random.u8(0..20) == 0).for_each(|one| one.kind = "Broken");
+        let log = log();
+        given.iter().for_each(|one| push(&log, one));
+        let (expected, waiting) = reference(&given);
+        let directory = tempfile::tempdir().expect("a directory");
+        let embedded = EmbeddedStore::open(directory.path(), Durability::default()).expect("opens");
+        let memory = MemoryStore::atomic();
+        for store in [&memory as &dyn Store, &embedded] {
+            let tables = store.open(1, &definitions.plan).await.expect("opens");
+            for _ in 0..random.usize(0..3) {
+                let dying = Interrupted::after(Arc::clone(&tables), random.u64(1..40));
+                let dying = Arc::new(dying.keeping_whole(vec!["rows".into()]));
+                let _ = fold(&definitions, dying, &log, [1, 300, usize::MAX][random.usize(0..3)]).await;
+            }
+            let bytes = [1, 300, usize::MAX][random.usize(0..3)];
+            fold(&definitions, Arc::clone(&tables), &log, bytes).await.expect("folds");
+            assert_eq!(rows(&definitions, tables.as_ref()).await, expected, "KINORA_SEED_BASE={seed}");
+            let mut found = Waiting::new();
+            for ((projection, key), entry) in &tables.parked().keys {
+                let queue = tables.parked_queue(projection, key, 1_000).await.expect("reads");
+                let ids = queue
+                    .iter()
+                    .map(|event| format!("{}:{}@{}", event.at.topic, event.at.partition, event.offset));
+                let row = entry.shown.trim_start_matches("{\"id\":\"").trim_end_matches("\"}");
+                found.insert(row.to_owned(), ids.collect());
+            }
+            assert_eq!(found, waiting, "KINORA_SEED_BASE={seed}");
         }
     }
 }

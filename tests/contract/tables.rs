@@ -4,15 +4,15 @@ use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::Arc;
 
-use kinora::event::TopicPartition;
+use kinora::event::{Start, TopicPartition};
 use kinora::plan::key::{clustering_prefix, key_values, partition_bytes, row_key};
 use kinora::plan::{KeyColumn, Plan, TableId, TablePlan, TableRole};
 use kinora::schema::{ColumnId, ColumnType, KeyFunction, KeyPart, Order, Scalar, TypeId};
 use kinora::store::embedded::{Durability, EmbeddedStore};
 use kinora::store::memory::{Fate, MemoryStore};
 use kinora::store::{
-    Batch, Bound, Columns, Manifest, Mutation, ParkChange, ParkedEntry, ParkedKey, ProgressMark, QueuedEvent,
-    Scan, Store, StoreError, StoredRow, Tables,
+    Batch, Began, Bound, Columns, Generation, Manifest, Mutation, ParkChange, ParkedEntry, ParkedKey,
+    ProgressMark, QueuedEvent, Scan, Store, StoreError, StoredRow, Tables,
 };
 use kinora::value::encode::RowKey;
 use kinora::value::{Decimal, Uuid, Value};
@@ -478,7 +478,7 @@ async fn progress_never_goes_back_and_is_told(store: impl Store) {
 }
 
 fn event(offset: u64) -> QueuedEvent {
-    QueuedEvent { at: mark(2, 0).at, offset, time_ms: 9 }
+    QueuedEvent { at: mark(2, 0).at, offset, order: offset, time_ms: 9 }
 }
 
 fn entry(since: u64) -> ParkedEntry {
@@ -503,6 +503,8 @@ async fn parked_keys_keep_their_queue_in_order_and_each_event_once(store: impl S
         ParkedKey::Position(mark(1, 0).at, 7),
     ];
     let projection: Arc<str> = Arc::from("orders");
+    // Of another partition: where it waits is its place among all of them, not its offset.
+    let merged = QueuedEvent { at: mark(0, 0).at, offset: 400, order: 12, time_ms: 9 };
     for key in &keys {
         let park = || ParkChange::Park { projection: projection.clone(), key: key.clone(), entry: entry(10) };
         let enqueue = |offset| ParkChange::Enqueue {
@@ -514,17 +516,21 @@ async fn parked_keys_keep_their_queue_in_order_and_each_event_once(store: impl S
         commit(vec![park(), enqueue(300)]).await.expect("commits");
         commit(vec![enqueue(11), enqueue(300)]).await.expect("commits");
         commit(vec![park(), enqueue(11)]).await.expect("commits");
+        let event = merged.clone();
+        commit(vec![ParkChange::Enqueue { projection: projection.clone(), key: key.clone(), event }])
+            .await
+            .expect("commits");
     }
     for _ in 0..2 {
         let parked = tables.parked();
         let expected: BTreeMap<_, _> = keys
             .iter()
-            .map(|key| ((projection.clone(), key.clone()), ParkedEntry { waiting: 3, ..entry(10) }))
+            .map(|key| ((projection.clone(), key.clone()), ParkedEntry { waiting: 4, ..entry(10) }))
             .collect();
         assert_eq!(parked.keys, expected);
         for key in &keys {
             let queue = tables.parked_queue("orders", key, 10).await.expect("reads");
-            assert_eq!(queue, [event(10), event(11), event(300)]);
+            assert_eq!(queue, [event(10), event(11), merged.clone(), event(300)]);
             assert_eq!(tables.parked_queue("orders", key, 2).await.expect("reads").len(), 2);
             assert!(tables.parked_queue("order", key, 2).await.expect("reads").is_empty());
         }
@@ -532,9 +538,22 @@ async fn parked_keys_keep_their_queue_in_order_and_each_event_once(store: impl S
     }
 }
 
+/// One that began somewhere in two partitions.
+fn generation(number: u32, hash: &str) -> Generation {
+    let began = |partition, start, offset| Began {
+        projection: "orders".into(),
+        at: TopicPartition { topic: "shop.orders".into(), partition },
+        topic_id: 7,
+        start,
+        offset,
+    };
+    let starts = vec![began(0, Start::Latest, 17), began(3, Start::At(-1_500), 0)];
+    Generation { number, definitions: hash.to_owned(), starts }
+}
+
 async fn the_manifest_is_replaced_only_if_it_is_as_expected(store: impl Store) {
-    let first = Manifest { active: 1, generations: vec![(1, "aa".to_owned())] };
-    let second = Manifest { active: 2, generations: vec![(1, "aa".to_owned()), (2, "bb".to_owned())] };
+    let first = Manifest { active: 1, generations: vec![generation(1, "aa")] };
+    let second = Manifest { active: 2, generations: vec![generation(1, "aa"), generation(2, "bb")] };
     assert_eq!(store.manifest().await.expect("reads"), None);
     assert!(!store.set_manifest(Some(&first), &second).await.expect("writes"));
     assert!(store.set_manifest(None, &first).await.expect("writes"));
@@ -673,7 +692,7 @@ async fn the_embedded_store_keeps_everything_over_a_restart() {
     let plan = plan();
     let row = cells("o1", "u1", 1, Some("x"));
     let parked = ParkedKey::Record(Box::new(*b"o9"));
-    let manifest = Manifest { active: 1, generations: vec![(1, "aa".to_owned())] };
+    let manifest = Manifest { active: 1, generations: vec![generation(1, "aa")] };
     {
         let store = EmbeddedStore::open(directory.path(), Durability::Sync).expect("opens");
         store.set_manifest(None, &manifest).await.expect("writes");

@@ -6,7 +6,7 @@ use serde_json::json;
 
 use kinora::engine::{Embedded, EngineError};
 use kinora::store::embedded::{Durability, EmbeddedStore};
-use kinora::store::{Manifest, Store};
+use kinora::store::{Generation, Manifest, Store};
 
 use crate::support::{Project, ask, projection, record, until, written};
 
@@ -41,7 +41,8 @@ async fn each_change_answers_from_tables_of_its_own_and_the_old_ones_are_dropped
     let hash = engine.definitions().expect("it answers").hash.clone();
     engine.shut_down().await;
     drop(engine);
-    assert_eq!(manifest(&project).await, Manifest { active: 5, generations: vec![(5, hash)] });
+    let last = Generation { number: 5, definitions: hash, starts: Vec::new() };
+    assert_eq!(manifest(&project).await, Manifest { active: 5, generations: vec![last] });
 }
 
 #[tokio::test]

@@ -2,7 +2,7 @@
 
 use serde_json::json;
 
-use crate::support::{Dev, Project};
+use crate::support::{Dev, Project, written};
 
 #[tokio::test]
 async fn a_new_project_checks_tests_and_runs() {
@@ -89,7 +89,11 @@ async fn a_read_model_is_proposed_from_a_topic() {
     let named = new.to_str().expect("a path is text");
     project.run(&["init", named, "--topic", "nots"]).says(2, &["has no topic \"nots\"; it has notes"]);
     let dev = Dev::start(&project).await.ready().await;
-    project.run(&["init", named, "--topic", "notes"]).says(4, &["is held by a running `kinora dev`"]);
+    dev.publish("notes", &[written("b", "while it runs")]).await;
+    project.run(&["init", named, "--topic", "notes"]).says(0, &["schema/notes.graphql"]);
+    let data = project.data();
+    let data = data.to_str().expect("a path is text");
+    project.run(&["check", "--sample", "--data", data]).says(0, &["sample: 2 events of 2"]);
     drop(dev);
 }
 

@@ -31,5 +31,6 @@ mod reload;
 mod restart;
 mod sampling;
 mod scalars;
+mod starts;
 mod support;
 mod variants;

@@ -10,6 +10,7 @@ mod cel_walk;
 mod definitions;
 mod driver;
 mod events;
+mod language;
 mod mutants;
 mod oracle;
 mod shop_rules;

@@ -1,7 +1,7 @@
-//! Bytes as text and back, ids made from positions, shares by hash, and the type of a value.
+//! Bytes as text and back, ids made from records, shares by hash, and the type of a value.
 //!
-//! Comes in: bytes, texts, positions. Goes out: what was made of them, or a fault. The ids are part of what is stored: the
-//! same position gives the same id at every replay, and in every version.
+//! Comes in: bytes, texts, records. Goes out: what was made of them, or a fault. The ids are part of what is stored: the
+//! same event gives the same id at every replay, and in every version.
 
 use std::borrow::Cow;
 
@@ -12,7 +12,6 @@ use base64::engine::general_purpose::{GeneralPurpose, GeneralPurposeConfig, STAN
 use sha2::{Digest, Sha256};
 use xxhash_rust::xxh64::xxh64;
 
-use crate::event::Position;
 use crate::value::Uuid;
 
 use super::super::Fault;
@@ -39,8 +38,8 @@ pub(super) const ALL: &[Signature] = &[
             None => unfit(text, &args[0], "base64 text"),
         }
     }),
-    signature!("uuid", [Position], Uuid, "uuid(position)", |args, text| id(args, text, "")),
-    signature!("uuid", [Position, Text], Uuid, "uuid(position, 'name')", |args, text| {
+    signature!("uuid", [Record], Uuid, "uuid(record)", |args, text| id(args, text, "")),
+    signature!("uuid", [Record, Text], Uuid, "uuid(record, 'name')", |args, text| {
         match text_of(&args[1]) {
             Some(name) => id(args, text, &name),
             None => unfit("the name of the id", &args[1], "a string"),
@@ -60,16 +59,22 @@ pub(super) const ALL: &[Signature] = &[
 
 fn id<'v>(args: &[Val<'v>], text: &str, name: &str) -> Result<Val<'v>, Fault> {
     match &args[0] {
-        Val::Position(position) => Ok(Val::Uuid(id_of(position, name))),
-        other => unfit(text, other, "`position`"),
+        // Before its event is read, a record has its position alone.
+        Val::Json(record) => {
+            match json::field(record, "id").or(json::field(record, "position")).and_then(json::text) {
+                Some(id) => Ok(Val::Uuid(id_of(id, name))),
+                None => unfit(text, &args[0], "`record`"),
+            }
+        }
+        other => unfit(text, other, "`record`"),
     }
 }
 
-/// A UUID of version 8: the front of the SHA-256 of `topic:partition@offset`, and of a line break and the name where
-/// there is one.
-fn id_of(position: &Position, name: &str) -> Uuid {
+/// A UUID of version 8: the front of the SHA-256 of the event's id (`topic:partition@offset`, and the part of a record that
+/// was split), and of a line break and the name where there is one.
+fn id_of(id: &str, name: &str) -> Uuid {
     let mut hash = Sha256::new();
-    hash.update(position.to_string());
+    hash.update(id);
     if !name.is_empty() {
         hash.update("\n");
         hash.update(name);
@@ -102,7 +107,6 @@ fn type_of(value: &Val<'_>) -> &'static str {
         Val::Record(_) | Val::Money(_) | Val::Map(_) | Val::Pairs(_) => "map",
         Val::Cells(_) | Val::List(_) => "list",
         Val::Type(_) => "type",
-        Val::Position(_) => "position",
     }
 }
 

@@ -177,9 +177,6 @@ fn show(out: &mut String, value: &Val<'_>, depth: usize) -> Result<(), Fault> {
         }
         Val::Timestamp(ms) => out.push_str(&time::show_shortest(*ms)),
         Val::Type(name) => out.push_str(name),
-        Val::Position(position) => {
-            let _ = write!(out, "{position}");
-        }
         Val::Money(money) => {
             let _ = write!(out, "{} {}", money.0, money.1);
         }

@@ -55,7 +55,8 @@ pub(super) enum Takes {
     /// A time or a day.
     TimeOrDay,
     Duration,
-    Position,
+    /// What the log says of the event, by its name.
+    Record,
 }
 
 /// What a call gives.
@@ -113,6 +114,7 @@ impl Takes {
     /// Whether a type fits, or may fit once the event is there.
     pub(super) fn fits(self, ty: &Type) -> bool {
         match (self, ty) {
+            (Takes::Record, ty) => *ty == Type::LogRecord,
             (Takes::Any, _) | (_, Type::Dyn) => true,
             (Takes::Int | Takes::Whole | Takes::Number, Type::Int) => true,
             (Takes::Whole | Takes::Number, Type::Uint) => true,
@@ -124,7 +126,6 @@ impl Takes {
             (Takes::Timestamp | Takes::TimeOrDay, Type::Timestamp) => true,
             (Takes::TimeOrDay, Type::Date) => true,
             (Takes::Duration, Type::Duration) => true,
-            (Takes::Position, Type::Position) => true,
             _ => false,
         }
     }
@@ -132,7 +133,7 @@ impl Takes {
     /// What a value of the event is asked to be.
     pub(super) fn kind(self) -> Option<Kind> {
         Some(match self {
-            Takes::Any | Takes::Texts | Takes::Position => return None,
+            Takes::Any | Takes::Texts | Takes::Record => return None,
             Takes::Whole | Takes::Int => Kind::Whole,
             Takes::Float | Takes::Number => Kind::Number,
             Takes::Text | Takes::Zone => Kind::Text,
@@ -156,7 +157,7 @@ impl Takes {
             Takes::Timestamp => "DateTime",
             Takes::TimeOrDay => "DateTime or LocalDate",
             Takes::Duration => "Duration",
-            Takes::Position => "`position`",
+            Takes::Record => "`record`",
         }
     }
 }

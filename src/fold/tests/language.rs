@@ -273,3 +273,62 @@ fn a_blind_set_assigns_only_what_the_event_says() {
     assert_eq!(assigned(r#"{"type":"Set","id":"n1"}"#), [0, 2]);
     assert_eq!(assigned(r#"{"type":"Set","id":"n1","text":null,"size":4}"#), [0, 1, 2]);
 }
+
+#[test]
+fn first_values_are_made_only_where_the_row_is_and_see_none() {
+    let loaded = small(
+        "let: { first: event.first + '!', name: event.name }\nevents:\n  Set:\n    initially: { size: 7, text: first, 'parts[name]': { count: 1 } }\n    upsert: { 'parts[name].count': \"old.?count.orValue(0) + 1\" }\n  Gone: { missing: park, delete: row }\n",
+        &CustomHandlers::new(),
+    );
+    let mut rows = loaded.rows("notes");
+    assert_eq!(
+        take(&mut rows, r#"{"type":"Gone","id":"n1"}"#),
+        Outcome::Rejected("fold: Gone.delete: there is no row".to_owned())
+    );
+    let set = r#"{"type":"Set","id":"n1","name":"a","first":"x"}"#;
+    assert_eq!(take(&mut rows, set), Outcome::Written);
+    assert_eq!(rows.show(&["text", "size"]), "text=x! size=7");
+    // What only first values need is not looked at where the row is there.
+    assert_eq!(take(&mut rows, r#"{"type":"Set","id":"n1","name":"a"}"#), Outcome::Written);
+    assert_eq!(rows.show(&["text", "size"]), "text=x! size=7");
+    assert_eq!(take(&mut rows, r#"{"type":"Gone","id":"n1"}"#), Outcome::Deleted);
+    assert!(matches!(take(&mut rows, r#"{"type":"Set","id":"n1","name":"a"}"#), Outcome::Rejected(_)));
+}
+
+#[test]
+fn what_is_always_assigned_gives_way_to_the_case_itself() {
+    let loaded = small(
+        "always: { size: event.n, text: \"'always'\" }\nevents:\n  A: { upsert: {} }\n  B: { update: { text: \"'own'\" } }\n  C: { remove: 'parts[event.p]' }\n  D: { create: { size: 1 } }\n",
+        &CustomHandlers::new(),
+    );
+    assert_eq!(loaded.projection("notes").kind, UpdateKind::OwnedFold);
+    let mut rows = loaded.rows("notes");
+    let event = |kind: &str, n: u32| format!(r#"{{"type":"{kind}","id":"n1","n":{n},"p":"p"}}"#);
+    for (kind, n, shown) in
+        [("A", 1, "text=always size=1"), ("B", 2, "text=own size=2"), ("C", 3, "text=always size=3")]
+    {
+        assert_eq!(take(&mut rows, &event(kind, n)), Outcome::Written, "{kind}");
+        assert_eq!(rows.show(&["text", "size"]), shown, "{kind}");
+    }
+    assert_eq!(take(&mut rows, &event("D", 4)), Outcome::Nothing, "a row is there");
+    assert_eq!(rows.show(&["text", "size"]), "text=always size=3");
+}
+
+#[test]
+fn a_part_sees_what_it_was_and_a_row_is_set_blindly_by_what_is_always_assigned() {
+    let loaded = small(
+        "events:\n  Set: { upsert: { size: 1, 'parts[event.p]': { count: event.n } } }\n  Less: { update: { 'parts[event.p].count': old.count - event.n } }\n",
+        &CustomHandlers::new(),
+    );
+    let mut rows = loaded.rows("notes");
+    for event in [
+        r#"{"type":"Set","id":"n1","p":"a","n":5}"#,
+        r#"{"type":"Less","id":"n1","p":"a","n":2}"#,
+        r#"{"type":"Less","id":"n1","p":"b","n":2}"#,
+    ] {
+        assert_ne!(take(&mut rows, event), Outcome::Nothing, "{event}");
+    }
+    assert_eq!(rows.show(&["parts"]), "parts={a:(a,3,null)}");
+    let blind = small("always: { size: 1 }\nevents: { A: { upsert: {} } }\n", &CustomHandlers::new());
+    assert_eq!(blind.projection("notes").kind, UpdateKind::BlindSet);
+}

@@ -6,7 +6,10 @@
 use super::super::declaration::{FromDecl, SchemasDecl, SequenceDecl, UpcastDecl};
 use super::super::yaml::{Node, NodeKind, Text};
 use super::super::{Repeat, Tombstone};
-use super::{Fields, Reader};
+use super::Reader;
+use crate::diagnostic::{Diagnostic, nearest};
+use crate::event::Start;
+use crate::expr::read_timestamp;
 
 const FROM: &[&str] = &[
     "topic",
@@ -58,6 +61,7 @@ impl Reader<'_> {
             record_key: text("recordKey", "an expression", defaults.map(|d| &d.record_key)),
             tombstone: defaults.and_then(|d| d.tombstone),
             unknown: defaults.and_then(|d| d.unknown),
+            start: defaults.map(|d| d.start).unwrap_or_default(),
             schemas: defaults.and_then(|d| d.schemas.clone()),
             id: text("id", "an expression", defaults.map(|d| &d.id)),
             remember: text("remember", "the name of a column", defaults.map(|d| &d.remember)),
@@ -80,7 +84,9 @@ impl Reader<'_> {
                 [("delete", Tombstone::Delete), ("ignore", Tombstone::Ignore), ("park", Tombstone::Park)];
             from.tombstone = self.word(node, "what `tombstone` can say", &words).map(|it| (it, node.span));
         }
-        self.not_yet(&fields);
+        if let Some(start) = fields.get("start").and_then(|node| self.start(node)) {
+            from.start = start;
+        }
         if let Some(node) = fields.get("upcast") {
             self.upcasts(node, upcasts);
         }
@@ -112,14 +118,23 @@ impl Reader<'_> {
         })
     }
 
-    fn not_yet(&mut self, fields: &Fields<'_>) {
-        if let Some(node) = fields.get("start")
-            && let Some(start) = self.text(node, "a place to start")
-            && start.text != "earliest"
-        {
-            self.fault("P010", start.span, format!("`start: {}` is not supported yet", start.text)).help(
-                "a read model is built from the whole log: write `start: earliest`, or leave `start` out",
-            );
+    fn start(&mut self, node: &Node) -> Option<Start> {
+        let text = self.text(node, "a place to start")?;
+        let words = [("earliest", Start::Earliest), ("latest", Start::Latest)];
+        let word = words.iter().find(|(word, _)| *word == text.text).map(|(_, start)| *start);
+        let found = word.or_else(|| read_timestamp(&text.text).map(Start::At));
+        if found.is_none() {
+            let known = || words.iter().map(|(word, _)| *word);
+            let help = match nearest(&text.text, known()) {
+                Some(near) => format!("did you mean `{near}`?"),
+                None => {
+                    "write `earliest`, `latest`, or a time with its offset: `2026-01-01T00:00:00Z`".to_owned()
+                }
+            };
+            let message = format!("`{}` is no place to start", text.text);
+            let fault = Diagnostic::error("P006", text.span, message).help(help);
+            self.faults.push(fault.fix_name(&text.text, known()));
         }
+        found
     }
 }

@@ -1,16 +1,17 @@
 //! The tree of a file → the declaration that it makes, untyped.
 //!
 //! Comes in: [`Node`]s. Goes out: a [`Declaration`] with the author's text and places, and every fault of the
-//! shape: unknown and missing keys, lists where maps belong. `from` and `upcast` read those. Types, columns and expressions are
+//! shape: unknown and missing keys, lists where maps belong. `events`, `from` and `upcast` read those. Types, columns and expressions are
 //! `bind`'s.
 
+mod events;
 mod from;
 mod upcast;
 
-use super::declaration::{CaseDecl, Declaration, Defaults, EventDecl, RowsDecl, SetDecl, UpcastDecl};
+use super::Unknown;
+use super::declaration::{Declaration, Defaults, UpcastDecl};
 use super::nearest::{advice, unknown_keys};
 use super::yaml::{Entry, Node, NodeKind, Text};
-use super::{Unknown, Verb};
 use crate::diagnostic::{Diagnostic, Span};
 
 const TOP: &[&str] = &[
@@ -23,14 +24,11 @@ const TOP: &[&str] = &[
     "when",
     "let",
     "events",
+    "always",
     "compute",
     "assert",
     "upcast",
     "handler",
-];
-const CASE: &[&str] = &[
-    "when", "create", "update", "upsert", "replace", "delete", "once", "remove", "let", "each", "as", "key",
-    "on",
 ];
 
 /// Makes the declaration of one file.
@@ -54,6 +52,7 @@ pub fn declaration(root: &Node, defaults: &Defaults, faults: &mut Vec<Diagnostic
         .cloned()
         .collect();
     upcasts.extend(shared);
+    let (events, ignored) = top.get("events").map(|node| reader.events(node)).unwrap_or_default();
     let mut declaration = Declaration {
         span: top.get("projection").map_or(start, |node| node.span),
         name: top.get("projection").and_then(|node| reader.text(node, "the projection's name")),
@@ -67,7 +66,9 @@ pub fn declaration(root: &Node, defaults: &Defaults, faults: &mut Vec<Diagnostic
             .is_some(),
         when: top.get("when").and_then(|node| reader.text(node, "a condition")),
         lets: top.get("let").map(|node| reader.pairs(node, "`let`", "a name")).unwrap_or_default(),
-        events: top.get("events").map(|node| reader.events(node)).unwrap_or_default(),
+        events,
+        ignored,
+        always: top.get("always").map(|node| reader.sets(node, "always")).unwrap_or_default(),
         compute: top
             .get("compute")
             .map(|node| reader.pairs(node, "`compute`", "a column"))
@@ -310,219 +311,6 @@ impl Reader<'_> {
             NodeKind::List(items) => items.iter().for_each(|item| take(self, item)),
             _ => take(self, node),
         }
-    }
-
-    fn events(&mut self, node: &Node) -> Vec<EventDecl> {
-        self.entries(node, "`events`").iter().map(|entry| self.event(entry)).collect()
-    }
-
-    fn event(&mut self, entry: &Entry) -> EventDecl {
-        let name = entry.key.clone();
-        let mut event = EventDecl { name, on: None, rows: None, lets: Vec::new(), cases: Vec::new() };
-        let cases: &[Node] = match &entry.value.kind {
-            NodeKind::List(items) => items,
-            _ => std::slice::from_ref(&entry.value),
-        };
-        for (index, node) in cases.iter().enumerate() {
-            if let NodeKind::Scalar(text) = &node.kind
-                && !text.is_null()
-            {
-                self.fault("P006", node.span, format!("`{}` is not a case", text.text))
-                    .help("a case is a map with a verb: `{ update: { status: PAID } }`, `{ delete: row }`");
-                return event;
-            }
-            let before = self.faults.len();
-            let fields = self.map(node, "a case", CASE);
-            if let (Some(node), Some(key)) = (fields.get("on"), fields.key("on")) {
-                if index > 0 {
-                    self.fault("P006", key.span, "`on` stands in the first case of an event")
-                        .help("it says of which topic and type the event is, for all of its cases");
-                }
-                event.on = self.text(node, "a topic and a type, like `shop.orders/OrderPlaced`");
-            }
-            if let Some(lets) = fields.get("let") {
-                if index > 0 {
-                    let span = fields.key("let").map_or(node.span, |key| key.span);
-                    self.fault("P006", span, "`let` stands in the first case of an event")
-                        .help("names of the first case can be used in all cases of the event");
-                }
-                event.lets.extend(self.pairs(lets, "`let`", "a name"));
-            }
-            self.event_rows(&fields, index, &mut event);
-            let span = fields.0.first().map_or(entry.key.span, |first| first.key.span);
-            let case = self.case(
-                &fields,
-                before,
-                if node.span.start == node.span.end { entry.key.span } else { span },
-            );
-            event.cases.push(case);
-        }
-        if event.cases.is_empty() {
-            self.fault("P011", entry.key.span, format!("`{}` has no case", entry.key.text)).help(
-                "say what the event does: `create`, `update`, `upsert`, `replace`, `delete` or `remove`",
-            );
-        }
-        event
-    }
-
-    /// `each`, `as` and `key` of an event: which rows it concerns.
-    fn event_rows(&mut self, fields: &Fields<'_>, index: usize, event: &mut EventDecl) {
-        let Some(first) = fields.0.iter().find(|entry| ["each", "as", "key"].contains(&&*entry.key.text))
-        else {
-            return;
-        };
-        let span = first.key.span;
-        if index > 0 {
-            self.fault("P006", span, format!("`{}` stands in the first case of an event", first.key.text))
-                .help("which rows an event concerns is the same for all of its cases");
-            return;
-        }
-        let each = match (fields.get("each"), fields.get("as")) {
-            (Some(list), Some(name)) => {
-                let list = self.text(list, "a list to go through");
-                list.zip(self.text(name, "a name for the element"))
-            }
-            (None, None) => None,
-            _ => {
-                self.fault("P005", span, "`each` and `as` stand together")
-                    .help("`each: event.lines` says what is gone through, `as: line` names the element");
-                None
-            }
-        };
-        let Some(key) = fields.get("key") else {
-            self.fault("P005", span, "`key` is missing")
-                .help("say which row each element makes: `key: { orderId: event.orderId, sku: line.sku }`");
-            return;
-        };
-        if key.is_empty() && !matches!(key.kind, NodeKind::List(_)) {
-            self.no_column(fields.key("key").map_or(span, |name| name.span));
-        }
-        event.rows = Some(RowsDecl { span, each, keys: self.keys(key) });
-    }
-
-    fn case(&mut self, fields: &Fields<'_>, before: usize, span: Span) -> CaseDecl {
-        let mut case = CaseDecl {
-            span,
-            when: None,
-            verb: None,
-            sets: Vec::new(),
-            onces: Vec::new(),
-            removes: Vec::new(),
-            range: None,
-            faulty: false,
-        };
-        case.when = fields.get("when").and_then(|node| self.text(node, "a condition"));
-        for verb in [Verb::Create, Verb::Update, Verb::Upsert, Verb::Replace, Verb::Delete] {
-            let (Some(node), Some(key)) = (fields.get(verb.name()), fields.key(verb.name())) else {
-                continue;
-            };
-            if let Some((first, _)) = case.verb {
-                self.fault(
-                    "P011",
-                    key.span,
-                    format!("a case has one verb, found `{}` and `{}`", first.name(), verb.name()),
-                )
-                .help("write a list of cases, each with its own `when`");
-                continue;
-            }
-            case.verb = Some((verb, key.span));
-            match verb {
-                Verb::Delete => case.range = self.delete(node),
-                _ => case.sets = self.sets(node, verb.name()),
-            }
-        }
-        if let (Some(node), Some(key)) = (fields.get("once"), fields.key("once")) {
-            case.onces = self.sets(node, "once");
-            self.onces(&mut case, key);
-        }
-        if let (Some(node), Some(key)) = (fields.get("remove"), fields.key("remove")) {
-            self.each(node, |reader, item| {
-                case.removes.extend(reader.text(item, "a path like `lines[event.productId]`"))
-            });
-            self.removes(&mut case, key);
-        }
-        case.faulty = self.faults.len() > before;
-        if case.verb.is_none() && !case.faulty {
-            self.fault("P011", span, "this case has no verb")
-                .help("add `create`, `update`, `upsert`, `replace`, `delete` or `remove`");
-        }
-        case
-    }
-
-    fn removes(&mut self, case: &mut CaseDecl, key: &Text) {
-        match case.verb {
-            None => case.verb = Some((Verb::Remove, key.span)),
-            Some((Verb::Update | Verb::Upsert, _)) => {}
-            Some((verb, _)) => self
-                .fault("P011", key.span, format!("`remove` cannot stand beside `{}`", verb.name()))
-                .help("elements are removed from a row that stays: use `update` or `upsert`, or leave `remove` out"),
-        }
-    }
-
-    fn onces(&mut self, case: &mut CaseDecl, key: &Text) {
-        match case.verb {
-            None => case.verb = Some((Verb::Update, key.span)),
-            Some((Verb::Create | Verb::Update | Verb::Upsert, _)) => {}
-            Some((verb, _)) => self
-                .fault("P011", key.span, format!("`once` cannot stand beside `{}`", verb.name()))
-                .help("`once` sets what is null in a row that stays: use `update` or `upsert`"),
-        }
-    }
-
-    /// `row` or `rows`: the place of the latter.
-    fn delete(&mut self, node: &Node) -> Option<Span> {
-        let what = self.text(node, "`row` or `rows`")?;
-        match what.text.as_str() {
-            "row" => None,
-            "rows" => Some(what.span),
-            other => {
-                self.fault("P011", what.span, format!("`delete: {other}` is not known")).help(
-                    "write `delete: row`, `delete: rows` for all whose key begins as `key` says, or `remove: path` for an element",
-                );
-                None
-            }
-        }
-    }
-
-    fn sets(&mut self, node: &Node, what: &str) -> Vec<(Text, SetDecl)> {
-        let entries = self.entries(node, &format!("`{what}`"));
-        let entries = self.uncut(entries);
-        entries.into_iter().filter_map(|entry| Some((entry.key.clone(), self.set(&entry.value)?))).collect()
-    }
-
-    fn set(&mut self, node: &Node) -> Option<SetDecl> {
-        let NodeKind::Map(entries) = &node.kind else {
-            return self.text(node, "an expression for a column").map(SetDecl::Expression);
-        };
-        if !entries.iter().any(|entry| entry.key.text == "each") {
-            return Some(SetDecl::Parts(self.parts(node), node.span));
-        }
-        let fields = self.map(node, "`each`", &["each", "as", "set", "into", "key"]);
-        for key in ["into", "key"] {
-            if let Some(found) = fields.key(key) {
-                self.fault(
-                    "P011",
-                    found.span,
-                    format!("`each` of a column makes value types, and has no `{key}`"),
-                )
-                .help("for a row of each element write `each`, `as` and `key` beside the verb");
-            }
-        }
-        for key in ["as", "set"] {
-            self.required(&fields, key, node.span);
-        }
-        Some(SetDecl::Each {
-            list: self.text(fields.get("each")?, "a list to go through")?,
-            name: self.text(fields.get("as")?, "a name for the element")?,
-            parts: self.sets(fields.get("set")?, "set"),
-        })
-    }
-
-    /// The parts of a value type, each an expression or made of parts itself.
-    fn parts(&mut self, node: &Node) -> Vec<(Text, SetDecl)> {
-        let entries = self.entries(node, "an element");
-        let entries = self.uncut(entries);
-        entries.into_iter().filter_map(|entry| Some((entry.key.clone(), self.set(&entry.value)?))).collect()
     }
 }
 

@@ -91,7 +91,7 @@ async fn what_is_not_reached_in_time_is_stale_or_fails() {
 
 async fn park(shop: &Shop, projection: &str, key: ParkedKey, entity: &str, shown: &str) {
     let at = TopicPartition { topic: format!("shop.{projection}").into(), partition: 1 };
-    let since = QueuedEvent { at, offset: 5, time_ms: 0 };
+    let since = QueuedEvent { at, offset: 5, order: 5, time_ms: 0 };
     let entry = ParkedEntry {
         since,
         entity: entity.into(),

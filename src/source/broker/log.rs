@@ -5,7 +5,7 @@
 //! that names the file and the byte. A segment's index is made at open and kept in memory.
 
 use std::fs::{File, OpenOptions};
-use std::io::{Read, Write};
+use std::io::{Read, Take, Write};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 
@@ -21,6 +21,15 @@ use crate::source::{NewRecord, SourceError};
 const INDEX_EVERY: u64 = 64 * 1024;
 /// Bytes read at once when a segment is recovered.
 const PIECE: usize = 256 * 1024;
+
+/// What this process does with a log.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Access {
+    /// Appends to it; nobody else does.
+    Write,
+    /// Reads what was whole when it was opened; another process may be appending.
+    Look,
+}
 
 /// One file of a partition.
 #[derive(Debug)]
@@ -98,28 +107,38 @@ impl Segment {
 }
 
 impl Partition {
-    /// Opens a partition's directory, which exists; checks every frame and cuts off a torn write.
-    pub fn open(directory: PathBuf, settings: BrokerSettings) -> Result<Partition, SourceError> {
+    /// Opens a partition's directory, which exists; checks every frame. A torn write is cut off, or passed over where the log
+    /// is only looked at.
+    pub fn open(
+        directory: PathBuf,
+        settings: BrokerSettings,
+        access: Access,
+    ) -> Result<Partition, SourceError> {
         let mut firsts = segment_offsets(&directory)?;
-        if firsts.is_empty() {
+        if firsts.is_empty() && access == Access::Write {
             create_segment(&directory, 0)?;
             firsts.push(0);
         }
-        let (mut segments, mut next) = (Vec::with_capacity(firsts.len()), firsts[0]);
+        let (mut segments, mut next) =
+            (Vec::with_capacity(firsts.len()), firsts.first().copied().unwrap_or_default());
         for (at, first) in firsts.iter().enumerate() {
             let path = segment_path(&directory, *first);
             if *first != next {
                 let reason = format!("{} should begin at offset {next}; is a file missing?", path.display());
                 return Err(SourceError::Corrupt(reason));
             }
-            let (state, end) = recover(&path, *first, at + 1 == firsts.len())?;
+            let (state, end) = recover(&path, *first, at + 1 == firsts.len(), access)?;
             segments.push(Arc::new(Segment { path, first: *first, state: RwLock::new(state) }));
             next = end;
         }
-        let last = segments.last().expect("there is always a segment");
-        let writer =
-            Writer { file: open_append(&last.path)?, segment: Arc::clone(last), len: last.len(), next };
-        let pending = Pending { writer: Some(writer), ..Pending::default() };
+        let pending = match (access, segments.last()) {
+            (Access::Write, Some(last)) => {
+                let (file, segment) = (open_append(&last.path)?, Arc::clone(last));
+                let writer = Writer { file, segment, len: last.len(), next };
+                Pending { writer: Some(writer), ..Pending::default() }
+            }
+            _ => Pending { failed: Some("this log is only looked at".to_owned()), ..Pending::default() },
+        };
         let view = View { segments, end: next };
         Ok(Partition { directory, settings, view: RwLock::new(view), pending: Mutex::new(pending) })
     }
@@ -241,8 +260,13 @@ impl Partition {
     }
 }
 
-/// Checks a segment's frames. In the last segment a torn write is cut off.
-fn recover(path: &Path, first: Offset, last: bool) -> Result<(SegmentState, Offset), SourceError> {
+/// Checks a segment's frames. In the last segment a torn write, or one that is under way, is cut off or passed over.
+fn recover(
+    path: &Path,
+    first: Offset,
+    last: bool,
+    access: Access,
+) -> Result<(SegmentState, Offset), SourceError> {
     let io = |source| SourceError::Io { what: format!("reading {}", path.display()), source };
     let mut window = Window::open(path).map_err(io)?;
     let mut state = SegmentState { len: 0, index: Vec::new() };
@@ -281,18 +305,21 @@ fn recover(path: &Path, first: Offset, last: bool) -> Result<(SegmentState, Offs
         )));
     }
     let (keep, end) = open_call.unwrap_or((at, next));
-    let cut = at + rest.len() as u64 - keep;
-    warn!(path = %path.display(), keep, cut, "Cut off the end of a write that a crash interrupted.");
-    let file = OpenOptions::new().write(true).open(path).map_err(io)?;
-    file.set_len(keep).and_then(|()| file.sync_all()).map_err(io)?;
+    if access == Access::Write {
+        let cut = at + rest.len() as u64 - keep;
+        warn!(path = %path.display(), keep, cut, "Cut off the end of a write that a crash interrupted.");
+        let file = OpenOptions::new().write(true).open(path).map_err(io)?;
+        file.set_len(keep).and_then(|()| file.sync_all()).map_err(io)?;
+    }
     state.len = keep;
     state.index.retain(|(_, place)| *place < state.len);
     Ok((state, end))
 }
 
-/// A file that is gone through from front to end, a piece at a time.
+/// A file that is gone through from front to end, a piece at a time: as long as it was at the beginning, for another
+/// process may append to it meanwhile.
 struct Window {
-    file: File,
+    file: Take<File>,
     /// What was read last; what comes before `passed` is done with.
     piece: Vec<u8>,
     passed: usize,
@@ -302,7 +329,9 @@ struct Window {
 
 impl Window {
     fn open(path: &Path) -> std::io::Result<Window> {
-        Ok(Window { file: File::open(path)?, piece: Vec::new(), passed: 0, start: 0 })
+        let file = File::open(path)?;
+        let len = file.metadata()?.len();
+        Ok(Window { file: file.take(len), piece: Vec::new(), passed: 0, start: 0 })
     }
 
     /// Place in the file.

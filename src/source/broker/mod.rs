@@ -24,7 +24,7 @@ use tokio::sync::watch;
 
 use super::{NewRecord, PartitionInfo, Reader, Source, SourceError, TopicInfo, partition};
 use crate::event::{Offset, Position, Record, TopicPartition};
-use log::Partition;
+use log::{Access, Partition};
 use read::{BrokerReader, Cursor};
 
 const FORMAT_VERSION: u32 = 1;
@@ -60,8 +60,8 @@ struct Inner {
     topics: RwLock<BTreeMap<Arc<str>, Arc<Topic>>>,
     /// Counts the writes; readers at their end wait for it.
     changes: watch::Sender<u64>,
-    /// Held locked as long as the log is open: two writers would destroy it.
-    _lock: File,
+    /// Held locked as long as the log is open: two writers would destroy it. `None`: it is only looked at.
+    lock: Option<File>,
 }
 
 #[derive(Debug)]
@@ -106,11 +106,27 @@ impl Broker {
                 directory.display()
             )));
         }
+        Broker::opened(directory, settings, Some(lock))
+    }
+
+    /// Looks at a log that another process may be appending to: as it stands now, and nothing is ever written. A write that is
+    /// under way is not there yet. Blocks while every file is checked.
+    ///
+    /// # Errors
+    /// There is no such directory; otherwise as [`Broker::open`].
+    pub fn look(directory: &Path) -> Result<Broker, SourceError> {
+        Broker::opened(directory, BrokerSettings::default(), None)
+    }
+
+    fn opened(directory: &Path, settings: BrokerSettings, lock: Option<File>) -> Result<Broker, SourceError> {
+        let io =
+            |source| SourceError::Io { what: format!("opening the log in {}", directory.display()), source };
+        let access = if lock.is_some() { Access::Write } else { Access::Look };
         let mut topics = BTreeMap::new();
         for entry in std::fs::read_dir(directory).map_err(io)? {
             let path = entry.map_err(io)?.path();
             if path.is_dir()
-                && let Some(topic) = open_topic(&path, settings)?
+                && let Some(topic) = open_topic(&path, settings, access)?
             {
                 topics.insert(Arc::clone(&topic.name), Arc::new(topic));
             }
@@ -120,7 +136,7 @@ impl Broker {
             settings,
             topics: RwLock::new(topics),
             changes: watch::Sender::new(0),
-            _lock: lock,
+            lock,
         };
         Ok(Broker { inner: Arc::new(inner) })
     }
@@ -139,11 +155,14 @@ impl Broker {
         if let Some(topic) = topics.get(name) {
             return Ok(topic.info());
         }
+        if self.inner.lock.is_none() {
+            return Err(SourceError::Refused("this log is only looked at".to_owned()));
+        }
         let path = self.inner.directory.join(name);
         make_topic(&path, partitions)?;
         sync_directory(&self.inner.directory)
             .map_err(|source| SourceError::Io { what: format!("making topic {name:?}"), source })?;
-        let topic = open_topic(&path, self.inner.settings)?.ok_or_else(|| {
+        let topic = open_topic(&path, self.inner.settings, Access::Write)?.ok_or_else(|| {
             SourceError::Corrupt(format!("{} has no topic.json although it was just written", path.display()))
         })?;
         let info = topic.info();
@@ -307,7 +326,6 @@ impl Source for Broker {
     }
 }
 
-/// Refuses names that Kafka refuses.
 /// Whether a topic may have this name: the names that Kafka takes.
 ///
 /// # Errors
@@ -343,7 +361,7 @@ fn make_topic(path: &Path, partitions: u32) -> Result<(), SourceError> {
 }
 
 /// Opens a topic's directory; `None` if its making was never finished.
-fn open_topic(path: &Path, settings: BrokerSettings) -> Result<Option<Topic>, SourceError> {
+fn open_topic(path: &Path, settings: BrokerSettings, access: Access) -> Result<Option<Topic>, SourceError> {
     let file = path.join("topic.json");
     let corrupt = |reason: String| SourceError::Corrupt(format!("{}: {reason}", file.display()));
     let text = match std::fs::read(&file) {
@@ -363,7 +381,7 @@ fn open_topic(path: &Path, settings: BrokerSettings) -> Result<Option<Topic>, So
         .map_err(|error| corrupt(format!("id {:?}: {error}", found.id)))?;
     let name = path.file_name().and_then(|name| name.to_str());
     let name = name.ok_or_else(|| corrupt("the topic's name is not UTF-8".to_owned()))?;
-    let open = |number: u32| Partition::open(path.join(number.to_string()), settings).map(Arc::new);
+    let open = |number: u32| Partition::open(path.join(number.to_string()), settings, access).map(Arc::new);
     if !(1..=PARTITIONS_MAX).contains(&found.partitions) {
         return Err(corrupt(format!("{} partitions; a topic has 1 to {PARTITIONS_MAX}", found.partitions)));
     }

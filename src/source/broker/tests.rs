@@ -240,3 +240,67 @@ fn a_log_that_is_open_or_of_another_format_is_refused() {
     let error = Broker::open(directory.path()).expect_err("is damaged").to_string();
     assert!(error.contains("topic.json: EOF"), "{error}");
 }
+
+#[tokio::test]
+async fn a_log_that_another_has_open_can_be_looked_at_and_nothing_is_written() {
+    let directory = tempfile::tempdir().expect("a directory");
+    let broker = Broker::open(directory.path()).expect("opens");
+    broker.create_topic("t", 1).expect("is made");
+    assert_eq!(values(&Broker::look(directory.path()).expect("looks")).await, Vec::<String>::new());
+    broker.append("t", records(&["a"])).await.expect("appends");
+    let look = Broker::look(directory.path()).expect("looks");
+    broker.append("t", records(&["b"])).await.expect("appends");
+    assert_eq!(values(&look).await, ["a"], "as it stood then");
+    assert_eq!(values(&Broker::look(directory.path()).expect("looks")).await, ["a", "b"]);
+
+    assert_eq!(look.create_topic("t", 9).expect("is there").partitions.len(), 1);
+    let refused = look.create_topic("u", 1).expect_err("is not made").to_string();
+    assert_eq!(refused, "this log is only looked at");
+    let refused = look.append("t", records(&["c"])).await.expect_err("is not written").to_string();
+    assert_eq!(refused, "the log is not answering: this log is only looked at");
+    assert!(Broker::look(&directory.path().join("none")).is_err());
+    assert!(!directory.path().join("none").exists());
+}
+
+#[tokio::test]
+async fn a_write_that_is_under_way_is_not_there_yet_and_stays_whole() {
+    let directory = tempfile::tempdir().expect("a directory");
+    filled(directory.path(), &[&["a"], &["b", "c", "d"]]).await;
+    let path = segment(directory.path(), 0);
+    let bytes = std::fs::read(&path).expect("reads");
+    let first = record::frame(&bytes).expect("is whole").len;
+    for cut in first..bytes.len() {
+        std::fs::write(&path, &bytes[..cut]).expect("writes");
+        let look = Broker::look(directory.path()).expect("looks");
+        assert_eq!(values(&look).await, ["a"], "cut at {cut}");
+        assert_eq!(std::fs::read(&path).expect("reads").len(), cut, "nothing was cut off");
+    }
+    std::fs::write(&path, &bytes).expect("writes");
+    assert_eq!(values(&Broker::look(directory.path()).expect("looks")).await.len(), 4);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_is_looked_at_while_others_append_is_always_a_beginning() {
+    let directory = tempfile::tempdir().expect("a directory");
+    let settings = BrokerSettings { sync: false, segment_bytes: 2_000 };
+    let broker = Broker::open_with(directory.path(), settings).expect("opens");
+    broker.create_topic("t", 1).expect("is made");
+    let writing = tokio::spawn(async move {
+        for number in 0..600_u32 {
+            let value = format!("{number}:{}", "x".repeat(number as usize % 90));
+            broker.append("t", records(&[value.as_str(), "and"])).await.expect("appends");
+        }
+    });
+    let mut last = 0;
+    while !writing.is_finished() {
+        let look = Broker::look(directory.path()).expect("looks");
+        let found = values(&look).await;
+        assert!(found.len() % 2 == 0 && found.len() >= last, "whole calls, and never fewer");
+        for (number, value) in found.iter().step_by(2).enumerate() {
+            assert!(value.starts_with(&format!("{number}:")), "{value}");
+        }
+        last = found.len();
+    }
+    writing.await.expect("no panic");
+    assert_eq!(values(&Broker::look(directory.path()).expect("looks")).await.len(), 1_200);
+}

@@ -9,11 +9,11 @@ use std::sync::Arc;
 use fjall::{Database, Keyspace, OwnedWriteBatch as WriteBatch, PersistMode};
 
 use super::open::fault;
-use crate::event::{Offset, TopicPartition};
+use crate::event::{Offset, Start, TopicPartition};
 use crate::schema::{ColumnId, Order};
 use crate::store::{
-    Columns, Manifest, ParkChange, Parked, ParkedEntry, ParkedKey, Progress, ProgressMark, QueuedEvent,
-    StoreError,
+    Began, Columns, Generation, Manifest, ParkChange, Parked, ParkedEntry, ParkedKey, Progress, ProgressMark,
+    QueuedEvent, StoreError,
 };
 use crate::value::encode::{RowKey, push_part};
 use crate::value::row::{decode_row, encode_row};
@@ -36,7 +36,11 @@ pub(super) fn manifest(meta: &Keyspace) -> Result<Option<Manifest>, StoreError> 
     let mut generations = Vec::new();
     for entry in cells.list()? {
         let mut entry = Fields::of(entry, "the manifest")?;
-        generations.push((entry.number()?, entry.text()?.into()));
+        generations.push(Generation {
+            number: entry.number()?,
+            definitions: entry.text()?.into(),
+            starts: entry.optional_list()?.into_iter().map(began).collect::<Result<_, _>>()?,
+        });
     }
     Ok(Some(Manifest { active, generations }))
 }
@@ -47,8 +51,11 @@ pub(super) fn set_manifest(
     meta: &Keyspace,
     manifest: &Manifest,
 ) -> Result<(), StoreError> {
-    let entry =
-        |(number, hash): &(u32, String)| Value::Record(vec![int(*number), Value::text(hash.as_str())]);
+    let entry = |generation: &Generation| {
+        let starts = generation.starts.iter().map(began_value).collect();
+        let Generation { number, definitions, .. } = generation;
+        Value::Record(vec![int(*number), Value::text(definitions.as_str()), Value::List(starts)])
+    };
     let generations = manifest.generations.iter().map(entry).collect();
     let bytes = entry_bytes(&[int(manifest.active), Value::List(generations)]);
     meta.insert(MANIFEST, bytes)
@@ -186,6 +193,7 @@ impl<'m> MetaWrites<'m> {
     /// Answers whether the event was not in the queue yet.
     fn enqueue(&mut self, place: &(Arc<str>, ParkedKey), event: &QueuedEvent) -> Result<bool, StoreError> {
         let mut key = place_key(QUEUE, self.generation, &place.0, &place.1);
+        push_part(&mut key, &offset_value(event.order), Order::Asc);
         push_part(&mut key, &Value::text(&*event.at.topic), Order::Asc);
         push_part(&mut key, &int(event.at.partition), Order::Asc);
         push_part(&mut key, &offset_value(event.offset), Order::Asc);
@@ -255,8 +263,35 @@ fn place_value(at: &TopicPartition) -> Value {
     Value::Record(vec![Value::text(&*at.topic), int(at.partition)])
 }
 
+fn began_value(began: &Began) -> Value {
+    let start = match began.start {
+        Start::Earliest => Value::Null,
+        Start::Latest => Value::text("latest"),
+        Start::At(ms) => Value::Timestamp(ms),
+    };
+    Value::Record(vec![
+        Value::text(&*began.projection),
+        place_value(&began.at),
+        Value::Uuid(Uuid::from_u128(began.topic_id)),
+        start,
+        offset_value(began.offset),
+    ])
+}
+
+fn began(value: Value) -> Result<Began, StoreError> {
+    let mut cells = Fields::of(value, "where a generation began")?;
+    Ok(Began {
+        projection: cells.text()?.into(),
+        at: cells.place()?,
+        topic_id: cells.uuid()?,
+        start: cells.start()?,
+        offset: cells.number()?,
+    })
+}
+
 fn event_value(event: &QueuedEvent) -> Value {
-    Value::Record(vec![place_value(&event.at), offset_value(event.offset), Value::Int(event.time_ms)])
+    let order = offset_value(event.order);
+    Value::Record(vec![place_value(&event.at), offset_value(event.offset), Value::Int(event.time_ms), order])
 }
 
 fn int(number: impl Into<i64>) -> Value {
@@ -345,6 +380,24 @@ impl Fields {
         }
     }
 
+    /// What entries of before there were such lists do not have.
+    fn optional_list(&mut self) -> Result<Vec<Value>, StoreError> {
+        match self.next() {
+            Value::Null => Ok(Vec::new()),
+            Value::List(values) => Ok(values),
+            other => self.wrong("a list or nothing", &other),
+        }
+    }
+
+    fn start(&mut self) -> Result<Start, StoreError> {
+        match self.next() {
+            Value::Null => Ok(Start::Earliest),
+            Value::Timestamp(ms) => Ok(Start::At(ms)),
+            Value::Text(text) if text == "latest" => Ok(Start::Latest),
+            other => self.wrong("a place to start", &other),
+        }
+    }
+
     fn record(&mut self) -> Result<Fields, StoreError> {
         Fields::of(self.next(), self.what)
     }
@@ -356,7 +409,8 @@ impl Fields {
 
     fn event(&mut self) -> Result<QueuedEvent, StoreError> {
         let mut parts = self.record()?;
-        Ok(QueuedEvent { at: parts.place()?, offset: parts.number()?, time_ms: parts.number()? })
+        let (at, offset, time_ms) = (parts.place()?, parts.number()?, parts.number()?);
+        Ok(QueuedEvent { at, offset, time_ms, order: parts.number()? })
     }
 
     fn parked_key(&mut self) -> Result<ParkedKey, StoreError> {

@@ -83,8 +83,8 @@ struct Data {
     held: Vec<(String, Mutation)>,
 }
 
-/// The events that wait for one parked key, by position.
-type Queue = BTreeMap<(TopicPartition, Offset), QueuedEvent>;
+/// The events that wait for one parked key, by their order and position.
+type Queue = BTreeMap<(Offset, TopicPartition, Offset), QueuedEvent>;
 
 impl Inner {
     fn profile(&self) -> Profile {
@@ -436,7 +436,7 @@ impl Data {
         };
         let place = (Arc::clone(projection), key.clone());
         let queue = self.queues.entry(place.clone()).or_default();
-        queue.insert((event.at.clone(), event.offset), event.clone());
+        queue.insert((event.order, event.at.clone(), event.offset), event.clone());
         let waiting = queue.len() as u64;
         if let ParkChange::Park { entry, .. } = change {
             parked.keys.entry(place.clone()).or_insert(entry);

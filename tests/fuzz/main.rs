@@ -1,7 +1,7 @@
 //! No input from outside makes the engine panic, hang or point beside its text: each reader gets texts that nobody
 //! would write, made from good ones.
 //!
-//! `targets` has one function of bytes for each reader, with what must hold of whatever it answers; `corpus` has the
+//! `targets`, `definitions` and `disk` have one function of bytes for each reader, with what must hold of whatever it answers; `corpus` has the
 //! good inputs, taken from this repository; `mutate` spoils them, by bytes and by words. Every input has a number, and
 //! follows from it. `cargo test --test fuzz` tries a few of each. A million of each, optimised, but with overflow and
 //! debug assertions still found:
@@ -16,6 +16,8 @@
 #![allow(clippy::print_stdout, reason = "seeds and figures are shown")]
 
 mod corpus;
+mod definitions;
+mod disk;
 mod mutate;
 mod projects;
 mod served;

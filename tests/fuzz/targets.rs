@@ -1,150 +1,37 @@
-//! One function of bytes for each reader, with what must hold of whatever it answers.
+//! One function of bytes for each reader, with what must hold of whatever it answers: it comes back, and more.
 //!
-//! All of them: it comes back. Definitions: each finding lies inside its file and has a message, fixes can be made, and
-//! what passes can be planned, served and folded with. Values: what is written reads back as the same. Requests: an
-//! answer is JSON, its errors have codes, and none is our own bug.
-
-use std::path::PathBuf;
-use std::sync::Arc;
+//! Here expressions and events, whose values are the same each time and read back as they are written, and requests,
+//! whose answers are JSON, with errors that have codes and are none of our own bugs. Definitions and what lies on the disk
+//! have files of their own.
 
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use bytes::Bytes;
 use hmac::{Hmac, Mac};
-use kinora::diagnostic::{self, Diagnostic, FileId, Sources, Span};
+use kinora::decode;
+use kinora::diagnostic::{Sources, Span};
 use kinora::engine::{Definitions, dump};
 use kinora::event::{Json as EventJson, Record, TopicPartition};
 use kinora::expr::{self, Env, Expected, Slot, Type};
 use kinora::fold::{self, State};
-use kinora::handler::{self, Projection, cases as case_files};
-use kinora::lint::{self, Subject};
-use kinora::plan::{self, Plan};
+use kinora::handler::Projection;
+use kinora::plan::Plan;
 use kinora::resolve::fresh::{parse_read_after, parse_wait};
-use kinora::resolve::{Graph, GraphSettings, Limits};
 use kinora::route::{Routed, route};
 use kinora::sample;
-use kinora::schema::{self, ColumnType, Order, ReadModel, Scalar};
-use kinora::source::broker::{Broker, BrokerSettings};
+use kinora::schema::{ColumnType, Scalar};
+use kinora::source::NewRecord;
 use kinora::source::file::{Lines, parse_line};
-use kinora::source::{NewRecord, Source};
-use kinora::value::encode::{push_part, take_part};
-use kinora::value::row::{Columns, decode_row, encode_row, row_head};
-use kinora::{config, decode, propose};
+use kinora::value::encode::take_part;
 use serde_json::{Map, Value as Json, json};
 use sha2::Sha256;
-use tempfile::TempDir;
 use xxhash_rust::xxh3::xxh3_64;
 
-use crate::projects::{self, KEYS, Project};
+use crate::definitions::hold;
+pub use crate::definitions::{cases, defaults, event_schema, projection, sample, schema, settings};
+pub use crate::disk::{segment, stored};
+use crate::projects::{self, KEYS};
 use crate::served;
-
-/// A schema: bound, planned, linted, and where it has no error served.
-pub fn schema(input: &[u8]) {
-    let mut sources = Sources::default();
-    let file = sources.add("schema/a.graphql", String::from_utf8_lossy(input));
-    let (model, mut findings) = schema::load(&[file], &sources);
-    let Some(model) = model else { return hold(&findings, &sources) };
-    let (plan, found) = plan::plan(&model, &sources);
-    findings.extend(found);
-    let subject = Subject { sources: &sources, model: &model, plan: plan.as_ref(), projections: &[] };
-    findings.extend(lint::lint(subject, &Default::default()));
-    hold(&findings, &sources);
-    if let Some(plan) =
-        plan.filter(|_| findings.iter().all(|found| found.severity != diagnostic::Severity::Error))
-    {
-        let _ = plan::cql::create_statements(&model, &plan);
-        let _ = plan::explain::explain(&model, &plan, &[]);
-        let settings = GraphSettings {
-            limits: Limits::default(),
-            cursor_secrets: vec![served::SECRET.to_vec()],
-            definitions_hash: String::new(),
-            feeds: Vec::new(),
-            introspection: true,
-        };
-        let graph = Graph::new(Arc::new(model), Arc::new(plan), settings);
-        assert!(graph.is_ok(), "what passes check can be served: {}", graph.err().unwrap_or_default());
-    }
-}
-
-/// A projection of a project: bound, and where it has no error folded with.
-pub fn projection(input: &[u8]) {
-    let (project, text) = of_project(input);
-    let (model, plan): (&ReadModel, &Plan) = (&project.definitions.model, &project.definitions.plan);
-    let mut sources = sources_of(project);
-    let schemas = add(project, &mut sources, |path| path.contains(".schema."));
-    let defaults = add(project, &mut sources, |path| path.ends_with("/defaults.yaml"));
-    let file = sources.add("projections/a.yaml", text);
-    let (bound, findings) = handler::load(
-        &[file],
-        defaults.first().copied(),
-        &schemas,
-        &sources,
-        model,
-        plan,
-        &Default::default(),
-    );
-    let subject = Subject {
-        sources: &sources,
-        model,
-        plan: Some(plan),
-        projections: &bound.iter().collect::<Vec<_>>(),
-    };
-    let _ = lint::lint(subject, &Default::default());
-    hold(&findings, &sources);
-    for projection in &bound {
-        for event in handler::explain::event_types(projection) {
-            let _ = handler::explain::explain(projection, Some(event));
-        }
-        for case in &project.definitions.cases {
-            for given in &case.given {
-                let at = TopicPartition { topic: given.topic.as_str().into(), partition: 0 };
-                fold_record(plan, projection, &at, record(given.key.clone(), given.value.clone()));
-            }
-        }
-    }
-}
-
-/// The defaults of a project's projections.
-pub fn defaults(input: &[u8]) {
-    let (project, text) = of_project(input);
-    with_all_projections(project, "projections/defaults.yaml", text);
-}
-
-/// A JSON Schema of a project's events.
-pub fn event_schema(input: &[u8]) {
-    let (project, text) = of_project(input);
-    with_all_projections(project, "projections/a.schema.json", text);
-}
-
-fn with_all_projections(project: &Project, path: &str, text: String) {
-    let (model, plan): (&ReadModel, &Plan) = (&project.definitions.model, &project.definitions.plan);
-    let mut sources = sources_of(project);
-    let files = add(project, &mut sources, |path| {
-        path.starts_with("projections/")
-            && !["defaults.yaml", ".cases.yaml", ".schema.json", ".schema.yaml"]
-                .iter()
-                .any(|end| path.ends_with(end))
-    });
-    let is_defaults = path.ends_with("defaults.yaml");
-    let kept = if is_defaults { ".schema." } else { "/defaults.yaml" };
-    let others = add(project, &mut sources, |path| path.contains(kept));
-    let file = sources.add(path, text);
-    let (defaults, schemas) = match is_defaults {
-        true => (Some(file), others),
-        false => (others.first().copied(), vec![file]),
-    };
-    let (_, findings) = handler::load(&files, defaults, &schemas, &sources, model, plan, &Default::default());
-    hold(&findings, &sources);
-}
-
-/// A file of cases.
-pub fn cases(input: &[u8]) {
-    let (_, text) = of_project(input);
-    let mut sources = Sources::default();
-    let file = sources.add("projections/a.cases.yaml", text);
-    let (_, findings) = case_files::load(file, &sources);
-    hold(&findings, &sources);
-}
 
 /// An expression over an event, and the event: any value, twice the same, and as a cell of several types.
 pub fn expression(input: &[u8]) {
@@ -301,15 +188,6 @@ pub fn freshness(input: &[u8]) {
     }
 }
 
-/// Settings, from a file and the environment.
-pub fn settings(input: &[u8]) {
-    let (text, environment) = parts(input);
-    let environment = environment.lines().filter_map(|line| line.split_once('='));
-    let loaded =
-        config::read(&text, environment.map(|(name, value)| (name.to_owned(), value.to_owned())), &[]);
-    hold(&loaded.findings, &loaded.sources);
-}
-
 /// Lines of the publish format.
 pub fn publish(input: &[u8]) {
     let text = String::from_utf8_lossy(input);
@@ -332,102 +210,8 @@ pub fn http(input: &[u8]) {
     }
 }
 
-/// A segment of the log: opened and read, or refused as damaged; what was opened can be written to and opened again.
-pub fn segment(input: &[u8]) {
-    let [anew, bytes @ ..] = input else { return };
-    let mut bytes = bytes.to_vec();
-    if anew % 2 == 1 {
-        sum_anew(&mut bytes);
-    }
-    let folder = log_of(&bytes);
-    let settings = BrokerSettings { sync: false, ..Default::default() };
-    let open = || Broker::open_with(&folder, settings).and_then(|broker| Ok((records(&broker)?, broker)));
-    let Ok((found, broker)) = open() else { return };
-    let record = NewRecord { value: Some(Bytes::from_static(b"{}")), ..NewRecord::default() };
-    served::run(broker.append("t", vec![record])).expect("an opened log takes records");
-    drop(broker);
-    let (again, _) = open().unwrap_or_else(|error| panic!("what was opened once opens again: {error}"));
-    assert_eq!(again.len(), found.len() + 1);
-    for (before, after) in found.iter().zip(&again) {
-        assert_eq!((before.offset, &before.key, &before.value), (after.offset, &after.key, &after.value));
-    }
-}
-
-/// The bytes of a stored row and of keys: what is read is written again as it was.
-pub fn stored(input: &[u8]) {
-    const WIDTH: usize = 8;
-    let head = row_head(input);
-    if let Ok(row) = decode_row(input, Columns::All, WIDTH) {
-        assert_eq!(head, Ok((row.offset, row.live)));
-        let columns: Vec<_> = (0..WIDTH as u32).map(schema::ColumnId).collect();
-        let written = encode_row(row.offset, row.live, &row.cells, &columns);
-        let again = decode_row(&written, Columns::All, WIDTH).expect("a written row reads back");
-        assert_eq!(format!("{:?}", again.cells), format!("{:?}", row.cells));
-    }
-    let scalars = [
-        Scalar::String,
-        Scalar::Boolean,
-        Scalar::Int,
-        Scalar::Long,
-        Scalar::Float,
-        Scalar::Decimal,
-        Scalar::DateTime,
-        Scalar::Uuid,
-        Scalar::LocalDate,
-        Scalar::LocalTime,
-    ];
-    for ty in scalars.map(ColumnType::Scalar) {
-        for order in [Order::Asc, Order::Desc] {
-            let mut rest = input;
-            if let Ok(value) = take_part(&mut rest, &ty, order) {
-                let mut written = Vec::new();
-                push_part(&mut written, &value, order);
-                let mut bytes = &written[..];
-                let again = take_part(&mut bytes, &ty, order).expect("a written part reads back");
-                assert!(again == value && bytes.is_empty(), "{value:?} reads back as {again:?}");
-            }
-        }
-    }
-}
-
-/// Events of which a read model is proposed: what is proposed passes check.
-pub fn sample(input: &[u8]) {
-    let text = String::from_utf8_lossy(input);
-    let samples: Vec<propose::Sample> = text
-        .lines()
-        .filter_map(|line| Some(propose::Sample { key: None, value: serde_json::from_str(line).ok()? }))
-        .collect();
-    if let Ok(files) = propose::propose("t", &samples, None) {
-        let loaded = projects::load(&files);
-        hold(&loaded.findings, &loaded.sources);
-        assert!(
-            loaded.definitions.is_some(),
-            "{files:#?}\n{}",
-            diagnostic::render(&loaded.findings, &loaded.sources, false)
-        );
-    }
-}
-
-/// What must hold of any findings.
-fn hold(findings: &[Diagnostic], sources: &Sources) {
-    for finding in findings {
-        assert!(!finding.message.is_empty() && !finding.code.is_empty(), "{finding:?}");
-        let Some(Span { file, start, end }) = finding.span else { continue };
-        let text = &sources.file(file).text;
-        let (start, end) = (start as usize, end as usize);
-        assert!(start <= end && end <= text.len(), "beside the text: {finding:?}");
-        assert!(text.is_char_boundary(start) && text.is_char_boundary(end), "inside a letter: {finding:?}");
-    }
-    let _ = diagnostic::to_json(findings, sources);
-    let _ = diagnostic::mended(findings.iter(), sources);
-    // To show them for a person costs more than to find them: one finding of each input is.
-    if let Some(first) = findings.first() {
-        assert!(!diagnostic::render(std::slice::from_ref(first), sources, false).is_empty());
-    }
-}
-
 /// Routes a record and folds what comes of it into no row.
-fn fold_record(plan: &Plan, projection: &Projection, at: &TopicPartition, record: Record) {
+pub fn fold_record(plan: &Plan, projection: &Projection, at: &TopicPartition, record: Record) {
     let base = plan.table(plan.entity(projection.entity).base);
     match route(projection, base, at, &record) {
         Routed::Event { key_cells, event, .. } => {
@@ -447,88 +231,22 @@ fn fold_record(plan: &Plan, projection: &Projection, at: &TopicPartition, record
     }
 }
 
-fn record(key: Option<String>, value: Option<Vec<u8>>) -> Record {
+pub fn record(key: Option<String>, value: Option<Vec<u8>>) -> Record {
     let (key, value) = (key.map(Bytes::from), value.map(Bytes::from));
     Record { offset: 7, timestamp_ms: 1_760_000_000_000, key, value, headers: Vec::new() }
 }
 
-/// The project whose number stands first, and the text behind it.
-fn of_project(input: &[u8]) -> (&'static Project, String) {
-    let (name, text) = parts(input);
-    let all = projects::all();
-    (&all[number(&name) % all.len()], text)
-}
-
-/// Sources that hold the files of a project's schema: findings point into them.
-fn sources_of(project: &Project) -> Sources {
-    let mut sources = Sources::default();
-    add(project, &mut sources, |path| path.starts_with("schema/"));
-    sources
-}
-
-/// The files of a project for whose path it holds.
-fn add(project: &Project, sources: &mut Sources, holds: impl Fn(&str) -> bool) -> Vec<FileId> {
-    let files = project.files.iter().filter(|(path, _)| holds(path));
-    files.map(|(path, text)| sources.add(path.as_str(), text.as_str())).collect()
-}
-
 /// The two parts of an input.
-fn parts(input: &[u8]) -> (String, String) {
+pub fn parts(input: &[u8]) -> (String, String) {
     let text = String::from_utf8_lossy(input);
     let (first, second) = text.split_once('\0').unwrap_or((&text, ""));
     (first.to_owned(), second.to_owned())
 }
 
-fn number(text: &str) -> usize {
+pub fn number(text: &str) -> usize {
     text.parse().unwrap_or(0)
 }
 
 fn sonic_text(json: &EventJson) -> String {
     sonic_rs::to_string(json).expect("a value can be written")
-}
-
-/// The folder of a log of one topic and partition with these bytes: made once for each thread.
-fn log_of(bytes: &[u8]) -> PathBuf {
-    thread_local! {
-        static LOG: (TempDir, PathBuf) = {
-            let folder = tempfile::tempdir().expect("a folder can be made");
-            let settings = BrokerSettings { sync: false, ..Default::default() };
-            let broker = Broker::open_with(folder.path(), settings).expect("the log opens");
-            broker.create_topic("t", 1).expect("a topic can be made");
-            let segment = served::segment(folder.path());
-            (folder, segment)
-        };
-    }
-    LOG.with(|(folder, segment)| {
-        std::fs::write(segment, bytes).expect("the segment can be written");
-        folder.path().to_owned()
-    })
-}
-
-fn records(broker: &Broker) -> Result<Vec<Record>, kinora::source::SourceError> {
-    served::run(async {
-        let topic = broker.topic("t").await?.expect("it is there");
-        let at = TopicPartition { topic: Arc::clone(&topic.name), partition: 0 };
-        let info = &topic.partitions[0];
-        let mut reader = broker.read(&[(at, info.start)]).await?;
-        let (mut found, mut next) = (Vec::new(), info.start);
-        while next < info.end {
-            let fetched = reader.next(1 << 20).await?;
-            found.extend(fetched.records);
-            next = fetched.next;
-        }
-        Ok(found)
-    })
-}
-
-/// Makes the checksum of every frame right, so that what the frames say is looked at.
-fn sum_anew(bytes: &mut [u8]) {
-    let mut at = 0;
-    while let Some(head) = bytes.get(at..at + 12) {
-        let length = u32::from_be_bytes(head[..4].try_into().expect("four bytes")) as usize;
-        let Some(body) = bytes.get(at + 12..).and_then(|rest| rest.get(..length)) else { return };
-        let sum = xxh3_64(body).to_be_bytes();
-        bytes[at + 4..at + 12].copy_from_slice(&sum);
-        at += 12 + length;
-    }
 }

@@ -135,6 +135,7 @@ fn findings_of_every_kind_are_sarif() {
         return;
     }
     let golden = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden/projection");
+    let logs = tempfile::tempdir().expect("a temporary directory can be made");
     let mut count = 0;
     for folder in std::fs::read_dir(golden).expect("there are golden projects") {
         let folder = folder.expect("it can be listed").path();
@@ -153,11 +154,11 @@ fn findings_of_every_kind_are_sarif() {
         }
         let check = ["check", "--format", "sarif", "--project"];
         let output = Command::new(env!("CARGO_BIN_EXE_kinora")).args(check).arg(project.path()).output();
-        let log = project.path().join("log.sarif");
-        std::fs::write(&log, output.expect("kinora can be run").stdout).expect("it can be written");
-        node("sarif.mjs", &log.display().to_string());
+        let log = logs.path().join(format!("{count}.sarif"));
+        std::fs::write(log, output.expect("kinora can be run").stdout).expect("it can be written");
         count += 1;
     }
+    node("sarif.mjs", &logs.path().display().to_string());
     assert!(count > 20, "{count} projects");
 }
 

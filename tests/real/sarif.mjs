@@ -1,13 +1,14 @@
-// usage: node sarif.mjs FILE
-// What `kinora check --format sarif` wrote, checked by the schema of SARIF 2.1.0 that its authors publish with npm
-// @microsoft/jest-sarif.
-import { readFileSync } from 'node:fs';
+// usage: node sarif.mjs FOLDER
+// What `kinora check --format sarif` wrote into the files of a folder, checked by the schema of SARIF 2.1.0 that comes with
+// npm @microsoft/jest-sarif.
+import { readdirSync, readFileSync } from 'node:fs';
 import { createRequire } from 'node:module';
+import { join } from 'node:path';
 import Ajv from 'ajv';
 
-const file = process.argv[2];
-if (!file) {
-  console.error('usage: node sarif.mjs FILE');
+const folder = process.argv[2];
+if (!folder) {
+  console.error('usage: node sarif.mjs FOLDER');
   process.exit(2);
 }
 
@@ -17,9 +18,15 @@ const schema = require('@microsoft/jest-sarif/lib/schemas/sarif-2.1.0-rtm.5.json
 const ajv = new Ajv({ allErrors: true, schemaId: 'auto' });
 ajv.addMetaSchema(require('ajv/lib/refs/json-schema-draft-04.json'));
 const check = ajv.compile(schema);
-const log = JSON.parse(readFileSync(file, 'utf8'));
-if (!check(log)) {
-  for (const error of check.errors) console.log(`${error.dataPath}: ${error.message}`);
-  process.exit(1);
+let [results, faults] = [0, 0];
+for (const name of readdirSync(folder)) {
+  const log = JSON.parse(readFileSync(join(folder, name), 'utf8'));
+  if (check(log)) {
+    results += log.runs[0].results.length;
+    continue;
+  }
+  for (const error of check.errors) console.log(`${name}${error.dataPath}: ${error.message}`);
+  faults += check.errors.length;
 }
-console.log(`${log.runs[0].results.length} results are SARIF`);
+console.log(`${results} results are SARIF, ${faults} faults`);
+process.exit(faults || !results ? 1 : 0);

@@ -3,6 +3,8 @@
 //! Comes in: the author's names with their places. Goes out: faults. Names that begin with `_` are ours; two names
 //! that are equal in snake case would be one column, so both places are shown.
 
+use rustc_hash::FxHashMap;
+
 use super::parse::place;
 use crate::diagnostic::{Diagnostic, Sources, Span};
 
@@ -76,9 +78,11 @@ pub(super) fn check_distinct(
     sources: &Sources,
     faults: &mut Vec<Diagnostic>,
 ) {
-    for (index, (name, span)) in names.iter().enumerate() {
+    let mut known: FxHashMap<String, &(&str, Span)> = FxHashMap::default();
+    for declared @ (name, span) in names {
         let stored = snake(name);
-        let Some((first, at)) = names[..index].iter().find(|(before, _)| snake(before) == stored) else {
+        let Some((first, at)) = known.get(&stored) else {
+            known.insert(stored, declared);
             continue;
         };
         let message = match first == name {

@@ -8,6 +8,8 @@
 
 #![allow(clippy::print_stdout, reason = "a benchmark prints its figures")]
 
+#[path = "pairs.rs"]
+mod pairs;
 #[path = "peer.rs"]
 mod peer;
 #[path = "usage.rs"]
@@ -26,6 +28,7 @@ use kinora::source::NewRecord;
 use kinora::source::broker::Broker;
 use kinora::store::embedded::EmbeddedStore;
 
+use pairs::{Compared, compared};
 use usage::cpu_seconds_of_threads as cpu_seconds;
 
 #[path = "../../src/allocator.rs"]
@@ -159,29 +162,12 @@ fn compare(runtime: &Runtime, serving: &Serving, peer: &peer::Schema, operation:
 
     let time_ours = || time(operation, our_request, ours);
     let time_theirs = || time(operation, their_request, theirs);
-    time_ours();
-    time_theirs();
-    let (mut a, mut b, mut ratios) = (Vec::new(), Vec::new(), Vec::new());
-    for pair in 0..pairs {
-        let (first, second) = if pair % 2 == 0 {
-            let ours = time_ours();
-            (ours, time_theirs())
-        } else {
-            let theirs = time_theirs();
-            (time_ours(), theirs)
-        };
-        a.push(first);
-        b.push(second);
-        ratios.push(second / first);
-    }
-    let ratio = median(&mut ratios);
+    // Theirs by ours: how many times as fast ours is.
+    let Compared { ours: theirs, theirs: ours, ratio, least, greatest } =
+        compared(pairs, time_theirs, time_ours);
     println!(
-        "  {:<20} {:>8.0} µs beside {:>8.0} µs: {ratio:.1} times ({:.1}..{:.1})",
-        operation.name,
-        median(&mut a),
-        median(&mut b),
-        ratios.first().expect("there are pairs"),
-        ratios.last().expect("there are pairs"),
+        "  {:<20} {ours:>8.0} µs beside {theirs:>8.0} µs: {ratio:.1} times ({least:.1}..{greatest:.1})",
+        operation.name
     );
 }
 
@@ -208,10 +194,4 @@ fn repeat_alone(runtime: &Runtime, serving: &Serving, operation: &Operation, tim
     };
     let micros: f64 = (0..times).map(|_| time(operation, || request(operation), run)).sum();
     println!("  {:<20} {:>8.0} µs", operation.name, micros / times as f64);
-}
-
-/// Sorts, and gives the middle.
-fn median(of: &mut [f64]) -> f64 {
-    of.sort_by(f64::total_cmp);
-    of[of.len() / 2]
 }

@@ -33,3 +33,22 @@ fn every_shell_completes_every_command() {
     }
     Project::empty().run(&["completions", "cmd"]).says(2, &[]);
 }
+
+#[test]
+fn bash_completes_commands_flags_and_values() {
+    let script = kinora().args(["completions", "bash"]).output().expect("kinora can be run").stdout;
+    let project = Project::empty();
+    project.write("kinora.bash", &String::from_utf8(script).expect("a script is text"));
+    let completed = |words: &str, word: &str, before: &str| {
+        let count = words.split(' ').count();
+        let asked = format!(
+            "source kinora.bash; COMP_WORDS=({words} '{word}'); COMP_CWORD={count}; _kinora kinora '{word}' '{before}'; echo \"${{COMPREPLY[@]}}\""
+        );
+        let output =
+            std::process::Command::new("bash").args(["-c", &asked]).current_dir(project.path()).output();
+        String::from_utf8(output.expect("bash can be run").stdout).expect("it prints text").trim().to_owned()
+    };
+    assert_eq!(completed("kinora", "ch", "kinora"), "check");
+    assert_eq!(completed("kinora check", "--form", "check"), "--format");
+    assert_eq!(completed("kinora check --format", "", "--format"), "text json sarif");
+}

@@ -1,7 +1,7 @@
 //! The binary as others meet it: a process, HTTP, Apollo's gateway, and the public audit of GraphQL over HTTP.
 //!
-//! First use and bad input always run. What needs Node (`gateway.mjs`, `library.mjs`, `audit.mjs`, packages of `package.json`) runs
-//! where `KINORA_REAL=1` is set, as `.ci/run` does, and a missing Node is then a failure.
+//! First use and bad input always run. What needs Node (`gateway.mjs`, `library.mjs`, `audit.mjs`, `sarif.mjs`, packages of
+//! `package.json`) runs where `KINORA_REAL=1` is set, as `.ci/run` does, and a missing Node is then a failure.
 
 #![allow(clippy::print_stdout, reason = "what was left out, and what scripts said, is shown")]
 
@@ -130,6 +130,39 @@ fn the_audit_of_graphql_over_http_finds_nothing() {
     node("audit.mjs", &dev.url("/graphql"));
 }
 
+#[test]
+fn findings_of_every_kind_are_sarif() {
+    if left_out("the schema of SARIF") {
+        return;
+    }
+    let golden = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden/projection");
+    let logs = tempfile::tempdir().expect("a temporary directory can be made");
+    let mut count = 0;
+    for folder in std::fs::read_dir(golden).expect("there are golden projects") {
+        let folder = folder.expect("it can be listed").path();
+        let project = tempfile::tempdir().expect("a temporary directory can be made");
+        let copy = |name: &str, part: &str| {
+            std::fs::create_dir_all(project.path().join(part)).expect("a folder can be made");
+            std::fs::copy(folder.join(name), project.path().join(part).join(name)).expect("it can be copied");
+        };
+        for file in std::fs::read_dir(&folder).expect("it can be listed") {
+            let name = file.expect("it can be listed").file_name().to_string_lossy().into_owned();
+            match name.rsplit('.').next() {
+                Some("graphql") => copy(&name, "schema"),
+                Some("yaml" | "json") => copy(&name, "projections"),
+                _ => {}
+            }
+        }
+        let check = ["check", "--format", "sarif", "--project"];
+        let output = Command::new(env!("CARGO_BIN_EXE_kinora")).args(check).arg(project.path()).output();
+        let log = logs.path().join(format!("{count}.sarif"));
+        std::fs::write(log, output.expect("kinora can be run").stdout).expect("it can be written");
+        count += 1;
+    }
+    node("sarif.mjs", &logs.path().display().to_string());
+    assert!(count > 20, "{count} projects");
+}
+
 /// Whether the tests that need Node are not asked for.
 fn left_out(what: &str) -> bool {
     let asked = std::env::var("KINORA_REAL").is_ok_and(|value| value == "1");
@@ -140,7 +173,7 @@ fn left_out(what: &str) -> bool {
 }
 
 /// Runs a script of this folder; its output is shown where it fails.
-fn node(script: &str, url: &str) {
+fn node(script: &str, argument: &str) {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/real");
     assert!(
         folder.join("node_modules").is_dir(),
@@ -148,7 +181,7 @@ fn node(script: &str, url: &str) {
         folder.display()
     );
     let output = Command::new("node")
-        .args([script, url])
+        .args([script, argument])
         .current_dir(&folder)
         .stdin(Stdio::null())
         .output()

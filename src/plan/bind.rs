@@ -6,11 +6,12 @@
 use std::sync::Arc;
 
 use super::fit::{Fit, Given, Misfit, fit};
+use super::index::Bound;
 use super::{EntityPlan, Part, ReadPlan, ReadSource, Shape, TableId, TablePlan, TableRole, refuse};
 use crate::diagnostic::{Diagnostic, nearest};
 use crate::schema::{
     ArgOp, Argument, ArgumentBinding, ColumnId, ColumnType, Field, FieldId, FieldSource, FieldType,
-    KeyFunction, Named, ObjectType, ReadDecl, ReadModel, RefDecl, Scalar, TypeId, TypeKind, same_values,
+    KeyFunction, Named, ObjectType, ReadDecl, ReadModel, RefDecl, Scalar, TypeId, TypeKind, same_key_type,
     scalar_name,
 };
 
@@ -22,17 +23,17 @@ pub(super) struct Ground<'a> {
 }
 
 /// What one read asks for.
-struct Asked<'a> {
+pub(super) struct Asked<'a> {
     parent: TypeId,
     field_id: FieldId,
     field: &'a Field,
-    decl: &'a ReadDecl,
-    entity: TypeId,
+    pub decl: &'a ReadDecl,
+    pub entity: TypeId,
     shape: Shape,
-    given: Vec<Given>,
+    pub given: Vec<Given>,
     /// What fills each of `given`.
-    sources: Vec<ReadSource>,
-    bounds: Vec<(ColumnId, ArgOp, ReadSource)>,
+    pub sources: Vec<ReadSource>,
+    pub bounds: Vec<(ColumnId, ArgOp, ReadSource)>,
 }
 
 impl Ground<'_> {
@@ -185,7 +186,10 @@ impl Ground<'_> {
             asked.sources.push(source);
             return Ok(());
         };
-        self.check_type(child, id, argument)?;
+        match op {
+            ArgOp::Contains => self.check_element(child, id, argument)?,
+            _ => self.check_type(child, id, argument)?,
+        }
         if *op == ArgOp::Prefix {
             self.check_prefix(child, id, argument)?;
         }
@@ -197,20 +201,25 @@ impl Ground<'_> {
                 .help("Answer a list or a connection, or compare with one value.")
                 .into());
         }
-        if !matches!(op, ArgOp::Eq | ArgOp::In) {
-            let others = asked.bounds.iter().find(|(other, ..)| *other != id);
+        if !matches!(op, ArgOp::Eq | ArgOp::In | ArgOp::Contains) {
+            // Of two ranges indexes must answer one.
+            let is_indexed = |id: &ColumnId| child.indexes.iter().any(|index| index.column == *id);
+            let others = asked
+                .bounds
+                .iter()
+                .find(|(other, ..)| *other != id && !is_indexed(other) && !is_indexed(&id));
             if let Some((other, ..)) = others {
                 let message = format!("`{column}` and `{}` are both bounded", child.column(*other).name);
                 return Err(fault(message)
                     .label("a second range")
-                    .help("One read bounds one column.")
+                    .help("One read bounds one column of a key; an index may bound others: `@index(ops: [GTE, LT])`.")
                     .into());
             }
             let is_lower = |op: &ArgOp| matches!(op, ArgOp::Gt | ArgOp::Gte);
             let same_side = |before: &ArgOp| {
                 is_lower(before) == is_lower(op) || *before == ArgOp::Prefix || *op == ArgOp::Prefix
             };
-            if asked.bounds.iter().any(|(_, before, _)| same_side(before)) {
+            if asked.bounds.iter().any(|(other, before, _)| *other == id && same_side(before)) {
                 let message = format!("`{column}` is bounded twice on the same side");
                 return Err(fault(message)
                     .label("a second bound")
@@ -222,7 +231,7 @@ impl Ground<'_> {
         }
         if !argument.ty.non_null() {
             let message = format!(
-                "the argument `{}` may be left out, but its column is part of the key",
+                "the argument `{}` may be left out, but what is compared with it says which rows are read",
                 argument.name
             );
             let named = self.type_name(argument.ty.named());
@@ -239,7 +248,11 @@ impl Ground<'_> {
                 .help("The parent's row, or another argument, gives it already.")
                 .into());
         }
-        asked.given.push(if *op == ArgOp::In { Given::AnyOf(id) } else { Given::Column(id) });
+        asked.given.push(match op {
+            ArgOp::In => Given::AnyOf(id),
+            ArgOp::Contains => Given::Holds(id),
+            _ => Given::Column(id),
+        });
         asked.sources.push(source);
         Ok(())
     }
@@ -290,12 +303,7 @@ impl Ground<'_> {
         argument: &Argument,
     ) -> Result<(), Box<Diagnostic>> {
         let column = child.column(column);
-        let fits = match (&column.ty, argument.ty.named()) {
-            (ColumnType::Scalar(here), Named::Scalar(there)) => same_values(*here, there),
-            (ColumnType::Enum(here), Named::Enum(there)) => *here == there,
-            _ => false,
-        };
-        if fits {
+        if same_key_type(&column.ty, argument.ty.named()) {
             return Ok(());
         }
         let (given, name) = (self.type_name(argument.ty.named()), &argument.name);
@@ -303,9 +311,37 @@ impl Ground<'_> {
         let message =
             format!("the argument `{name}` is `{given}`, but the column `{}` is `{wanted}`", column.name);
         let fault = Diagnostic::error("S070", argument.span, message).label(format!("`{given}`"));
-        Err(fault
-            .help(format!("Write `{name}: {wanted}`, or name another column by `@arg(column: …)`."))
-            .into())
+        let help = match self.model.element(&column.ty) {
+            Some(_) => format!("Ask for what it holds: `@arg(column: \"{}\", op: CONTAINS)`.", column.name),
+            None => format!("Write `{name}: {wanted}`, or name another column by `@arg(column: …)`."),
+        };
+        Err(fault.help(help).into())
+    }
+
+    /// `CONTAINS` compares with an element of a collection, of a `MAP` with a key.
+    fn check_element(
+        &self,
+        child: &ObjectType,
+        column: ColumnId,
+        argument: &Argument,
+    ) -> Result<(), Box<Diagnostic>> {
+        let column = child.column(column);
+        let fault = |message: String| Diagnostic::error("S070", argument.span, message);
+        let Some(element) = self.model.element(&column.ty) else {
+            let message = format!("`op: CONTAINS` looks into a collection, but `{}` is none", column.name);
+            let help = "It is for collections of scalars and enums, and for `MAP`s, by their keys.";
+            return Err(fault(message).label("no collection").help(help).into());
+        };
+        if same_key_type(element, argument.ty.named()) {
+            return Ok(());
+        }
+        let (given, wanted) = (self.type_name(argument.ty.named()), self.column_text(element));
+        let message = format!(
+            "the argument `{}` is `{given}`, but the column `{}` is found by `{wanted}`",
+            argument.name, column.name
+        );
+        let help = format!("Write `{}: {wanted}!`.", argument.name);
+        Err(fault(message).label(format!("`{given}`")).help(help).into())
     }
 
     fn column_text(&self, ty: &ColumnType) -> String {
@@ -326,7 +362,7 @@ impl Ground<'_> {
     }
 
     fn bind(&self, asked: &Asked<'_>) -> Result<ReadPlan, Box<Diagnostic>> {
-        let (table, fit) = match &asked.decl.table {
+        let Bound { table, fit, ranged, filters } = match &asked.decl.table {
             Some(name) => self.named(asked, name)?,
             None => self.inferred(asked)?,
         };
@@ -348,20 +384,28 @@ impl Ground<'_> {
             arguments: asked.field.args.iter().map(|argument| self.read_as(asked.entity, argument)).collect(),
             partition: fit.partition.iter().map(source).collect(),
             equal: fit.equal.iter().map(|&index| asked.sources[index].clone()).collect(),
-            bounds: asked.bounds.iter().map(|(_, op, source)| (*op, source.clone())).collect(),
+            bounds: asked
+                .bounds
+                .iter()
+                .filter(|(column, ..)| table.clustering.iter().any(|key| key.part.column == *column))
+                .map(|(_, op, source)| (*op, source.clone()))
+                .collect(),
             shape: asked.shape,
-            completed: !table.complete,
+            completed: !table.complete || ranged.is_some(),
+            ranged,
+            filters,
         })
     }
 
     fn read_as(&self, entity: TypeId, argument: &Argument) -> Option<Named> {
         let ArgumentBinding::Column { column, .. } = &argument.binds else { return None };
         let child = self.model.ty(entity);
-        let column = child.column_named(column).or_else(|| self.bucket_part(entity, column));
-        column.and_then(|column| child.column(column).ty.named())
+        let column = child.column_named(column).or_else(|| self.bucket_part(entity, column))?;
+        let ty = &child.column(column).ty;
+        self.model.element(ty).unwrap_or(ty).named()
     }
 
-    fn named(&self, asked: &Asked<'_>, name: &str) -> Result<(&TablePlan, Fit), Box<Diagnostic>> {
+    fn named(&self, asked: &Asked<'_>, name: &str) -> Result<Bound<'_>, Box<Diagnostic>> {
         let child = self.model.ty(asked.entity);
         let declared = || self.tables_of(asked.entity).filter(|table| !is_index(table));
         let names = || declared().map(|table| table.name.as_str());
@@ -374,7 +418,7 @@ impl Ground<'_> {
             }));
         };
         match self.fit(asked, table) {
-            Ok(fit) => Ok((table, fit)),
+            Ok(fit) => Ok(Bound::by_key(table, fit)),
             Err(misfit) => match self.index_of(asked, table)? {
                 Some(found) => Ok(found),
                 None => Err(Box::new(self.refused(asked, Some(table), &misfit))),
@@ -384,18 +428,23 @@ impl Ground<'_> {
 
     /// The table that fits best: all parts given before walks, the base table before copies. A copy with a `where`
     /// holds only some rows, so it is never taken unasked.
-    fn inferred(&self, asked: &Asked<'_>) -> Result<(&TablePlan, Fit), Box<Diagnostic>> {
-        let mut fits: Vec<((usize, usize, u8), &TablePlan, Fit)> = Vec::new();
+    fn inferred(&self, asked: &Asked<'_>) -> Result<Bound<'_>, Box<Diagnostic>> {
+        let mut fits: Vec<((usize, usize, u8), Bound<'_>)> = Vec::new();
         let mut misfit: Option<(&TablePlan, Misfit)> = None;
         let mut filtered = None;
+        // An index of other `ops` is only the reason where no table answers.
+        let mut other_ops = None;
         for table in self.tables_of(asked.entity) {
             if is_index(table) {
                 continue;
             }
             let fitted = match self.fit(asked, table) {
-                Err(misfit) => match self.index_of(asked, table)? {
-                    Some((entries, fit)) => {
-                        fits.push((rank(asked, entries, &fit), entries, fit));
+                Err(misfit) => match self.index_of(asked, table).unwrap_or_else(|fault| {
+                    other_ops.get_or_insert(fault);
+                    None
+                }) {
+                    Some(bound) => {
+                        fits.push((rank(asked, &bound), bound));
                         continue;
                     }
                     None => Err(misfit),
@@ -403,7 +452,10 @@ impl Ground<'_> {
                 fit => fit,
             };
             match fitted {
-                Ok(fit) if table.filter.is_none() => fits.push((rank(asked, table, &fit), table, fit)),
+                Ok(fit) if table.filter.is_none() => {
+                    let bound = Bound::by_key(table, fit);
+                    fits.push((rank(asked, &bound), bound));
+                }
                 Ok(_) => {
                     let why = format!(
                         "`{0}` holds only the rows of its `where`, so it must be named: `@read(table: \"{0}\")`",
@@ -420,8 +472,8 @@ impl Ground<'_> {
                 }
             }
         }
-        fits.sort_by_key(|(rank, ..)| *rank);
-        if let [(first, a, _), (second, b, _), ..] = &fits[..]
+        fits.sort_by_key(|(rank, _)| *rank);
+        if let [(first, Bound { table: a, .. }), (second, Bound { table: b, .. }), ..] = &fits[..]
             && first == second
         {
             let message = format!("`{}` could read `{}` or `{}`", asked.field.name, a.name, b.name);
@@ -430,48 +482,25 @@ impl Ground<'_> {
                 .help(format!("Say which: `@read(table: \"{}\")`.", a.name))
                 .into());
         }
+        if let (true, Some(fault)) = (fits.is_empty(), other_ops) {
+            return Err(fault);
+        }
         match (fits.into_iter().next(), filtered.or(misfit)) {
-            (Some((_, table, fit)), _) => Ok((table, fit)),
+            (Some((_, bound)), _) => Ok(bound),
             (None, Some((table, misfit))) => Err(Box::new(self.refused(asked, Some(table), &misfit))),
             (None, None) => unreachable!("an entity has a table, which fits or does not"),
         }
     }
 
-    /// The entries of an index of a table, where they answer what the table itself cannot.
-    fn index_of(
-        &self,
-        asked: &Asked<'_>,
-        table: &TablePlan,
-    ) -> Result<Option<(&TablePlan, Fit)>, Box<Diagnostic>> {
-        let child = self.model.ty(asked.entity);
-        let of_it = |entries: &&TablePlan| entries.role == TableRole::Index { of: table.id };
-        for entries in self.tables_of(asked.entity).filter(of_it) {
-            let column = entries.partition.last().expect("an index has the indexed column").part.column;
-            let op = asked.given.iter().find_map(|given| match given {
-                Given::Column(of) if *of == column => Some((ArgOp::Eq, "EQ")),
-                Given::AnyOf(of) if *of == column => Some((ArgOp::In, "IN")),
-                _ => None,
-            });
-            let (Some((op, word)), Ok(fit)) = (op, self.fit(asked, entries)) else { continue };
-            let declared =
-                child.indexes.iter().find(|index| index.column == column && index.table == table.name);
-            if declared.is_some_and(|index| !index.ops.contains(&op)) {
-                let name = &child.column(column).name;
-                let message = format!("the index of `{name}` of `{}` does not answer `{word}`", table.name);
-                return Err(Diagnostic::error("S071", asked.decl.span, message)
-                    .label("not in its `ops`")
-                    .help(format!("Add it there: `@index(ops: [EQ, IN])` on `{}.{name}`.", child.name))
-                    .into());
-            }
-            return Ok(Some((entries, fit)));
-        }
-        Ok(None)
-    }
-
     fn fit(&self, asked: &Asked<'_>, table: &TablePlan) -> Result<Fit, Misfit> {
         let child = self.model.ty(asked.entity);
         let name = |column: ColumnId| child.column(column).name.clone();
-        fit(table, &asked.given, asked.bounds.first().map(|(column, ..)| *column), &name)
+        let range = asked.bounds.first().map(|(column, ..)| *column);
+        if let Some((other, ..)) = asked.bounds.iter().find(|(column, ..)| Some(*column) != range) {
+            let first = range.map(name).unwrap_or_default();
+            return Err(Misfit::Clustering(format!("`{first}` and `{}` are both bounded", name(*other))));
+        }
+        fit(table, &asked.given, range, &name)
     }
 
     fn refused(&self, asked: &Asked<'_>, table: Option<&TablePlan>, misfit: &Misfit) -> Diagnostic {
@@ -482,7 +511,9 @@ impl Ground<'_> {
         // A read that names its table would not take another.
         let unnamed = line.as_deref().filter(|_| asked.decl.table.is_none());
         let fix = unnamed.and_then(|line| refuse::add_table(child, line));
+        let index = self.missing_index(asked);
         let help = match line {
+            _ if index.is_some() => index.unwrap_or_default(),
             Some(line) => format!("Add to `{}`: {line}", child.name),
             None => {
                 "Every read names its partition. Give the field an argument that is a column of a table's \
@@ -498,6 +529,21 @@ impl Ground<'_> {
         fault.help(help).fix(fix)
     }
 
+    /// The `@index` without which nothing finds rows by what a collection holds.
+    fn missing_index(&self, asked: &Asked<'_>) -> Option<String> {
+        let child = self.model.ty(asked.entity);
+        let lacks = |column: &ColumnId| child.indexes.iter().all(|index| index.column != *column);
+        let held = asked.given.iter().find_map(|given| match given {
+            Given::Holds(column) => Some(*column).filter(lacks),
+            _ => None,
+        })?;
+        let name = &child.column(held).name;
+        Some(format!(
+            "Add to `{}.{name}`: `@index(table: \"…\", ops: [CONTAINS])`, of the table whose partition is read.",
+            child.name
+        ))
+    }
+
     /// The `@table` line that would answer the read.
     fn missing_table(&self, asked: &Asked<'_>) -> Option<String> {
         let child = self.model.ty(asked.entity);
@@ -508,7 +554,7 @@ impl Ground<'_> {
             .iter()
             .filter_map(|given| match given {
                 Given::Column(column) | Given::AnyOf(column) => Some(*column),
-                Given::Bucket(_) => None,
+                Given::Bucket(_) | Given::Holds(_) => None,
             })
             .collect();
         if given.is_empty() {
@@ -549,13 +595,15 @@ impl Ground<'_> {
 /// Smaller is better: parts of the partition that are walked, clustering columns left open where one row is wanted,
 /// copies after the base
 /// table, and indexes last.
-fn rank(asked: &Asked<'_>, table: &TablePlan, fit: &Fit) -> (usize, usize, u8) {
+fn rank(asked: &Asked<'_>, bound: &Bound<'_>) -> (usize, usize, u8) {
+    let Bound { table, fit, .. } = bound;
     let walked = fit.partition.iter().filter(|part| !matches!(part, Part::From(_))).count();
     let open = match asked.shape {
         Shape::One => table.clustering.len() - fit.equal.len(),
         _ => 0,
     };
     let kind = match table.role {
+        _ if bound.is_indexed() => 2,
         TableRole::Base => 0,
         TableRole::Copy | TableRole::Buckets { .. } => 1,
         TableRole::Index { .. } => 2,

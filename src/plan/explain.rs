@@ -5,7 +5,10 @@
 
 use serde_json::{Value, json};
 
-use super::{KeyColumn, Part, Plan, ReadPlan, ReadSource, Shape, TablePlan, TableRole, VALUES_MAX, cql};
+use super::{
+    ENTRIES_MAX, Entries, KeyColumn, Part, Plan, ReadPlan, ReadSource, Shape, TablePlan, TableRole,
+    VALUES_MAX, cql,
+};
 use crate::schema::{ArgOp, Bucket, Field, KeyFunction, ReadModel, TypeId, function_name};
 
 /// How the rows of an entity are written, as it is shown.
@@ -96,7 +99,14 @@ fn table_text(model: &ReadModel, plan: &Plan, table: &TablePlan) -> String {
         TableRole::Base => format!("base table of {}", entity.name),
         TableRole::Copy => format!("copy of {}", entity.name),
         TableRole::Buckets { of } => format!("buckets of {}", plan.table(of).name),
-        TableRole::Index { of } => format!("index of {}", plan.table(of).name),
+        TableRole::Index { of, by } => {
+            let by = match by {
+                Entries::Values => "by value",
+                Entries::Order => "in order, for ranges",
+                Entries::Elements => "by element",
+            };
+            format!("index of {}, {by}", plan.table(of).name)
+        }
     };
     let mut text =
         format!("  {}: {role}\n    partition   {}\n", table.name, keys(model, table, &table.partition));
@@ -171,13 +181,7 @@ fn keys_json(model: &ReadModel, plan: &Plan, entity: TypeId) -> Vec<Value> {
 fn read_text(model: &ReadModel, plan: &Plan, read: &ReadPlan) -> String {
     let (parent, table) = (model.ty(read.parent), plan.table(read.table));
     let field = parent.field(read.field);
-    let by = match table.role {
-        TableRole::Index { of } => {
-            let column = table.partition.last().map_or("", |key| &key.part.name);
-            format!("{} by its index of {column}", plan.table(of).name)
-        }
-        _ => table.name.clone(),
-    };
+    let by = read_by(plan, read);
     let mut text = format!("  {}.{}: {by}\n", parent.name, field.name);
     text.push_str(&format!("    partition   {}\n", partition(model, table, read, field)));
     if !read.equal.is_empty() {
@@ -198,6 +202,10 @@ fn read_text(model: &ReadModel, plan: &Plan, read: &ReadPlan) -> String {
             .collect();
         text.push_str(&format!("    range       {}\n", bounds.join(", ")));
     }
+    let compared = filters(model, plan, read, field);
+    if !compared.is_empty() {
+        text.push_str(&format!("    index       {}\n", compared.join(", ")));
+    }
     let order = order(&table.clustering[read.equal.len()..]);
     if !order.is_empty() {
         text.push_str(&format!("    order       {order}\n"));
@@ -210,11 +218,37 @@ fn read_text(model: &ReadModel, plan: &Plan, read: &ReadPlan) -> String {
     text
 }
 
+/// The table that a read reads, and by which index.
+fn read_by(plan: &Plan, read: &ReadPlan) -> String {
+    let table = plan.table(read.table);
+    let by = |of: &str, entries: &TablePlan| format!("{of} by its index of {}", entries.indexed().part.name);
+    match (table.role, &read.ranged) {
+        (TableRole::Index { of, .. }, _) => by(&plan.table(of).name, table),
+        (_, Some(ranged)) => by(&table.name, plan.table(ranged.entries)),
+        _ => table.name.clone(),
+    }
+}
+
+/// What a read compares beside the key: the bounds that its entries are read by, then what its rows are filtered by.
+fn filters(model: &ReadModel, plan: &Plan, read: &ReadPlan, field: &Field) -> Vec<String> {
+    let column = |id| &model.ty(read.entity).column(id).name;
+    let bounds = read.ranged.iter().flat_map(|ranged| {
+        let of = column(plan.table(ranged.entries).indexed().part.column);
+        ranged.bounds.iter().map(move |(op, from)| (of, *op, from))
+    });
+    let filters = read.filters.iter().map(|filter| (column(filter.column), filter.op, &filter.source));
+    let shown = |(name, op, from): (&String, ArgOp, &ReadSource)| {
+        format!("{name} {} {}", sign(op), source(model, read, field, from))
+    };
+    bounds.chain(filters).map(shown).collect()
+}
+
 fn keys(model: &ReadModel, table: &TablePlan, keys: &[KeyColumn]) -> String {
     let one = |key: &KeyColumn| {
         let column = &model.ty(table.entity).column(key.part.column).name;
         let order = if key.order == crate::schema::Order::Desc { " DESC" } else { "" };
         match key.part.via {
+            KeyFunction::Itself if is_element(table, key) => format!("element of {column}"),
             KeyFunction::Itself => format!("{column}{order}"),
             KeyFunction::Hash(shards) => format!("hash({column}, {shards}) AS {}", key.part.name),
             via @ KeyFunction::Bucket(_) => {
@@ -230,7 +264,11 @@ fn partition(model: &ReadModel, table: &TablePlan, read: &ReadPlan, field: &Fiel
         let name = &key.part.name;
         match part {
             Part::From(from) => {
-                let sign = if is_list(model, read, from) { "in" } else { "=" };
+                let sign = match is_element(table, key) {
+                    true => "contains",
+                    false if is_list(model, read, from) => "in",
+                    false => "=",
+                };
                 format!("{name} {sign} {}", through(key, &source(model, read, field, from)))
             }
             Part::EachBucket => format!("{name}: each bucket in turn"),
@@ -238,6 +276,11 @@ fn partition(model: &ReadModel, table: &TablePlan, read: &ReadPlan, field: &Fiel
         }
     };
     read.partition.iter().zip(&table.partition).map(one).collect::<Vec<_>>().join(", ")
+}
+
+fn is_element(table: &TablePlan, key: &KeyColumn) -> bool {
+    let has_elements = matches!(table.role, TableRole::Index { by: Entries::Elements, .. });
+    has_elements && table.indexed().part.column == key.part.column
 }
 
 fn through(key: &KeyColumn, value: &str) -> String {
@@ -296,7 +339,11 @@ fn cost(model: &ReadModel, plan: &Plan, read: &ReadPlan) -> (String, u64) {
         .iter()
         .map(|part| if let Part::EachShard(n) = part { u64::from(*n) } else { 1 })
         .product();
-    let lists = read.any_of(model);
+    let is_key = |at: &usize| {
+        let from = ReadSource::Argument(*at);
+        read.equal.contains(&from) || read.partition.contains(&Part::From(from))
+    };
+    let lists: Vec<usize> = read.any_of(model).into_iter().filter(is_key).collect();
     let at_once = match (shards, &lists[..]) {
         (1, []) => "1 partition".to_string(),
         (shards, []) => format!("{shards} partitions at once"),
@@ -318,6 +365,18 @@ fn cost(model: &ReadModel, plan: &Plan, read: &ReadPlan) -> (String, u64) {
     let counted = matches!(read.shape, Shape::Connection { counted: true, .. });
     let cost = shards * (1 + u64::from(counted)) + u64::from(walks) + u64::from(read.completed);
     let reads = if counted { format!("{reads}, once more for the count") } else { reads };
+    let reads = match (&read.ranged, read.filters.is_empty()) {
+        (None, true) => reads,
+        (Some(_), true) => {
+            format!("{reads}: of each, all entries in the range, sorted, at most {ENTRIES_MAX} for a page")
+        }
+        (ranged, false) => {
+            let sorted = if ranged.is_some() { "all entries in the range, sorted, and " } else { "" };
+            format!(
+                "{reads}: of each, {sorted}the base row of every entry until the page is full, at most {ENTRIES_MAX} for a page"
+            )
+        }
+    };
     match read.completed {
         true => {
             let base = &plan.table(plan.entity(read.entity).base).name;
@@ -382,6 +441,7 @@ fn read_json(model: &ReadModel, plan: &Plan, read: &ReadPlan) -> Value {
         "field": format!("{}.{}", parent.name, field.name),
         "table": table.name,
         "partition": partition(model, table, read, field),
+        "index": filters(model, plan, read, field),
         "order": order(&table.clustering[read.equal.len()..]),
         "answers": answers(table, read),
         "reads": reads,
@@ -395,6 +455,7 @@ fn sign(op: ArgOp) -> &'static str {
         ArgOp::Eq => "=",
         ArgOp::In => "in",
         ArgOp::Prefix => "begins with",
+        ArgOp::Contains => "contains",
         ArgOp::Lt => "<",
         ArgOp::Lte => "<=",
         ArgOp::Gt => ">",

@@ -6,6 +6,7 @@
 use std::cmp::Ordering;
 use std::collections::VecDeque;
 use std::sync::Arc;
+use std::sync::atomic::AtomicUsize;
 
 use futures_util::future::{join_all, try_join_all};
 
@@ -14,6 +15,7 @@ use crate::schema::{ColumnId, KeyFunction, Order};
 use crate::store::{Bound, Columns, Scan, StoreError, StoredRow, Tables};
 use crate::value::Value;
 
+use super::indexed::Gathered;
 use super::page::{Mark, Wanted};
 use super::planned::Wants;
 use super::range::{Edge, Range, tighter_from, tighter_to};
@@ -63,6 +65,8 @@ pub(super) struct Walk<'a> {
     /// The time of the answer: rows that are gone then are not there.
     pub at_ms: i64,
     pub columns: &'a [ColumnId],
+    /// Entries of indexes that were read.
+    pub entries: Gathered,
 }
 
 impl Walk<'_> {
@@ -141,7 +145,8 @@ impl Walk<'_> {
         if limit == 0 {
             return Ok(Vec::new());
         }
-        let read = PartitionRead { walk: self, after, before, reverse, columns };
+        let looked_at = AtomicUsize::new(0);
+        let read = PartitionRead { walk: self, after, before, reverse, columns, looked_at };
         let Some((names, _)) = self.range.buckets(self.plan) else {
             let rows = read.bucket(None, limit).await?;
             let merged = self.range.slices.len() > 1;
@@ -182,12 +187,14 @@ impl Found {
 }
 
 /// Reads between the same ends in several slices.
-struct PartitionRead<'r> {
-    walk: &'r Walk<'r>,
+pub(super) struct PartitionRead<'r> {
+    pub walk: &'r Walk<'r>,
     after: End<'r>,
     before: End<'r>,
-    reverse: bool,
+    pub reverse: bool,
     columns: &'r [ColumnId],
+    /// Rows that were compared with filters.
+    pub looked_at: AtomicUsize,
 }
 
 impl PartitionRead<'_> {
@@ -254,14 +261,28 @@ impl PartitionRead<'_> {
     }
 
     async fn partition(&self, shard: &Shard, limit: usize) -> Result<Vec<StoredRow>, StoreError> {
+        let range = self.walk.range;
+        if range.ranged.is_some() || !range.filters.is_empty() {
+            return self.indexed(shard, limit).await;
+        }
+        self.scan((&shard.partition, &shard.from, &shard.to), limit, self.columns).await
+    }
+
+    /// Rows of a partition between two edges.
+    pub async fn scan(
+        &self,
+        (partition, from, to): (&[u8], &Edge, &Edge),
+        limit: usize,
+        columns: &[ColumnId],
+    ) -> Result<Vec<StoredRow>, StoreError> {
         let scan = Scan {
             table: self.walk.range.table.id,
-            partition: &shard.partition,
-            from: shard.from.bound(),
-            to: shard.to.bound(),
+            partition,
+            from: from.bound(),
+            to: to.bound(),
             reverse: self.reverse,
             limit,
-            columns: Columns::Only(self.columns),
+            columns: Columns::Only(columns),
             at_ms: Some(self.walk.at_ms),
         };
         self.walk.tables.scan(scan).await
@@ -269,11 +290,11 @@ impl PartitionRead<'_> {
 }
 
 /// One slice of a list that is being merged.
-struct Shard {
-    partition: Vec<u8>,
+pub(super) struct Shard {
+    pub partition: Vec<u8>,
     /// What is still to be read lies between these.
-    from: Edge,
-    to: Edge,
+    pub from: Edge,
+    pub to: Edge,
     /// Rows that were read and are not merged yet.
     rows: VecDeque<StoredRow>,
     /// Nothing lies beyond what was read.

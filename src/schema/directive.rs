@@ -163,8 +163,8 @@ pub(super) const OURS: &[Ours] = &[
                 "op",
                 Kind::Choice {
                     name: "kinora__Op",
-                    now: &["EQ", "IN", "LT", "LTE", "GT", "GTE", "PREFIX"],
-                    later: &["CONTAINS", "ANN"],
+                    now: &["EQ", "IN", "LT", "LTE", "GT", "GTE", "PREFIX", "CONTAINS"],
+                    later: &["ANN"],
                 },
                 "How the column is compared with it; `EQ` unless said.",
             ),
@@ -217,10 +217,10 @@ pub(super) const OURS: &[Ours] = &[
                 "ops",
                 Kind::Words {
                     name: "kinora__IndexOp",
-                    now: &["EQ", "IN"],
-                    later: &["LT", "LTE", "GT", "GTE", "PREFIX", "CONTAINS", "ANN"],
+                    now: &["EQ", "IN", "LT", "LTE", "GT", "GTE", "CONTAINS"],
+                    later: &["PREFIX", "ANN"],
                 },
-                "How it is compared; `EQ` unless said.",
+                "How it is compared; unless said `EQ`, of a collection `CONTAINS`.",
             ),
         ],
     },
@@ -546,6 +546,9 @@ fn value(
             if let Some(word) = now.iter().find(|known| word == **known) {
                 return Ok(Given::Choice(word));
             }
+            if directive == "index" && word == "PREFIX" {
+                return Err(Box::new(no_index_of_beginnings(at)));
+            }
             if reserved.iter().any(|known| word == *known) {
                 return Err(Box::new(later(&format!("`{name}: {word}`"), at)));
             }
@@ -579,6 +582,13 @@ fn value(
         }
         (Kind::Choice { now, .. }, _) => Err(wrong(&format!("one of {} without quotes", now.join(", ")))),
     }
+}
+
+/// Indexes of Cassandra compare whole values.
+fn no_index_of_beginnings(at: Span) -> Diagnostic {
+    Diagnostic::error("S080", at, "no index finds a text by its beginning: it compares whole values")
+        .label("not answered")
+        .help("Sort a copy by the column, which `op: PREFIX` then reads: `@table(…, clustering: \"name, id\")`.")
 }
 
 /// A value that fits, as it is written.

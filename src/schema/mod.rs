@@ -29,9 +29,9 @@ use std::sync::Arc;
 
 use apollo_compiler::Schema;
 
+pub(crate) use self::column::same_key_type;
 pub use self::editor::directives_sdl;
 pub use self::names::{BUCKETS, NAME_BYTES_MAX, snake};
-pub(crate) use self::scalar::same_values;
 pub use self::scalar::{cql_type, is_ordered, scalar_name};
 pub use self::table::function_name;
 use crate::diagnostic::{Diagnostic, FileId, Severity, Sources, Span};
@@ -250,6 +250,35 @@ pub enum ArgOp {
     Gte,
     /// Text that begins with the argument.
     Prefix,
+    /// A collection that holds the argument: an element, or of a `MAP` a key.
+    Contains,
+}
+
+impl ArgOp {
+    /// The word of `@arg(op:)` and `@index(ops:)`.
+    pub fn word(self) -> &'static str {
+        match self {
+            ArgOp::Eq => "EQ",
+            ArgOp::In => "IN",
+            ArgOp::Lt => "LT",
+            ArgOp::Lte => "LTE",
+            ArgOp::Gt => "GT",
+            ArgOp::Gte => "GTE",
+            ArgOp::Prefix => "PREFIX",
+            ArgOp::Contains => "CONTAINS",
+        }
+    }
+
+    /// The comparison that a word stands for; `EQ` for any other.
+    fn of(word: &str) -> ArgOp {
+        let all = [ArgOp::In, ArgOp::Lt, ArgOp::Lte, ArgOp::Gt, ArgOp::Gte, ArgOp::Prefix, ArgOp::Contains];
+        all.into_iter().find(|op| op.word() == word).unwrap_or(ArgOp::Eq)
+    }
+
+    /// Whether it bounds a range.
+    pub fn is_range(self) -> bool {
+        matches!(self, ArgOp::Lt | ArgOp::Lte | ArgOp::Gt | ArgOp::Gte)
+    }
 }
 
 /// The GraphQL type of a field or argument.
@@ -424,7 +453,7 @@ pub struct IndexDecl {
     pub column: ColumnId,
     /// Name of the table.
     pub table: String,
-    /// What can be asked of it: `EQ`, `IN`.
+    /// What can be asked of it: `EQ`, `IN`, ranges; of a collection `CONTAINS`.
     pub ops: Vec<ArgOp>,
     pub span: Span,
 }
@@ -477,6 +506,15 @@ fn key_column(types: &[ObjectType], ty: TypeId, path: &[FieldId]) -> Option<Colu
     }
 }
 
+fn element<'t>(types: &'t [ObjectType], ty: &'t ColumnType) -> Option<&'t ColumnType> {
+    let of = match ty {
+        ColumnType::List(of) | ColumnType::Set(of) => of,
+        ColumnType::Map { key, record } => &types[record.0 as usize].column(*key).ty,
+        ColumnType::Scalar(_) | ColumnType::Enum(_) | ColumnType::Record(_) => return None,
+    };
+    column::can_be_key(of).then_some(of)
+}
+
 /// A part of a key as a key writes it: `org { id }`.
 fn path_shown(types: &[ObjectType], ty: TypeId, path: &[FieldId]) -> String {
     let (mut names, mut owner) = (Vec::new(), ty);
@@ -505,6 +543,12 @@ impl TableDecl {
 }
 
 impl ReadModel {
+    /// What an index of a collection finds it by: the type of its elements, of a `MAP` that of its keys. `None` where that
+    /// is no scalar or enum, or the column is no collection.
+    pub fn element<'m>(&'m self, ty: &'m ColumnType) -> Option<&'m ColumnType> {
+        element(&self.types, ty)
+    }
+
     /// The column of an entity in which a part of its key is stored; `None` where it is in none.
     pub fn key_column(&self, ty: TypeId, path: &[FieldId]) -> Option<ColumnId> {
         key_column(&self.types, ty, path)

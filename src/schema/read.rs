@@ -199,7 +199,7 @@ impl Binder<'_> {
                 self.check_paging(field, argument, &ty, span, answers);
                 ArgumentBinding::Paging
             } else {
-                let op = used.and_then(|used| used.choice("op")).map_or(ArgOp::Eq, op);
+                let op = used.and_then(|used| used.choice("op")).map_or(ArgOp::Eq, ArgOp::of);
                 self.check_argument(field, &name, &ty, op, argument, span);
                 let column = used.and_then(|used| used.text("column"));
                 ty = self.read_as_column(entity, column.map_or(&name, |text| &text.value), argument, ty);
@@ -219,7 +219,8 @@ impl Binder<'_> {
         mut ty: FieldType,
     ) -> FieldType {
         let entity = &self.types[entity.0 as usize];
-        let stored = entity.column_named(column).and_then(|column| entity.column(column).ty.named());
+        let stored = entity.column_named(column).map(|column| &entity.column(column).ty);
+        let stored = stored.and_then(|ty| super::element(&self.types, ty).unwrap_or(ty).named());
         if let Some(stored) =
             stored.filter(|_| self.unbound.contains_key(argument.ty.inner_named_type().as_str()))
         {
@@ -304,15 +305,3 @@ impl Binder<'_> {
 /// The arguments of the cursor connections specification, with their types.
 const PAGING: &[(&str, Scalar)] =
     &[("first", Scalar::Int), ("last", Scalar::Int), ("after", Scalar::String), ("before", Scalar::String)];
-
-fn op(word: &str) -> ArgOp {
-    match word {
-        "IN" => ArgOp::In,
-        "PREFIX" => ArgOp::Prefix,
-        "LT" => ArgOp::Lt,
-        "LTE" => ArgOp::Lte,
-        "GT" => ArgOp::Gt,
-        "GTE" => ArgOp::Gte,
-        _ => ArgOp::Eq,
-    }
-}

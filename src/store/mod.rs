@@ -47,6 +47,9 @@ pub enum StoreError {
     /// Another process has it, or it is of another version.
     #[error("{0}")]
     Refused(String),
+    /// The read would go past a bound: a sentence for whoever asks.
+    #[error("{0}")]
+    Bounded(String),
     #[error("{what}: {source}")]
     Io { what: String, source: std::io::Error },
 }

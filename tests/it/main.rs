@@ -12,6 +12,7 @@ mod editors;
 mod embedded;
 mod expiry;
 mod explain;
+mod filters;
 mod generations;
 mod hostile;
 mod indexes;

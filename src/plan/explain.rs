@@ -130,7 +130,11 @@ fn table_text(model: &ReadModel, plan: &Plan, table: &TablePlan) -> String {
     }
     for expiry in &table.expires {
         let after = span_of_time(expiry.after_ms);
-        text.push_str(&format!("    until       {after} after {}\n", entity.column(expiry.from).name));
+        let from = match entity.time_column() == Some(expiry.from) {
+            true => "the last event that wrote the row",
+            false => &entity.column(expiry.from).name,
+        };
+        text.push_str(&format!("    until       {after} after {from}\n"));
     }
     if let Some(rows) = table.rows {
         text.push_str(&format!("    rows        {rows} in a partition\n"));

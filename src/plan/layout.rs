@@ -119,13 +119,21 @@ fn table(
                 || partition.iter().chain(&clustering).any(|key| key.part.column == *column)
         }
     };
-    let columns: Vec<ColumnId> = all.filter(is_held).collect();
+    // The time of the last event changes with each: only tables that end by it are written for it.
+    let is_due = |column: &ColumnId| {
+        let expiries = [ty.tables[0].expiry, declared.expiry].into_iter().flatten();
+        ty.time_column() != Some(*column)
+            || role == TableRole::Base
+            || expiries.map(|expiry| expiry.from).any(|from| from == *column)
+    };
+    let complete = declared.fields.is_none();
+    let columns: Vec<ColumnId> = all.filter(|column| is_held(column) && is_due(column)).collect();
     TablePlan {
         id,
         name: declared.name.clone(),
         entity,
         role,
-        complete: columns.len() == ty.columns.len(),
+        complete: complete || columns.len() == ty.columns.len(),
         partition,
         clustering,
         appended,

@@ -126,7 +126,11 @@ pub(super) const OURS: &[Ours] = &[
             may("rows", COUNT, "Rows that a partition has at most."),
             may("rate", COUNT, "Writes a second to the hottest partition."),
             may("static", Kind::Later, LATER),
-            may("ttl", DURATION, "How long after the time in `ttlFrom` a row is there: `90d`."),
+            may(
+                "ttl",
+                DURATION,
+                "How long after the time in `ttlFrom`, or after the last event that wrote it, a row is there: `90d`.",
+            ),
             may("ttlFrom", TEXT, "The DateTime column from which `ttl` counts."),
             may("options", Kind::Later, LATER),
         ],

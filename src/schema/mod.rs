@@ -31,7 +31,7 @@ use apollo_compiler::Schema;
 
 pub(crate) use self::column::same_key_type;
 pub use self::editor::directives_sdl;
-pub use self::names::{BUCKETS, NAME_BYTES_MAX, snake};
+pub use self::names::{BUCKETS, NAME_BYTES_MAX, TIME, snake};
 pub use self::scalar::{cql_type, is_ordered, scalar_name};
 pub use self::table::function_name;
 use crate::diagnostic::{Diagnostic, FileId, Severity, Sources, Span};
@@ -442,7 +442,7 @@ pub struct TableDecl {
 /// Until when a row is there: so long after the time in a column of it. Where that is null, without end.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Expiry {
-    /// A DateTime.
+    /// A DateTime: the author's, or [`ObjectType::time_column`].
     pub from: ColumnId,
     pub after_ms: i64,
 }
@@ -624,9 +624,20 @@ impl ObjectType {
         &self.columns[id.0 as usize]
     }
 
-    /// The column with that name.
+    /// The column in which the engine keeps the time of the last event that wrote a row, where a `ttl` counts from it.
+    pub fn time_column(&self) -> Option<ColumnId> {
+        let index = self.columns.iter().position(|column| column.name == TIME)?;
+        Some(ColumnId(u32::try_from(index).expect("columns are counted in u32")))
+    }
+
+    /// Names of the columns that an author can mean.
+    pub fn column_names(&self) -> impl Iterator<Item = &str> + Clone {
+        self.columns.iter().map(|column| column.name.as_str()).filter(|name| *name != TIME)
+    }
+
+    /// The column with that name, of those that an author can mean.
     pub fn column_named(&self, name: &str) -> Option<ColumnId> {
-        let index = self.columns.iter().position(|column| column.name == name)?;
+        let index = self.columns.iter().position(|column| column.name == name && name != TIME)?;
         Some(ColumnId(u32::try_from(index).expect("columns are counted in u32")))
     }
 }

@@ -127,6 +127,142 @@ async fn rows_end_when_their_time_is_over_by_the_clock_that_is_asked_with() {
     }
 }
 
+const LAST_EVENT: &str = r#"
+scalar DateTime
+type Query {
+  t(id: ID!): T @read
+  inOrg(org: ID!, first: Int): TConnection! @read(table: "by_org", count: CAPPED)
+  fresh(org: ID!, first: Int): TConnection! @read(table: "fresh", count: CAPPED)
+  byKind(org: ID!, kind: String!): [T!]! @read(table: "fresh", page: 100)
+}
+type T @key(fields: "id") @table(name: "t", partition: "id", ttl: "3d")
+  @table(name: "by_org", partition: "org", clustering: "id", fields: "n")
+  @table(name: "fresh", partition: "org", clustering: "id", ttl: "1d") {
+  id: ID!  org: ID!  n: Int!
+  kind: String @index(table: "fresh")
+}
+"#;
+
+const COUNTING: &str = "
+projection: things
+into: T
+from: { topic: things, format: json, type: event.type, time: event.at, recordKey: event.id }
+key: { id: event.id }
+unknown: park
+events:
+  Made: { create: { org: event.org, n: 0, kind: \"'k'\" } }
+  Seen: { update: { n: row.n.orValue(0) + 1 } }
+  Moved: { upsert: { org: event.org, n: 7, kind: \"'k'\" } }
+  Peeked: { when: row.n.orValue(0) > 1, update: { n: row.n.orValue(0) - 1 } }
+  Gone: { delete: row }
+";
+
+/// What a row and the time of its last event are after an event, folded apart from the engine.
+fn counted(row: Option<(String, i64, i64)>, kind: &str, at_ms: i64, org: &str) -> Option<(String, i64, i64)> {
+    let there = row.clone().filter(|(_, _, last)| last + 3 * DAY_MS > at_ms);
+    match (kind, there) {
+        ("Made", None) => Some((org.to_owned(), 0, at_ms)),
+        ("Moved", _) => Some((org.to_owned(), 7, at_ms)),
+        ("Seen", Some((org, n, _))) => Some((org, n + 1, at_ms)),
+        ("Peeked", Some((org, n, _))) if n > 1 => Some((org, n - 1, at_ms)),
+        ("Gone", Some(_)) => None,
+        (_, _) => row,
+    }
+}
+
+#[tokio::test]
+async fn without_ttl_from_a_row_ends_after_the_last_event_that_wrote_it() {
+    for seed in seeds(5) {
+        let random = &mut fastrand::Rng::with_seed(seed);
+        let mut both = Both::start(LAST_EVENT, COUNTING).await;
+        let mut rows: BTreeMap<String, (String, i64, i64)> = BTreeMap::new();
+        for round in 0..3 {
+            let mut events = Vec::new();
+            // Mostly onward, but events may be late: the last in the log counts, whatever its time.
+            for step in 0..40 {
+                let at_ms = (round * 60 + step + random.i64(-20..20)).max(0) * 3_600_000;
+                let (id, org) = (format!("t{}", random.u8(0..6)), format!("o{}", random.u8(0..2)));
+                let kind = ["Made", "Seen", "Moved", "Peeked", "Seen", "Gone"][random.usize(0..6)];
+                events.push(json!({ "type": kind, "id": id, "at": text(at_ms), "org": org }));
+                let row = rows.remove(&id);
+                rows.extend(counted(row, kind, at_ms, &org).map(|row| (id, row)));
+            }
+            // The first rounds event by event, the last in batches that write a row once for several events.
+            match round {
+                2 => both.publish_at_once(&events).await,
+                _ => both.publish(&events).await,
+            }
+            for _ in 0..6 {
+                let at_ms = random.i64(0..300) * 3_600_000 + random.i64(-1..2);
+                for org in ["o0", "o1"] {
+                    let within = |days: i64| {
+                        let there =
+                            rows.iter().filter(|(_, row)| row.0 == org && row.2 + days * DAY_MS > at_ms);
+                        there.map(|(id, row)| json!({ "id": id, "n": row.1 })).collect::<Vec<Json>>()
+                    };
+                    let (all, fresh) = (within(3), within(1));
+                    let query = format!(
+                        "{{ inOrg(org: \"{org}\") {{ totalCount nodes {{ id n }} }} fresh(org: \"{org}\") {{ totalCount nodes \
+                         {{ id n }} }} byKind(org: \"{org}\", kind: \"k\") {{ id n }} }}"
+                    );
+                    let answer = both.data_at(&query, at_ms).await;
+                    let place = format!("seed {seed}, round {round}, {org} at {at_ms}");
+                    assert_eq!(answer["inOrg"], json!({ "totalCount": all.len(), "nodes": all }), "{place}");
+                    assert_eq!(
+                        answer["fresh"],
+                        json!({ "totalCount": fresh.len(), "nodes": fresh }),
+                        "{place}"
+                    );
+                    assert_eq!(answer["byKind"], json!(fresh), "{place}");
+                }
+                for (id, row) in &rows {
+                    let there = row.2 + 3 * DAY_MS > at_ms;
+                    let expected = if there { json!({ "n": row.1 }) } else { json!(null) };
+                    let answer = both.data_at(&format!("{{ t(id: \"{id}\") {{ n }} }}"), at_ms).await;
+                    assert_eq!(answer["t"], expected, "seed {seed}, round {round}, {id} at {at_ms}");
+                }
+            }
+        }
+        both.end().await;
+    }
+}
+
+#[test]
+fn the_time_of_the_last_event_is_the_same_after_redelivery_and_a_crash_at_every_write() {
+    let project = project(LAST_EVENT, COUNTING);
+    project.write(
+        "projections/things.cases.yaml",
+        r#"
+cases:
+  - name: each event that writes a row puts its end off
+    given:
+      - { topic: things, key: a, value: { type: Made, id: a, at: "2026-01-01T00:00:00Z", org: o } }
+      - { topic: things, key: b, value: { type: Made, id: b, at: "2026-01-01T00:00:00Z", org: o } }
+      - { topic: things, key: a, value: { type: Seen, id: a, at: "2026-01-03T23:59:59Z" } }
+      - { topic: things, key: b, value: { type: Peeked, id: b, at: "2026-01-03T23:59:59Z" } }
+      - { topic: things, key: b, value: { type: Seen, id: b, at: "2026-01-04T00:00:00Z" } }
+      - { topic: things, key: a, value: { type: Seen, id: a, at: "2026-01-06T00:00:00Z" } }
+    rows: { T: [{ id: a, n: 2, org: o, kind: k }, { id: b, n: 0, org: o, kind: k }] }
+    query: '{ a: t(id: "a") { n } b: t(id: "b") { n } fresh(org: "o") { nodes { id } } }'
+    answer: { a: { n: 2 }, b: null, fresh: { nodes: [{ id: a }] } }
+"#,
+    );
+    project.run(&["test"]).says(0, &["1 passed, 0 failed"]);
+    project
+        .run(&["check", "--explain"])
+        .says(0, &["until       3 days after the last event that wrote the row", "  \"__time\" timestamp,"]);
+    project.write(
+        "projections/things.yaml",
+        &COUNTING.replace("{ n: row.n.orValue(0) + 1 }", "{ __time: event.at }"),
+    );
+    project.run(&["check"]).says(3, &["__time"]);
+    project.write(
+        "projections/things.yaml",
+        &COUNTING.replace("when: row.n.orValue(0) > 1", "when: row.__time != null"),
+    );
+    project.run(&["check"]).says(3, &["`T` has no column `__time`"]);
+}
+
 #[tokio::test]
 async fn a_page_goes_past_rows_that_are_over() {
     let mut both = Both::start(SCHEMA, PROJECTION).await;

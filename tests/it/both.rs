@@ -87,6 +87,7 @@ impl Both {
                 last.retain(|known: &Position| known.at != position.at);
                 last.push(position);
             }
+            engine.catch_up().await.expect("folded");
         }
     }
 
@@ -113,7 +114,7 @@ impl Both {
 
     /// As [`Both::ask`], at a time.
     #[track_caller]
-    fn ask_at<'q>(&'q self, query: &'q str, at_ms: Option<i64>) -> impl Future<Output = Json> + 'q {
+    pub fn ask_at<'q>(&'q self, query: &'q str, at_ms: Option<i64>) -> impl Future<Output = Json> + 'q {
         let caller = std::panic::Location::caller();
         async move {
             let mut answers = Vec::new();

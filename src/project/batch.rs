@@ -20,7 +20,11 @@ use crate::value::Value;
 use crate::value::encode::RowKey;
 
 /// The copies of an entity, and which columns matter to each.
-pub struct Copies(Vec<Copy>);
+pub struct Copies {
+    list: Vec<Copy>,
+    /// The table of the base table's non-empty buckets.
+    base_buckets: Option<Arc<TablePlan>>,
+}
 
 struct Copy {
     table: Arc<TablePlan>,
@@ -51,7 +55,8 @@ impl Copies {
             held.extend(&place);
             Copy { buckets: table.buckets.map(|id| Arc::clone(plan.table(id))), table, place, held }
         };
-        Copies(entity.copies.iter().map(copy).collect())
+        let base_buckets = plan.table(entity.base).buckets.map(|id| Arc::clone(plan.table(id)));
+        Copies { list: entity.copies.iter().map(copy).collect(), base_buckets }
     }
 }
 
@@ -82,8 +87,8 @@ impl Trail {
     /// # Errors
     /// A `where` that has no value for the stored row.
     pub fn begin(copies: &Copies, stored: &State) -> Result<Trail, Fault> {
-        let mut trails = SmallVec::with_capacity(copies.0.len());
-        for copy in &copies.0 {
+        let mut trails = SmallVec::with_capacity(copies.list.len());
+        for copy in &copies.list {
             let current = copy_keys(&copy.table, stored.as_ref())?;
             trails.push(CopyTrail {
                 current: current.into_iter().map(|key| (key, true)).collect(),
@@ -104,8 +109,8 @@ impl Trail {
         state: &State,
         changed: &ColumnSet,
     ) -> Result<(), Fault> {
-        let mut keys: SmallVec<[Option<Keys>; 3]> = SmallVec::with_capacity(copies.0.len());
-        for copy in &copies.0 {
+        let mut keys: SmallVec<[Option<Keys>; 3]> = SmallVec::with_capacity(copies.list.len());
+        for copy in &copies.list {
             let moves = changed.meets(&copy.place);
             keys.push(moves.then(|| copy_keys(&copy.table, state.as_ref())).transpose()?);
         }
@@ -132,7 +137,7 @@ impl Trail {
         mut known_bucket: impl FnMut(&TablePlan, &RowKey) -> bool,
     ) {
         let Some(offset) = self.changed_at else { return };
-        for (copy, trail) in copies.0.iter().zip(self.copies) {
+        for (copy, trail) in copies.list.iter().zip(self.copies) {
             let table = copy.table.id;
             for (key, left_at) in trail.left {
                 if trail.current.iter().all(|(current, _)| *current != key) {
@@ -143,15 +148,15 @@ impl Trail {
             let changed = self.changed.meets(&copy.held);
             for (key, _) in trail.current.into_iter().filter(|(_, stayed)| changed || !stayed) {
                 if let Some(names) = &copy.buckets {
-                    let name = key::row_key(names, cells).expect("a copy's key columns are set");
-                    if !known_bucket(names, &name) {
-                        batch.buckets.push(replace(names.id, name, cells, offset, base));
-                    }
+                    push_name(names, cells, (offset, base), batch, &mut known_bucket);
                 }
                 batch.derived.push(replace(table, key, cells, offset, base));
             }
         }
         let key = key.clone();
+        if let (Some(names), Some(cells)) = (&copies.base_buckets, state) {
+            push_name(names, cells, (offset, base), batch, &mut known_bucket);
+        }
         batch.base.push(match state {
             Some(cells) => replace(base_table, key, cells, offset, base),
             None => Mutation::Bury { table: base_table, key, offset, base },
@@ -193,18 +198,24 @@ pub struct Assigned {
 pub fn assign(
     plan: &Plan,
     entity: &EntityPlan,
-    key: RowKey,
-    row: &[Value],
+    (key, row): (RowKey, &[Value]),
     set: Assigned,
     base: i64,
     batch: &mut Batch,
+    mut known_bucket: impl FnMut(&TablePlan, &RowKey) -> bool,
 ) {
     let row = Some(Arc::new(row.to_vec()));
     let cells: Vec<(ColumnId, Value)> = set.cells.into_iter().collect();
     let Some(offset) = set.set_at else { return };
+    let mut name_bucket = |table: TableId, batch: &mut Batch| {
+        if let (Some(names), Some(cells)) = (plan.table(table).buckets, &row) {
+            push_name(plan.table(names), cells, (offset, base), batch, &mut known_bucket);
+        }
+    };
     for id in &entity.copies {
         // A `where` over key columns has a value, or `check` would have made the projection kind B.
         for copy in copy_keys(plan.table(*id), row.as_ref()).unwrap_or_default() {
+            name_bucket(*id, batch);
             batch.derived.push(Mutation::Assign {
                 table: *id,
                 key: copy,
@@ -214,7 +225,22 @@ pub fn assign(
             });
         }
     }
+    name_bucket(entity.base, batch);
     batch.base.push(Mutation::Assign { table: entity.base, key, cells, offset, base });
+}
+
+/// Adds the name of the bucket in which a row stands, unless it is surely stored already.
+fn push_name(
+    names: &TablePlan,
+    cells: &Arc<Vec<Value>>,
+    (offset, base): (Offset, i64),
+    batch: &mut Batch,
+    known_bucket: &mut impl FnMut(&TablePlan, &RowKey) -> bool,
+) {
+    let name = key::row_key(names, cells).expect("the key columns of a table's rows are set");
+    if !known_bucket(names, &name) {
+        batch.buckets.push(replace(names.id, name, cells, offset, base));
+    }
 }
 
 fn replace(table: TableId, key: RowKey, cells: &Arc<Vec<Value>>, offset: Offset, base: i64) -> Mutation {

@@ -510,7 +510,9 @@ impl Projector {
                 }
                 None => {
                     let cells = self.projection.shape.row_of(&work.key_cells);
-                    batch::assign(&self.plan, &self.entity, work.key, &cells, work.set, base, batch);
+                    let buckets = &mut self.buckets;
+                    let known = |table: &TablePlan, name: &RowKey| is_known(buckets, table, name);
+                    batch::assign(&self.plan, &self.entity, (work.key, &cells), work.set, base, batch, known);
                 }
             }
         }

@@ -140,13 +140,16 @@ impl Inner {
     }
 
     /// The names that rows of a batch need and that a sweep has removed.
-    pub fn renamed(&self, derived: &[Mutation]) -> Result<Vec<Mutation>, StoreError> {
+    pub fn renamed<'m>(
+        &self,
+        written: impl Iterator<Item = &'m Mutation>,
+    ) -> Result<Vec<Mutation>, StoreError> {
         let unnamed = lock(&self.generation.unnamed);
         let mut names: Vec<Mutation> = Vec::new();
         if unnamed.is_empty() {
             return Ok(names);
         }
-        for mutation in derived {
+        for mutation in written {
             let Mutation::Replace { table, cells, offset, base, .. } = mutation else { continue };
             let Some(id) = self.table(*table)?.layout.table.buckets else { continue };
             let Some(key) = self.name_of(id, cells)? else { continue };

@@ -221,7 +221,7 @@ impl Inner {
         let _one_at_a_time = lock(&generation.committing);
         let mut progress = Progress::clone(&generation.ledger.progress());
         let is_next = continues(&progress, &batch);
-        let named = self.renamed(&batch.derived)?;
+        let named = self.renamed(batch.derived.iter().chain(&batch.base))?;
         let mut pending = Pending::default();
         for mutation in &named {
             self.apply(&mut pending, mutation.clone(), is_next)?;

@@ -7,12 +7,14 @@ use std::sync::Arc;
 
 use super::fit::{Fit, Given, Misfit, fit};
 use super::index::Bound;
-use super::{EntityPlan, Part, ReadPlan, ReadSource, Shape, TableId, TablePlan, TableRole, refuse};
+use super::{
+    EntityPlan, KeyColumn, Part, ReadPlan, ReadSource, Shape, TableId, TablePlan, TableRole, refuse,
+};
 use crate::diagnostic::{Diagnostic, nearest};
 use crate::schema::{
     ArgOp, Argument, ArgumentBinding, ColumnId, ColumnType, Field, FieldId, FieldSource, FieldType,
-    KeyFunction, Named, ObjectType, ReadDecl, ReadModel, RefDecl, Scalar, TypeId, TypeKind, same_key_type,
-    scalar_name,
+    KeyFunction, Named, ObjectType, Order, ReadDecl, ReadModel, RefDecl, Scalar, TypeId, TypeKind,
+    same_key_type, scalar_name,
 };
 
 /// What reads are bound against.
@@ -391,10 +393,40 @@ impl Ground<'_> {
                 .map(|(_, op, source)| (*op, source.clone()))
                 .collect(),
             shape: asked.shape,
+            reversed: self.reversed(asked, table, &fit)?,
             completed: !table.complete || ranged.is_some(),
             ranged,
             filters,
         })
+    }
+
+    /// Whether a read is asked for in the reverse of what its table is sorted by.
+    fn reversed(&self, asked: &Asked<'_>, table: &TablePlan, fit: &Fit) -> Result<bool, Box<Diagnostic>> {
+        let Some((wanted, at)) = &asked.decl.order else { return Ok(false) };
+        let open = &table.clustering[fit.equal.len()..];
+        let is_named = |(key, (name, _)): (&KeyColumn, &(String, Order))| key.part.name == *name;
+        // What we have appended to the clustering need not be named: it follows the rest.
+        let is_whole = wanted.len() <= open.len()
+            && wanted.len() + table.appended >= open.len()
+            && open.iter().zip(wanted).all(is_named);
+        let mut turned = open.iter().zip(wanted).map(|(key, (_, order))| key.order != *order);
+        let first = turned.next().unwrap_or(false);
+        if is_whole && turned.all(|other| other == first) {
+            return Ok(first);
+        }
+        let field = format!("{}.{}", self.model.ty(asked.parent).name, asked.field.name);
+        let message =
+            format!("`order` of `{field}` is neither the order of `{}` nor its reverse", table.name);
+        let fault = Diagnostic::error("S074", *at, message).label("another order");
+        Err(match open.is_empty() {
+            true => fault.help("It reads one row. Leave `order` out."),
+            false => fault.help(format!(
+                "It reads \"{}\", or \"{}\". For another order add a `@table` that is sorted so.",
+                sorted(open, false),
+                sorted(open, true)
+            )),
+        }
+        .into())
     }
 
     fn read_as(&self, entity: TypeId, argument: &Argument) -> Option<Named> {
@@ -613,6 +645,15 @@ fn rank(asked: &Asked<'_>, bound: &Bound<'_>) -> (usize, usize, u8) {
 
 fn is_index(table: &TablePlan) -> bool {
     matches!(table.role, TableRole::Index { .. })
+}
+
+/// Key columns as `clustering` and `order` write them.
+fn sorted(clustering: &[KeyColumn], reversed: bool) -> String {
+    let one = |key: &KeyColumn| match (key.order == Order::Desc) != reversed {
+        true => format!("{} DESC", key.part.name),
+        false => key.part.name.clone(),
+    };
+    clustering.iter().map(one).collect::<Vec<_>>().join(", ")
 }
 
 fn list<'n>(names: impl Iterator<Item = &'n str>) -> String {

@@ -9,7 +9,7 @@ use super::{
     ENTRIES_MAX, Entries, KeyColumn, Part, Plan, ReadPlan, ReadSource, Shape, TablePlan, TableRole,
     VALUES_MAX, cql,
 };
-use crate::schema::{ArgOp, Bucket, Field, KeyFunction, ReadModel, TypeId, function_name};
+use crate::schema::{ArgOp, Bucket, Field, KeyFunction, Order, ReadModel, TypeId, function_name};
 
 /// How the rows of an entity are written, as it is shown.
 #[derive(Clone, Debug)]
@@ -210,7 +210,7 @@ fn read_text(model: &ReadModel, plan: &Plan, read: &ReadPlan) -> String {
     if !compared.is_empty() {
         text.push_str(&format!("    index       {}\n", compared.join(", ")));
     }
-    let order = order(&table.clustering[read.equal.len()..]);
+    let order = order(&table.clustering[read.equal.len()..], read.reversed);
     if !order.is_empty() {
         text.push_str(&format!("    order       {order}\n"));
     }
@@ -308,8 +308,12 @@ fn is_list(model: &ReadModel, read: &ReadPlan, from: &ReadSource) -> bool {
     matches!(from, ReadSource::Argument(index) if read.any_of(model).contains(index))
 }
 
-fn order(clustering: &[KeyColumn]) -> String {
-    let one = |key: &KeyColumn| format!("{} {}", key.part.name, cql::direction(key.order));
+fn order(clustering: &[KeyColumn], reversed: bool) -> String {
+    let turned = |order| match (order, reversed) {
+        (Order::Asc, false) | (Order::Desc, true) => Order::Asc,
+        (Order::Desc, false) | (Order::Asc, true) => Order::Desc,
+    };
+    let one = |key: &KeyColumn| format!("{} {}", key.part.name, cql::direction(turned(key.order)));
     clustering.iter().map(one).collect::<Vec<_>>().join(", ")
 }
 
@@ -446,7 +450,7 @@ fn read_json(model: &ReadModel, plan: &Plan, read: &ReadPlan) -> Value {
         "table": table.name,
         "partition": partition(model, table, read, field),
         "index": filters(model, plan, read, field),
-        "order": order(&table.clustering[read.equal.len()..]),
+        "order": order(&table.clustering[read.equal.len()..], read.reversed),
         "answers": answers(table, read),
         "reads": reads,
         "cost": cost,

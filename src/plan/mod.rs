@@ -174,6 +174,8 @@ pub struct ReadPlan {
     /// What else must hold of a row, each answered by an index where the store has its own, here by its base row.
     pub filters: Vec<Filter>,
     pub shape: Shape,
+    /// Whether it answers in the reverse of the table's order.
+    pub reversed: bool,
     /// The copy lacks columns: one batched read of the base table completes its rows.
     pub completed: bool,
 }

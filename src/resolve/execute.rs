@@ -67,6 +67,8 @@ pub(super) struct Keys {
 pub(super) struct ScanJob {
     pub site: usize,
     pub range: Range,
+    /// Whether the list is the reverse of the table's order.
+    pub reversed: bool,
     pub goes: Goes,
 }
 
@@ -311,7 +313,7 @@ impl ReadSite<'_, '_> {
             _ => range,
         };
         let (page, max, lookback_ms) = match bound.shape {
-            Answers::One => return self.row(range),
+            Answers::One => return self.row(range, bound.reversed),
             Answers::List { page, max } => (page, max, None),
             Answers::Connection { page, max, lookback_ms, .. } => (page, max, lookback_ms),
         };
@@ -338,20 +340,21 @@ impl ReadSite<'_, '_> {
             self.scans.push(ScanJob {
                 site: self.index,
                 range,
+                reversed: bound.reversed,
                 goes: Goes::Page { page: at, wanted, wants: self.read.wants, max: max as usize },
             });
         }
         Target::At(u32::try_from(at).expect("pages are counted in u32"))
     }
 
-    fn row(&mut self, range: Option<Range>) -> Target {
+    fn row(&mut self, range: Option<Range>, reversed: bool) -> Target {
         let Some(range) = range else { return Target::Null };
         if let Some(key) = range.point().filter(|_| range.ranged.is_none() && range.filters.is_empty()) {
             let get = self.get.get_or_insert_with(|| Get::new(self.index, range.table.id));
             return Target::At(get.row_of(key, &mut self.loaded));
         }
         let row = self.loaded.push(None);
-        self.scans.push(ScanJob { site: self.index, range, goes: Goes::Row(row as usize) });
+        self.scans.push(ScanJob { site: self.index, range, reversed, goes: Goes::Row(row as usize) });
         Target::At(row)
     }
 

@@ -78,6 +78,7 @@ impl Executor<'_> {
             range: &scan.range,
             at_ms: self.at_ms,
             columns,
+            reversed: scan.reversed,
             entries: Gathered::default(),
         };
         let rows = match &scan.goes {

@@ -131,6 +131,17 @@ pub struct Answer {
     /// For the header `x-read-position`: `topic:partition@offset,…` of what was read, empty if nothing was.
     pub position: String,
     pub stale: bool,
+    /// For how long it may be kept; `None`: not at all.
+    pub caching: Option<Caching>,
+}
+
+/// How long an answer may be kept, and by whom.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Caching {
+    /// In seconds.
+    pub max_age_s: u32,
+    /// By the client alone, not by shared caches.
+    pub is_private: bool,
 }
 
 /// What became of a request: `serve` makes the HTTP status from it.
@@ -177,7 +188,7 @@ impl Graph {
             Ok(answer) => answer,
             Err(refusal) => {
                 let outcome = if refusal.parsed { Outcome::NotValid } else { Outcome::NotParsed };
-                Answer { body: refusal.body(), outcome, position: String::new(), stale: false }
+                Answer { body: refusal.body(), outcome, position: String::new(), stale: false, caching: None }
             }
         }
     }
@@ -221,6 +232,7 @@ impl Graph {
         writer.out.extend_from_slice(br#"{"data":"#);
         writer.data();
         let Writer { mut out, errors, marks, .. } = writer;
+        let is_whole = errors.is_empty() && waited.missed.is_none();
         if !errors.is_empty() {
             out.extend_from_slice(br#","errors":["#);
             out.extend_from_slice(&errors);
@@ -234,7 +246,14 @@ impl Graph {
         }
         out.push(b'}');
         let position = freshness.header();
-        Ok(Answer { body: out, outcome: Outcome::Executed, position, stale: waited.missed.is_some() })
+        let caching = operation.planned.caching.filter(|caching| is_whole && caching.max_age_s > 0);
+        Ok(Answer {
+            body: out,
+            outcome: Outcome::Executed,
+            position,
+            stale: waited.missed.is_some(),
+            caching,
+        })
     }
 
     fn check_representations(&self, operation: &Operation) -> Result<(), Refusal> {
@@ -262,5 +281,5 @@ fn stale(waited: &Waited, wait: Wait) -> Answer {
     let missed = waited.missed.as_ref().map(ToString::to_string).unwrap_or_default();
     let message = format!("Position {missed} was not reached within {} ms.", wait.at_most.as_millis());
     let body = Refusal::of(Fault::new(Code::StaleRead, message)).body();
-    Answer { body, outcome: Outcome::Stale, position: String::new(), stale: true }
+    Answer { body, outcome: Outcome::Stale, position: String::new(), stale: true, caching: None }
 }

@@ -65,6 +65,8 @@ pub(super) struct Walk<'a> {
     /// The time of the answer: rows that are gone then are not there.
     pub at_ms: i64,
     pub columns: &'a [ColumnId],
+    /// Whether the list is the reverse of the table's order.
+    pub reversed: bool,
     /// Entries of indexes that were read.
     pub entries: Gathered,
 }
@@ -72,12 +74,26 @@ pub(super) struct Walk<'a> {
 impl Walk<'_> {
     /// The first rows of the range.
     pub async fn first(&self, limit: usize) -> Result<Vec<Found>, StoreError> {
-        self.rows(End::Open, End::Open, false, limit, self.columns).await
+        self.rows(End::Open, End::Open, self.reversed, limit, self.columns).await
     }
 
     /// A page, and what of its surroundings is wanted. Both directions are exact: what lies beyond is looked up.
     /// Rows are counted up to `max`.
     pub async fn page(&self, wanted: &Wanted, wants: Wants, max: usize) -> Result<Rows, StoreError> {
+        if !self.reversed {
+            return self.page_in_order(wanted, wants, max).await;
+        }
+        // The page of a list that is turned round is that of the table from the other end.
+        let Wanted { count, backward, after, before } = wanted.clone();
+        let turned = Wanted { count, backward: !backward, after: before, before: after };
+        let wants = Wants { next: wants.previous, previous: wants.next, ..wants };
+        let mut rows = self.page_in_order(&turned, wants, max).await?;
+        rows.found.reverse();
+        std::mem::swap(&mut rows.next, &mut rows.previous);
+        Ok(rows)
+    }
+
+    async fn page_in_order(&self, wanted: &Wanted, wants: Wants, max: usize) -> Result<Rows, StoreError> {
         let total = if wants.total { self.total(max).await? } else { None };
         if !(wants.rows || wants.next || wants.previous || wants.cursors) {
             return Ok(Rows { total, ..Rows::default() });

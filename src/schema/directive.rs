@@ -151,9 +151,17 @@ pub(super) const OURS: &[Ours] = &[
                 Kind::Choice { name: "kinora__Count", now: &["NONE", "CAPPED"], later: &["EXACT"] },
                 "`CAPPED`: the connection has `totalCount`, null beyond `max`.",
             ),
-            may("order", Kind::Later, LATER),
-            may("maxAge", Kind::Later, LATER),
-            may("scope", Kind::Later, LATER),
+            may("order", COLUMNS, "The order of its rows: that of the table, or its exact reverse."),
+            may(
+                "maxAge",
+                Kind::Int { min: 0, max: 31_536_000 },
+                "Seconds for which an answer may be kept by caches; 0 unless said.",
+            ),
+            may(
+                "scope",
+                Kind::Choice { name: "kinora__CacheScope", now: &["PUBLIC", "PRIVATE"], later: &[] },
+                "Whether shared caches may keep it; `PUBLIC` unless said.",
+            ),
         ],
     },
     Ours {

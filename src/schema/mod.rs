@@ -214,6 +214,12 @@ pub struct ReadDecl {
     pub lookback_ms: Option<i64>,
     /// Whether the rows of the whole list are counted, up to `max`.
     pub counted: bool,
+    /// `order`: columns with directions, and where they stand.
+    pub order: Option<(Vec<(String, Order)>, Span)>,
+    /// Seconds for which caches may keep an answer.
+    pub max_age_s: u32,
+    /// Whether shared caches may not.
+    pub is_private: bool,
     pub span: Span,
 }
 

@@ -21,6 +21,7 @@ mod language;
 mod mending;
 mod parking;
 mod public;
+mod reading;
 mod readme;
 mod references;
 mod reload;

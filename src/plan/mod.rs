@@ -2,9 +2,10 @@
 //!
 //! Comes in: a [`ReadModel`]. Goes out: a [`Plan`], or every fault at once with the `@table` line that is
 //! missing. `layout` lays out tables, `key` makes keys, `fit` knows what a table can answer, `bind` binds reads,
-//! `load` keys, `index` those of indexes, `refuse` says why not, `cql` prints tables as CQL, `explain` shows it all. Reads nothing and writes nothing;
-//! what is stored badly is `lint`'s.
+//! `argument` what they are given, `index` what indexes answer of it, `load` keys; `refuse` says why not, `cql` prints
+//! tables as CQL, `explain` shows it all. Reads nothing and writes nothing; what is stored badly is `lint`'s.
 
+mod argument;
 mod bind;
 pub mod cql;
 pub mod explain;

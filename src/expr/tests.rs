@@ -82,7 +82,9 @@ fn object(name: &str, kind: TypeKind, columns: Vec<Column>) -> ObjectType {
         keys: Vec::new(),
         tables: Vec::new(),
         indexes: Vec::new(),
+        stored_as: None,
         belongs_to: Vec::new(),
+        resolves_to: Vec::new(),
     }
 }
 

@@ -170,8 +170,11 @@ impl Binder<'_> {
 
     /// Advice where a name is that of a reference, of which only the key is stored.
     fn reference(&self, name: &str) -> Option<String> {
-        let FieldSource::Ref(decl) = &self.ty.field(self.ty.field_named(name)?).source else { return None };
-        let (_, column) = decl.key.first()?;
+        let column = match &self.ty.field(self.ty.field_named(name)?).source {
+            FieldSource::Ref(decl) => &decl.key.first()?.1,
+            FieldSource::Column(column) if self.ty.column(*column).hidden => column,
+            _ => return None,
+        };
         Some(format!(
             "`{name}` is a reference; what is stored is its key: `{}`",
             self.ty.column(*column).name

@@ -32,8 +32,16 @@ pub fn choose(
         return None; // The key's own faults are reported already.
     }
     let partition = match one_partition(binder, declaration, sources, &all) {
-        Ok(partition) => partition,
-        Err(Several { why, .. }) if declaration.is_merged => {
+        Ok(partition) => {
+            check_header(binder, declaration, &sources[0]);
+            partition
+        }
+        Err(Several { span, why, .. }) if declaration.is_merged => {
+            if let Some(shared) = shared_partition(binder) {
+                let message =
+                    format!("{why}, but `{shared}` has a header, whose partitions have one writer each");
+                binder.fault("P023", span, message, ONE_WRITER);
+            }
             return Some((UpdateKind::MergedFold, format!("{why}; `order: time` merges them")));
         }
         Err(Several { span, why, help }) => {
@@ -51,6 +59,38 @@ pub fn choose(
             format!("upserts from the event alone, and no copy's key or `where` can change; {partition}"),
         ),
     })
+}
+
+/// What to do where a header's partition has several writers.
+const ONE_WRITER: &str = "key the events of header and rows by a column of their common partition, or give the header a table of its own, without `static`";
+
+/// The table that a header and rows of two types share, where the read model is one of them.
+fn shared_partition(binder: &Binder<'_>) -> Option<String> {
+    let base = binder.plan.table(binder.plan.entity(binder.entity).base);
+    (base.heads.is_some() || binder.plan.header_of(base.id).is_some()).then(|| base.name.clone())
+}
+
+/// Header and rows are written to one partition, so one record key must own it whole: a column of it is that key.
+fn check_header(binder: &mut Binder<'_>, declaration: &Declaration, origin: &Origin) {
+    let Some(shared) = shared_partition(binder) else { return };
+    let base = binder.plan.table(binder.plan.entity(binder.entity).base);
+    let column = origin.record_key_column;
+    if base.partition.iter().any(|key| Some(key.part.column) == column) {
+        return;
+    }
+    let (Some(column), Some(record_key)) = (column, &origin.record_key) else { return };
+    let name = &binder.ty.column(column).name;
+    let partition: Vec<&str> = base.partition.iter().map(|key| key.part.name.as_str()).collect();
+    let message = format!(
+        "the record's key is `{name}`, but `{shared}` has a header, and {} says which partition it is",
+        quoted(&partition)
+    );
+    let span = declaration
+        .from
+        .first()
+        .and_then(|from| from.record_key.as_ref())
+        .map_or(record_key.span, |text| text.span);
+    binder.fault("P023", span, message, ONE_WRITER);
 }
 
 /// Why the events of a row may come from several partitions.

@@ -1,4 +1,4 @@
-//! Keys, copies and references of entities: L22, L24, L26, L29, L32.
+//! Keys, copies and references of entities: L22, L24 to L26, L29, L32.
 //!
 //! Comes in: a model and its plan. Goes out: findings. What a read costs is `read`'s.
 
@@ -6,7 +6,8 @@ use super::{declared, field_name, read_span, remark, text};
 use crate::diagnostic::{Diagnostic, Fix, Sources};
 use crate::plan::{EntityPlan, KeyColumn, Plan, TablePlan, TableRole};
 use crate::schema::{
-    FieldSource, KeyFunction, KeyPart, KeyPath, Named, Order, ReadModel, Scalar, TypeId, TypeKind,
+    ColumnType, FieldSource, FieldType, KeyFunction, KeyPart, KeyPath, Named, ObjectType, Order, ReadModel,
+    Scalar, TableDecl, TableOption, TypeId, TypeKind,
 };
 
 /// L22: a key that a gateway cannot hand back unchanged.
@@ -58,6 +59,49 @@ pub(super) fn l24(model: &ReadModel, plan: &Plan) -> Vec<Diagnostic> {
         }
     }
     found
+}
+
+/// L24, of a header and its rows: one of the two ends before the other.
+pub(super) fn l24_headers(model: &ReadModel, plan: &Plan) -> Vec<Diagnostic> {
+    let headers = plan.tables.iter().filter_map(|table| Some((table, plan.table(table.heads?))));
+    let after = |table: &TablePlan| table.expires.first().map(|expiry| expiry.after_ms);
+    let found = headers.filter(|(header, rows)| after(header) != after(rows)).filter_map(|(header, rows)| {
+        let (of_header, of_rows) = (&model.ty(header.entity).name, &model.ty(rows.entity).name);
+        let message = match (after(header), after(rows)) {
+            (Some(_), None) => format!("the header `{of_header}` ends, but its rows, `{of_rows}`, stay"),
+            (None, Some(_)) => format!("the rows `{of_rows}` end, but their header, `{of_header}`, stays"),
+            _ => format!("the header `{of_header}` and its rows, `{of_rows}`, end after different times"),
+        };
+        let help = "Give both the same `ttl`, unless one is meant to be there without the other.";
+        let at = declared(model, header)?.span;
+        Some(Diagnostic::warning("L24", at, message).label("not the same `ttl`").help(help))
+    });
+    found.collect()
+}
+
+/// The compactions that put rows of one time into files of their own.
+const BY_TIME: [&str; 2] = ["TimeWindowCompactionStrategy", "UnifiedCompactionStrategy"];
+
+/// L25: a table whose rows end, compacted so that they do not end together; or by time where none ends. Said only where the
+/// author has chosen a compaction.
+pub(super) fn l25(model: &ReadModel) -> Vec<Diagnostic> {
+    let fault = |(ty, table): (&ObjectType, &TableDecl)| {
+        let class = table.options.iter().find_map(TableOption::compaction_class)?;
+        let ends = table.expiry.or(ty.tables.first()?.expiry).is_some();
+        let (message, help) = match (ends, class) {
+            (true, class) if !BY_TIME.contains(&class) => (
+                format!("rows of `{}` end, but {class} mixes them with others", table.name),
+                "Compact by time: `compaction = {'class': 'TimeWindowCompactionStrategy'}`.",
+            ),
+            (false, "TimeWindowCompactionStrategy") => (
+                format!("`{}` is compacted by time windows, but no row of it ends", table.name),
+                "Its files are never dropped whole. Leave `compaction` out, or say `ttl` and `ttlFrom`.",
+            ),
+            _ => return None,
+        };
+        Some(Diagnostic::warning("L25", table.span, message).label("its compaction").help(help))
+    };
+    super::tables(model).filter_map(fault).collect()
 }
 
 /// L26: a read of a copy that lacks columns usually needs a second, batched read of the base table.
@@ -134,24 +178,50 @@ pub(super) fn l32(model: &ReadModel, sources: &Sources) -> Vec<Diagnostic> {
             ty.keys.iter().any(|key| key.fields.iter().any(starts))
         };
         let fields = ty.fields.iter().enumerate();
-        for (_, field) in fields.filter(|(index, field)| field.ty.non_null() && !in_key(*index)) {
-            let FieldSource::Ref(decl) = &field.source else { continue };
-            let target = model.ty(decl.target);
-            if target.kind != TypeKind::Stub {
-                continue;
-            }
+        // What a list holds is null by itself.
+        let one = |ty: &FieldType| match ty {
+            FieldType::List { of, .. } => of.non_null(),
+            FieldType::Named { non_null, .. } => *non_null,
+        };
+        for (_, field) in fields.filter(|(index, field)| one(&field.ty) && !in_key(*index)) {
+            let Some(target) = foreign(model, ty, &field.source) else { continue };
             let message = format!(
                 "`{}.{}` may not be null, but whether the `{}` exists is another subgraph's to say",
                 ty.name, field.name, target.name
             );
-            let help = format!("Write its type without `!`: `{}: {}`.", field.name, target.name);
+            let Named::Object(named) = field.ty.named() else { continue };
+            let (name, is_list) = (&model.ty(named).name, matches!(field.ty, FieldType::List { .. }));
+            let help = match is_list {
+                true => format!("Write its elements without `!`: `{}: [{name}]!`.", field.name),
+                false => format!("Write its type without `!`: `{}: {name}`.", field.name),
+            };
             let ty = text::field(sources, field.span).map(|field| field.ty);
-            let fix = ty.map(|ty| Fix::replace(ty, format!("{}!", target.name), target.name.as_str()));
+            let is_alone = matches!(field.source, FieldSource::Ref(_)) && !is_list;
+            let fix = ty.filter(|_| is_alone);
+            let fix = fix.map(|ty| Fix::replace(ty, format!("{}!", target.name), target.name.as_str()));
             let finding = Diagnostic::warning("L32", field.span, message).label("taken for granted");
             found.push(finding.help(help).fix(fix));
         }
     }
     found
+}
+
+/// The other subgraph's entity that a field refers to, alone or as one of several.
+fn foreign<'m>(model: &'m ReadModel, ty: &ObjectType, source: &FieldSource) -> Option<&'m ObjectType> {
+    let is_foreign = |target: &TypeId| model.ty(*target).kind == TypeKind::Stub;
+    let found = match source {
+        FieldSource::Ref(decl) => Some(decl.target).filter(is_foreign),
+        FieldSource::Column(column) => match ty.column(*column).ty {
+            ColumnType::Record(several) => model.ty(several).columns.iter().find_map(|member| {
+                let ColumnType::Record(member) = member.ty else { return None };
+                let TypeKind::Key { of } = model.ty(member).kind else { return None };
+                Some(of).filter(is_foreign)
+            }),
+            _ => None,
+        },
+        _ => None,
+    };
+    found.map(|id| model.ty(id))
 }
 
 /// Whether a part of a key is the column itself.

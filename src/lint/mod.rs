@@ -53,11 +53,13 @@ pub fn lint(subject: Subject<'_>, severities: &Severities) -> Vec<Diagnostic> {
     found.extend(size::l04(model));
     found.extend(entity::l22(model));
     found.extend(entity::l32(model, sources));
+    found.extend(entity::l25(model));
     if let Some(plan) = subject.plan {
         found.extend(change::rules(model, plan, subject.projections));
         found.extend(read::rules(model, plan));
         found.extend(size::l28(model, plan));
         found.extend(entity::l24(model, plan));
+        found.extend(entity::l24_headers(model, plan));
         found.extend(entity::l26(model, plan));
         found.extend(entity::l29(model, plan));
     }

@@ -81,7 +81,7 @@ pub const RULES: [Rule; 32] = [
     rule("L22", "key that is not exact", Error, Checked, ["A gateway hands keys back, and one that has several spellings or is rounded finds another row or none.", "Apollo Router reads JSON numbers as doubles"]),
     rule("L23", "changed key", Warning, Waits("a deployed model to compare with: `kinora plan`"), ["Cursors and cache tags are made of keys.", "Stargate: keys can never change"]),
     rule("L24", "dangling key", Warning, Checked, ["An entity that one key finds and another does not is two answers to one question.", OURS]),
-    rule("L25", "expiry without windows", Warning, Waits("table options of Cassandra: `options` of `@table`"), ["Rows that end at once are dropped at once only where they lie in one file.", "Apache Cassandra, time window compaction"]),
+    rule("L25", "expiry without windows", Warning, Checked, ["Rows that end at once are dropped at once only where they lie in one file.", "Apache Cassandra, time window compaction"]),
     rule("L26", "incomplete copy", Info, Checked, ["What a copy lacks is completed by a second read of the base table.", OURS]),
     rule("L27", "wide value type", Warning, Checked, ["A value type is one cell, written and read whole.", "Apache Cassandra, guardrail fields_per_udt"]),
     rule("L28", "large page", Warning, Checked, ["A page is held in memory whole, here and in the store.", "Apache Cassandra, guardrail page_size; ours is 1 MB a page"]),

@@ -25,12 +25,12 @@ impl Ground<'_> {
         let source = ReadSource::Argument(index);
         let fault = |message: String| Diagnostic::error("S070", argument.span, message);
         let Some(id) = child.column_named(column) else {
-            let bucket = self.bucket_part(asked.entity, column).filter(|_| *op == ArgOp::Eq);
-            let Some(of) = bucket else {
+            let part = self.named_part(asked.entity, column).filter(|_| *op == ArgOp::Eq);
+            let Some(of) = part else {
                 return Err(Box::new(self.unknown_column(child, argument, column)));
             };
             self.check_type(child, of, argument)?;
-            asked.given.push(Given::Bucket(column.clone()));
+            asked.given.push(Given::Part(column.clone()));
             asked.sources.push(source);
             return Ok(());
         };
@@ -149,11 +149,12 @@ impl Ground<'_> {
         Err(fault.help("Use `GTE` and `LT` for a range of other values.").into())
     }
 
-    /// The column of a time bucket by the name of its key part.
-    pub(super) fn bucket_part(&self, entity: TypeId, name: &str) -> Option<ColumnId> {
+    /// The column of a time bucket or of a prefix by the name of its key part.
+    pub(super) fn named_part(&self, entity: TypeId, name: &str) -> Option<ColumnId> {
         let keys = self.tables_of(entity).flat_map(|table| &table.partition);
-        let mut buckets = keys.filter(|key| matches!(key.part.via, KeyFunction::Bucket(_)));
-        buckets.find(|key| key.part.name == name).map(|key| key.part.column)
+        let can_be_given = |via| matches!(via, KeyFunction::Bucket(_) | KeyFunction::Prefix(_));
+        let mut parts = keys.filter(|key| can_be_given(key.part.via));
+        parts.find(|key| key.part.name == name).map(|key| key.part.column)
     }
 
     fn unknown_column(&self, child: &ObjectType, argument: &Argument, column: &str) -> Diagnostic {

@@ -106,6 +106,9 @@ impl Ground<'_> {
     /// The parent binds through the child's reference to it.
     fn add_parent(&self, asked: &mut Asked<'_>) -> Result<(), Box<Diagnostic>> {
         let (child, parent) = (self.model.ty(asked.entity), self.model.ty(asked.parent));
+        if self.add_header(asked, child) {
+            return Ok(());
+        }
         let reference = self.reference_back(asked, child, parent)?;
         for (key, column) in &reference.key {
             let source = match (self.model.key_column(asked.parent, key), parent.kind) {
@@ -118,6 +121,23 @@ impl Ground<'_> {
         Ok(())
     }
 
+    /// A header binds its rows by their common partition, where no reference says otherwise.
+    fn add_header(&self, asked: &mut Asked<'_>, child: &ObjectType) -> bool {
+        let refers = |field: &Field| matches!(&field.source, FieldSource::Ref(decl) if decl.target == asked.parent && !is_list(&field.ty));
+        if asked.decl.via.is_some() || child.fields.iter().any(refers) {
+            return false;
+        }
+        let mut headers = self.tables.iter().filter(|table| table.entity == asked.parent);
+        let Some(header) = headers.find(|table| table.heads.is_some()) else { return false };
+        let rows = header.heads.map(|rows| &self.tables[rows.0 as usize]);
+        let Some(rows) = rows.filter(|rows| rows.entity == asked.entity) else { return false };
+        for (of_rows, of_header) in rows.partition.iter().zip(&header.partition) {
+            asked.given.push(Given::Column(of_rows.part.column));
+            asked.sources.push(ReadSource::ParentColumn(of_header.part.column));
+        }
+        true
+    }
+
     fn reference_back<'m>(
         &self,
         asked: &Asked<'_>,
@@ -128,7 +148,9 @@ impl Ground<'_> {
             .fields
             .iter()
             .filter_map(|field| match &field.source {
-                FieldSource::Ref(decl) if decl.target == asked.parent => Some((field.name.as_str(), decl)),
+                FieldSource::Ref(decl) if decl.target == asked.parent && !is_list(&field.ty) => {
+                    Some((field.name.as_str(), decl))
+                }
                 _ => None,
             })
             .collect();
@@ -236,7 +258,7 @@ impl Ground<'_> {
     fn read_as(&self, entity: TypeId, argument: &Argument) -> Option<Named> {
         let ArgumentBinding::Column { column, .. } = &argument.binds else { return None };
         let child = self.model.ty(entity);
-        let column = child.column_named(column).or_else(|| self.bucket_part(entity, column))?;
+        let column = child.column_named(column).or_else(|| self.named_part(entity, column))?;
         let ty = &child.column(column).ty;
         self.model.element(ty).unwrap_or(ty).named()
     }
@@ -390,7 +412,7 @@ impl Ground<'_> {
             .iter()
             .filter_map(|given| match given {
                 Given::Column(column) | Given::AnyOf(column) => Some(*column),
-                Given::Bucket(_) | Given::Holds(_) => None,
+                Given::Part(_) | Given::Holds(_) => None,
             })
             .collect();
         if given.is_empty() {
@@ -445,6 +467,11 @@ fn rank(asked: &Asked<'_>, bound: &Bound<'_>) -> (usize, usize, u8) {
         TableRole::Index { .. } => 2,
     };
     (walked, open, kind)
+}
+
+/// Whether a field holds several: no table is keyed by one of a list.
+fn is_list(ty: &FieldType) -> bool {
+    matches!(ty, FieldType::List { .. })
 }
 
 fn is_index(table: &TablePlan) -> bool {

@@ -12,7 +12,11 @@ pub fn create_statements(model: &ReadModel, plan: &Plan) -> Vec<String> {
     let mut done = Vec::new();
     let mut statements = Vec::new();
     for (index, ty) in model.types.iter().enumerate() {
-        let is_stored = ty.kind == TypeKind::Udt || (ty.kind == TypeKind::Variants && !ty.columns.is_empty());
+        let is_stored = match ty.kind {
+            TypeKind::Udt | TypeKind::Key { .. } => true,
+            TypeKind::Variants => !ty.columns.is_empty(),
+            _ => false,
+        };
         if is_stored {
             create_type(
                 model,
@@ -32,18 +36,21 @@ pub fn create_statements(model: &ReadModel, plan: &Plan) -> Vec<String> {
                 }
             }
             TableRole::Buckets { of } if matches!(plan.table(of).role, TableRole::Index { .. }) => {}
+            _ if table.heads.is_some() => {}
             _ => statements.push(create_table(model, plan, table)),
         }
     }
     statements
 }
 
-/// The statement that makes one table.
+/// The statement that makes one table. The columns of a header over its partitions are static.
 pub fn create_table(model: &ReadModel, plan: &Plan, table: &TablePlan) -> String {
-    let columns: Vec<String> = columns(model, plan, table)
-        .into_iter()
-        .map(|(name, ty)| format!("  {} {ty},\n", quoted(&name)))
-        .collect();
+    let statics = plan.header_of(table.id).into_iter().flat_map(|header| {
+        let columns = columns(model, plan, header).split_off(header.partition.len());
+        columns.into_iter().map(|(name, ty)| (static_name(name), format!("{ty} STATIC")))
+    });
+    let all = columns(model, plan, table).into_iter().chain(statics);
+    let columns: Vec<String> = all.map(|(name, ty)| format!("  {} {ty},\n", quoted(&name))).collect();
     let names = |keys: &[KeyColumn]| {
         keys.iter().map(|key| quoted(&snake(&key.part.name))).collect::<Vec<_>>().join(", ")
     };
@@ -55,19 +62,24 @@ pub fn create_table(model: &ReadModel, plan: &Plan, table: &TablePlan) -> String
         true => String::new(),
         false => format!(", {}", names(&table.clustering)),
     };
-    let order = match table.clustering.iter().any(|key| key.order == Order::Desc) {
-        true => {
-            let orders: Vec<String> = table
-                .clustering
-                .iter()
-                .map(|key| format!("{} {}", quoted(&snake(&key.part.name)), direction(key.order)))
-                .collect();
-            format!(" WITH CLUSTERING ORDER BY ({})", orders.join(", "))
-        }
-        false => String::new(),
-    };
+    let mut options: Vec<String> = Vec::new();
+    if table.clustering.iter().any(|key| key.order == Order::Desc) {
+        let one = |key: &KeyColumn| format!("{} {}", quoted(&snake(&key.part.name)), direction(key.order));
+        let orders: Vec<String> = table.clustering.iter().map(one).collect();
+        options.push(format!("CLUSTERING ORDER BY ({})", orders.join(", ")));
+    }
+    options.extend(table.options.iter().map(|option| format!("{} = {}", option.name, option.value)));
+    let with = if options.is_empty() { String::new() } else { format!(" WITH {}", options.join("\n  AND ")) };
     let name = quoted(&table_name(table));
-    format!("CREATE TABLE {name} (\n{}  PRIMARY KEY ({partition}{clustering})\n){order};", columns.concat())
+    format!("CREATE TABLE {name} (\n{}  PRIMARY KEY ({partition}{clustering})\n){with};", columns.concat())
+}
+
+/// The name of a header's column: what the engine keeps of a header stands beside what it keeps of each row.
+fn static_name(name: String) -> String {
+    match name.strip_prefix("__") {
+        Some(kept) => format!("__header_{kept}"),
+        None => name,
+    }
 }
 
 /// The statement that makes a storage-attached index: Cassandra keeps the entries itself.
@@ -144,7 +156,7 @@ fn create_type(model: &ReadModel, id: TypeId, done: &mut Vec<TypeId>, statements
         .iter()
         .map(|column| format!("  {} {}", quoted(&snake(&column.name)), cql_type(model, &column.ty)))
         .collect();
-    statements.push(format!("CREATE TYPE {} (\n{}\n);", quoted_type(&ty.name), fields.join(",\n")));
+    statements.push(format!("CREATE TYPE {} (\n{}\n);", quoted_type(ty.stored_name()), fields.join(",\n")));
 }
 
 fn record_of(ty: &ColumnType) -> Option<TypeId> {
@@ -159,7 +171,7 @@ fn cql_type(model: &ReadModel, ty: &ColumnType) -> String {
     match ty {
         ColumnType::Scalar(scalar) => crate::schema::cql_type(*scalar).to_string(),
         ColumnType::Enum(_) => "text".to_string(),
-        ColumnType::Record(record) => format!("frozen<{}>", quoted_type(&model.ty(*record).name)),
+        ColumnType::Record(record) => format!("frozen<{}>", quoted_type(model.ty(*record).stored_name())),
         ColumnType::List(of) => format!("frozen<list<{}>>", cql_type(model, of)),
         ColumnType::Set(of) => format!("frozen<set<{}>>", cql_type(model, of)),
         ColumnType::Map { key, record } => {

@@ -95,8 +95,12 @@ pub fn explain_read_json(model: &ReadModel, plan: &Plan, read: &ReadPlan) -> Val
 
 fn table_text(model: &ReadModel, plan: &Plan, table: &TablePlan) -> String {
     let entity = model.ty(table.entity);
+    let heads = table.heads.map(|rows| &model.ty(plan.table(rows).entity).name);
     let role = match table.role {
-        TableRole::Base => format!("base table of {}", entity.name),
+        TableRole::Base => match heads {
+            Some(rows) => format!("header of {}, once in each partition of its rows, {rows}", entity.name),
+            None => format!("base table of {}", entity.name),
+        },
         TableRole::Copy => format!("copy of {}", entity.name),
         TableRole::Buckets { of } => format!("buckets of {}", plan.table(of).name),
         TableRole::Index { of, by } => {
@@ -141,6 +145,9 @@ fn table_text(model: &ReadModel, plan: &Plan, table: &TablePlan) -> String {
     }
     if let Some(rate) = table.rate {
         text.push_str(&format!("    rate        {rate} writes a second to the hottest partition\n"));
+    }
+    for option in &table.options {
+        text.push_str(&format!("    option      {} = {} (in Cassandra)\n", option.name, option.value));
     }
     text
 }
@@ -215,6 +222,12 @@ fn read_text(model: &ReadModel, plan: &Plan, read: &ReadPlan) -> String {
         text.push_str(&format!("    order       {order}\n"));
     }
     let (reads, cost) = cost(model, plan, read);
+    if plan.is_under_header(read) {
+        let header = &parent.name;
+        text.push_str(&format!(
+            "    header      {header} lies in this partition: a store with static columns reads both at once\n"
+        ));
+    }
     text.push_str(&format!(
         "    answers     {}\n    reads       {reads}; cost {cost}\n",
         answers(table, read)
@@ -254,7 +267,9 @@ fn keys(model: &ReadModel, table: &TablePlan, keys: &[KeyColumn]) -> String {
         match key.part.via {
             KeyFunction::Itself if is_element(table, key) => format!("element of {column}"),
             KeyFunction::Itself => format!("{column}{order}"),
-            KeyFunction::Hash(shards) => format!("hash({column}, {shards}) AS {}", key.part.name),
+            KeyFunction::Hash(count) | KeyFunction::Prefix(count) => {
+                format!("{}({column}, {count}) AS {}", function_name(key.part.via), key.part.name)
+            }
             via @ KeyFunction::Bucket(_) => {
                 format!("{}({column}) AS {}{order}", function_name(via), key.part.name)
             }
@@ -290,7 +305,9 @@ fn is_element(table: &TablePlan, key: &KeyColumn) -> bool {
 fn through(key: &KeyColumn, value: &str) -> String {
     match key.part.via {
         KeyFunction::Itself => value.to_string(),
-        KeyFunction::Hash(shards) => format!("hash({value}, {shards})"),
+        KeyFunction::Hash(count) | KeyFunction::Prefix(count) => {
+            format!("{}({value}, {count})", function_name(key.part.via))
+        }
         via @ KeyFunction::Bucket(_) => format!("{}({value})", function_name(via)),
     }
 }
@@ -397,6 +414,7 @@ fn cost(model: &ReadModel, plan: &Plan, read: &ReadPlan) -> (String, u64) {
 fn table_json(model: &ReadModel, table: &TablePlan) -> Value {
     let entity = model.ty(table.entity);
     let role = match table.role {
+        TableRole::Base if table.heads.is_some() => "header",
         TableRole::Base => "base",
         TableRole::Copy => "copy",
         TableRole::Buckets { .. } => "buckets",
@@ -428,13 +446,16 @@ fn table_json(model: &ReadModel, table: &TablePlan) -> Value {
             .collect::<Vec<_>>(),
         "rows": table.rows,
         "rate": table.rate,
+        "options": table.options.iter().map(|option| (option.name.clone(), json!(option.value))).collect::<serde_json::Map<_, _>>(),
     })
 }
 
 fn via_name(via: KeyFunction) -> Value {
     match via {
         KeyFunction::Itself => Value::Null,
-        KeyFunction::Hash(shards) => json!(format!("hash {shards}")),
+        KeyFunction::Hash(count) | KeyFunction::Prefix(count) => {
+            json!(format!("{} {count}", function_name(via)))
+        }
         KeyFunction::Bucket(Bucket::Hour | Bucket::Day | Bucket::Week | Bucket::Month | Bucket::Year) => {
             json!(function_name(via))
         }
@@ -455,6 +476,7 @@ fn read_json(model: &ReadModel, plan: &Plan, read: &ReadPlan) -> Value {
         "reads": reads,
         "cost": cost,
         "completed": read.completed,
+        "underHeader": plan.is_under_header(read),
     })
 }
 

@@ -11,8 +11,8 @@ use crate::schema::{ColumnId, KeyFunction};
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Given {
     Column(ColumnId),
-    /// A time bucket by the name of its key part: a time inside the bucket is given.
-    Bucket(String),
+    /// A time bucket or a prefix by the name of its key part: a time inside the bucket, or a text that begins so, is given.
+    Part(String),
     /// One of several values of the column.
     AnyOf(ColumnId),
     /// An element of the collection: only an index finds rows by it.
@@ -90,12 +90,14 @@ fn partition(
 ) -> Result<Vec<Part<usize>>, Misfit> {
     let fill = |key: &KeyColumn| {
         let by_name =
-            given.iter().position(|given| matches!(given, Given::Bucket(name) if *name == key.part.name));
+            given.iter().position(|given| matches!(given, Given::Part(name) if *name == key.part.name));
         match (by_name.or_else(|| at(key.part.column)), key.part.via) {
             (Some(from), _) => Ok(Part::From(from)),
             (None, KeyFunction::Bucket(_)) => Ok(Part::EachBucket),
             (None, KeyFunction::Hash(shards)) => Ok(Part::EachShard(shards)),
-            (None, KeyFunction::Itself) => Err(Misfit::Partition(key.part.name.clone())),
+            (None, KeyFunction::Itself | KeyFunction::Prefix(_)) => {
+                Err(Misfit::Partition(key.part.name.clone()))
+            }
         }
     };
     table.partition.iter().map(fill).collect()
@@ -105,7 +107,7 @@ fn partition(
 /// other values share it, so the column must be in the key itself as well.
 fn is_used(table: &TablePlan, fit: &Fit, given: &Given, index: usize) -> bool {
     match given {
-        Given::Bucket(name) => table.partition.iter().any(|key| key.part.name == *name),
+        Given::Part(name) => table.partition.iter().any(|key| key.part.name == *name),
         Given::Holds(_) => false,
         Given::Column(column) | Given::AnyOf(column) => {
             fit.equal.contains(&index)
@@ -116,7 +118,7 @@ fn is_used(table: &TablePlan, fit: &Fit, given: &Given, index: usize) -> bool {
 
 fn unused(table: &TablePlan, given: &Given, name: &dyn Fn(ColumnId) -> String) -> String {
     let column = match given {
-        Given::Bucket(name) => return format!("`{name}` is not in the partition of `{}`", table.name),
+        Given::Part(name) => return format!("`{name}` is not in the partition of `{}`", table.name),
         Given::Column(column) | Given::AnyOf(column) | Given::Holds(column) => *column,
     };
     let given = name(column);

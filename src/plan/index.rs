@@ -53,7 +53,7 @@ impl Ground<'_> {
             Given::Column(column) => Some((*column, ArgOp::Eq, At::Given(at))),
             Given::AnyOf(column) => Some((*column, ArgOp::In, At::Given(at))),
             Given::Holds(column) => Some((*column, ArgOp::Contains, At::Given(at))),
-            Given::Bucket(_) => None,
+            Given::Part(_) => None,
         });
         let bounds = asked.bounds.iter().enumerate();
         let bounds = bounds.map(|(at, (column, op, _))| (*column, *op, At::Bound(at)));

@@ -102,6 +102,7 @@ fn applied<'v>(column: &KeyColumn, value: &'v Value) -> Option<Cow<'v, Value>> {
         KeyFunction::Itself => (!value.is_null()).then_some(Cow::Borrowed(value)),
         KeyFunction::Bucket(bucket) => bucket_of(bucket, value).map(Cow::Owned),
         KeyFunction::Hash(shards) => shard_of(shards, value, &column.source).map(Cow::Owned),
+        KeyFunction::Prefix(letters) => prefix_of(letters, value).map(Cow::Owned),
     }
 }
 
@@ -198,6 +199,13 @@ fn calendar(days: i64) -> Option<jiff::civil::Date> {
     date(1970, 1, 1).checked_add(SignedDuration::from_hours(hours)).ok()
 }
 
+/// The first letters of a text, whole where it has fewer.
+fn prefix_of(letters: u32, value: &Value) -> Option<Value> {
+    let Value::Text(text) = value else { return None };
+    let end = text.char_indices().nth(letters as usize).map_or(text.len(), |(at, _)| at);
+    Some(Value::text(&text[..end]))
+}
+
 fn shard_of(shards: u32, value: &Value, source: &ColumnType) -> Option<Value> {
     let hash = match value {
         Value::Text(text) => xxh64(text.as_bytes(), 0),
@@ -279,6 +287,7 @@ mod tests {
             name: "orders_by_user".to_owned(),
             entity: TypeId(0),
             role: TableRole::Copy,
+            heads: None,
             partition: vec![
                 column(1, KeyFunction::Itself, Scalar::Id, Scalar::Id, Order::Asc),
                 column(2, month, Scalar::LocalDate, Scalar::DateTime, Order::Asc),
@@ -295,6 +304,7 @@ mod tests {
             buckets: None,
             rows: None,
             rate: None,
+            options: Vec::new(),
         }
     }
 
@@ -378,6 +388,27 @@ mod tests {
         }
         assert_eq!(bucket_of(Bucket::Hour, &Value::Timestamp(i64::MIN)), None);
         assert_eq!(bucket_of(Bucket::Day, &Value::text("x")), None);
+    }
+
+    #[test]
+    fn prefixes_are_whole_letters() {
+        for (letters, text, prefix) in [
+            (1, "Zürich", "Z"),
+            (2, "Zürich", "Zü"),
+            (2, "東京都", "東京"),
+            (2, "😀😀😀", "😀😀"),
+            (3, "ab", "ab"),
+            (3, "abc", "abc"),
+            (1, "", ""),
+        ] {
+            assert_eq!(
+                prefix_of(letters, &Value::text(text)),
+                Some(Value::text(prefix)),
+                "{letters} of {text}"
+            );
+        }
+        assert_eq!(prefix_of(1, &Value::Int(1)), None);
+        assert_eq!(prefix_of(1, &Value::Null), None);
     }
 
     #[test]

@@ -10,7 +10,7 @@ use crate::diagnostic::Diagnostic;
 use crate::expr::{self, Compiled, Env, Expected};
 use crate::schema::{
     ArgOp, BUCKETS, Bucket, ColumnId, ColumnType, IndexDecl, KeyFunction, KeyPart, ObjectType, Order,
-    ReadModel, Scalar, TableDecl, TypeId, TypeKind,
+    ReadModel, Scalar, TableDecl, TypeId, TypeKind, snake,
 };
 
 /// All tables, and the entities with their tables; keys are not bound yet.
@@ -24,7 +24,23 @@ pub(super) fn lay_out(
         let id = TypeId(u32::try_from(index).expect("types are counted in u32"));
         entities.push(entity(model, id, ty, &mut tables, faults));
     }
+    join_headers(model, &mut tables);
     (tables.into_iter().map(Arc::new).collect(), entities)
+}
+
+/// Tells every header which table's partitions it heads.
+fn join_headers(model: &ReadModel, tables: &mut [TablePlan]) {
+    let is_header = |table: &TablePlan| {
+        table.role == TableRole::Base
+            && model.ty(table.entity).tables.first().is_some_and(|base| base.is_header)
+    };
+    for header in 0..tables.len() {
+        if is_header(&tables[header]) {
+            let name = snake(&tables[header].name);
+            let rows = tables.iter().find(|rows| !is_header(rows) && snake(&rows.name) == name);
+            tables[header].heads = rows.map(|rows| rows.id);
+        }
+    }
 }
 
 fn entity(
@@ -133,6 +149,7 @@ fn table(
         name: declared.name.clone(),
         entity,
         role,
+        heads: None,
         complete: complete || columns.len() == ty.columns.len(),
         partition,
         clustering,
@@ -143,13 +160,14 @@ fn table(
         buckets: None,
         rows: declared.rows,
         rate: declared.rate,
+        options: declared.options.clone(),
     }
 }
 
 fn key_column(ty: &ObjectType, part: KeyPart, order: Order) -> KeyColumn {
     let source = ty.column(part.column).ty.clone();
     let stored = match part.via {
-        KeyFunction::Itself => source.clone(),
+        KeyFunction::Itself | KeyFunction::Prefix(_) => source.clone(),
         KeyFunction::Bucket(Bucket::Hour) => ColumnType::Scalar(Scalar::DateTime),
         KeyFunction::Bucket(_) => ColumnType::Scalar(Scalar::LocalDate),
         KeyFunction::Hash(_) => ColumnType::Scalar(Scalar::Int),
@@ -203,6 +221,7 @@ fn index_of(
         name,
         entity: of.entity,
         role: TableRole::Index { of: of.id, by },
+        heads: None,
         complete: columns.len() == ty.columns.len(),
         partition,
         clustering,
@@ -213,6 +232,7 @@ fn index_of(
         buckets: None,
         rows: of.rows,
         rate: of.rate,
+        options: Vec::new(),
     }
 }
 
@@ -231,6 +251,7 @@ fn buckets(of: &TablePlan, id: TableId) -> Option<TablePlan> {
         name: format!("{}{BUCKETS}", of.name),
         entity: of.entity,
         role: TableRole::Buckets { of: of.id },
+        heads: None,
         partition,
         clustering: vec![KeyColumn { order, ..bucket.clone() }],
         appended: 0,
@@ -241,6 +262,7 @@ fn buckets(of: &TablePlan, id: TableId) -> Option<TablePlan> {
         buckets: None,
         rows: None,
         rate: None,
+        options: Vec::new(),
     })
 }
 

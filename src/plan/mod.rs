@@ -18,13 +18,14 @@ mod refuse;
 #[cfg(test)]
 mod tests;
 
+use std::borrow::Cow;
 use std::sync::Arc;
 
 use crate::diagnostic::{Diagnostic, Severity, Sources};
 use crate::expr::Compiled;
 use crate::schema::{
     ArgOp, ArgumentBinding, ColumnId, ColumnType, Expiry, FieldId, KeyFunction, KeyPart, KeyPath, Named,
-    Order, ReadModel, TypeId,
+    Order, ReadModel, TableOption, TypeId,
 };
 use crate::value::Value;
 
@@ -75,6 +76,10 @@ pub struct TablePlan {
     pub name: String,
     pub entity: TypeId,
     pub role: TableRole,
+    /// For a header, the table whose partitions it heads: one table in Cassandra, where the header's columns are static.
+    /// A store may keep headers by themselves; one that keeps them in their partition deletes them column by column,
+    /// because whatever deletes the partition takes the rows too.
+    pub heads: Option<TableId>,
     pub partition: Vec<KeyColumn>,
     /// For a copy, what of the base key was missing is appended.
     pub clustering: Vec<KeyColumn>,
@@ -92,6 +97,8 @@ pub struct TablePlan {
     pub buckets: Option<TableId>,
     pub rows: Option<u64>,
     pub rate: Option<u64>,
+    /// What Cassandra is told beside columns and key.
+    pub options: Vec<TableOption>,
 }
 
 /// What a table is for.
@@ -262,6 +269,20 @@ impl Plan {
         &self.tables[id.0 as usize]
     }
 
+    /// The header over the partitions of a table.
+    pub fn header_of(&self, rows: TableId) -> Option<&TablePlan> {
+        self.tables.iter().map(|table| &**table).find(|table| table.heads == Some(rows))
+    }
+
+    /// Whether a read finds its rows in the partition of its parent's header: one read of it has both.
+    pub fn is_under_header(&self, read: &ReadPlan) -> bool {
+        let Some(header) = self.header_of(read.table).filter(|header| header.entity == read.parent) else {
+            return false;
+        };
+        let of_parent = |key: &KeyColumn| Part::From(ReadSource::ParentColumn(key.part.column));
+        read.partition.iter().eq(header.partition.iter().map(of_parent).collect::<Vec<_>>().iter())
+    }
+
     /// The tables of an entity.
     ///
     /// # Panics
@@ -287,6 +308,14 @@ impl TablePlan {
             _ => self.partition.last(),
         };
         key.expect("entries have the indexed column in their key")
+    }
+
+    /// The name that a store keeps the table's rows under: a header's are apart from those of the table it heads.
+    pub fn space(&self) -> Cow<'_, str> {
+        match self.heads {
+            Some(_) => Cow::Owned(format!("{}__header", self.name)),
+            None => Cow::Borrowed(&self.name),
+        }
     }
 
     /// Whether a row with these cells is gone at a time.

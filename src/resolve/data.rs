@@ -125,7 +125,7 @@ pub(super) fn visit<'d>(
             match object.get(*cell) {
                 Value::List(values) | Value::Set(values) => {
                     for value in values {
-                        f(record(value, None));
+                        f(element(value));
                     }
                 }
                 Value::Map(entries) => {
@@ -144,6 +144,15 @@ pub(super) fn record<'d>(value: &'d Value, key: Option<(usize, &'d Value)>) -> O
     match value {
         Value::Record(cells) => Some(Object { cells, key }),
         _ => None,
+    }
+}
+
+/// An element of a list or set as an object: a record, or a key alone, whose only cell it is.
+pub(super) fn element(value: &Value) -> Option<Object<'_>> {
+    match value {
+        Value::Null => None,
+        Value::Record(cells) => Some(Object::of(cells)),
+        key => Some(Object::of(std::slice::from_ref(key))),
     }
 }
 

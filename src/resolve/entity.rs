@@ -33,6 +33,8 @@ pub(super) struct Item {
     /// Its type's place among the list's types.
     choice: usize,
     read: Result<Found, Fault>,
+    /// Of an interface: the other types that it may be of.
+    others: Vec<(usize, Result<Found, Fault>)>,
 }
 
 /// How an entity is found.
@@ -55,6 +57,8 @@ pub(super) enum Slot {
         choice: usize,
         parent: usize,
     },
+    /// As `Of`, of the first of these that is there.
+    OneOf(Vec<(usize, usize)>),
     Fault(Fault),
 }
 
@@ -76,18 +80,46 @@ pub(super) fn read(executor: &Executor<'_>, list: &EntityList) -> Vec<Item> {
         .enumerate()
         .map(|(index, choice)| (&*executor.model.ty(choice.ty).name, index))
         .collect();
-    items
-        .iter()
-        .map(|item| match choice_of(item, &by_name) {
-            Ok(choice) => Item { choice, read: found(executor, list.types[choice].ty, item) },
-            Err(fault) => Item { choice: usize::MAX, read: Err(fault) },
-        })
-        .collect()
+    items.iter().map(|item| read_one(executor, list, item, &by_name)).collect()
+}
+
+fn read_one(
+    executor: &Executor<'_>,
+    list: &EntityList,
+    item: &Json,
+    by_name: &FxHashMap<&str, usize>,
+) -> Item {
+    let of = |choice: usize| found(executor, list.types[choice].ty, item);
+    match choice_of(item, by_name) {
+        Ok(choice) => Item { choice, read: of(choice), others: Vec::new() },
+        Err(fault) => {
+            let mut choices = implementors(executor, list, item).map(|choice| (choice, of(choice)));
+            match choices.next() {
+                Some((choice, read)) => Item { choice, read, others: choices.collect() },
+                None => Item { choice: usize::MAX, read: Err(fault), others: Vec::new() },
+            }
+        }
+    }
+}
+
+/// The types that a representation may be of, where it names an interface.
+fn implementors<'i>(
+    executor: &Executor<'i>,
+    list: &'i EntityList,
+    item: &Json,
+) -> impl Iterator<Item = usize> + use<'i> {
+    let model = executor.model;
+    let name = item.as_object().and_then(|object| member(object, "__typename")).and_then(Json::as_str);
+    let types = name.and_then(|name| model.type_named(name)).map(|id| &*model.ty(id).resolves_to);
+    let place = |ty: &TypeId| list.types.iter().position(|choice| choice.ty == *ty);
+    types.unwrap_or_default().iter().filter_map(place)
 }
 
 /// The types of the entities that a list asks for.
 pub(super) fn types<'l>(list: &'l EntityList, items: &'l [Item]) -> impl Iterator<Item = TypeId> + 'l {
-    items.iter().filter_map(|item| list.types.get(item.choice)).map(|choice| choice.ty)
+    let choices =
+        |item: &'l Item| std::iter::once(item.choice).chain(item.others.iter().map(|(choice, _)| *choice));
+    items.iter().flat_map(choices).filter_map(|choice| list.types.get(choice)).map(|choice| choice.ty)
 }
 
 /// Makes the reads of a list.
@@ -102,16 +134,18 @@ pub(super) fn gather(
         Gather { executor, list, data, pending, gets: FxHashMap::default(), scans: FxHashMap::default() };
     let mut slots = Vec::with_capacity(items.len());
     for item in items {
-        let slot = match item.read {
+        let first = gather.place(item.choice, item.read);
+        slots.push(match first {
+            Ok((choice, parent)) if item.others.is_empty() => Slot::Of { choice, parent },
             Err(fault) => Slot::Fault(fault),
-            Ok(found) => {
-                let target = gather.target(item.choice, found);
-                let of = &mut gather.data.sites[list.types[item.choice].site].of;
-                of.push(target);
-                Slot::Of { choice: item.choice, parent: of.len() - 1 }
+            Ok(first) => {
+                let others = item.others.into_iter().map(|(choice, read)| gather.place(choice, read));
+                match std::iter::once(Ok(first)).chain(others).collect() {
+                    Ok(places) => Slot::OneOf(places),
+                    Err(fault) => Slot::Fault(fault),
+                }
             }
-        };
-        slots.push(slot);
+        });
     }
     let Gather { gets, pending, .. } = gather;
     pending.gets.extend(gets.into_values());
@@ -131,6 +165,14 @@ struct Gather<'g, 'a> {
 }
 
 impl Gather<'_, '_> {
+    /// Asks for a representation's row; answers its type, and its place among the parents of that one's site.
+    fn place(&mut self, choice: usize, read: Result<Found, Fault>) -> Result<(usize, usize), Fault> {
+        let target = self.target(choice, read?);
+        let of = &mut self.data.sites[self.list.types[choice].site].of;
+        of.push(target);
+        Ok((choice, of.len() - 1))
+    }
+
     fn target(&mut self, choice: usize, found: Found) -> Target {
         let site = self.list.types[choice].site;
         match found {

@@ -1,7 +1,7 @@
 //! GraphQL operations → batched store reads → JSON.
 //!
 //! Comes in: an operation's text, variables, a freshness wish, and the tables to read. Goes out: the bytes of a
-//! response. `operation` parses, validates and plans once (kept in a bounded cache), `execute` runs level by level
+//! response. `operation` parses, validates and plans once (`select` and `refer`, kept in a bounded cache), `execute` runs level by level
 //! with one read set per table, `entity` answers `_entities`, `indexed` reads what indexes answer, `page` has cursors and connections, `fresh` positions
 //! and waiting. Knows nothing of HTTP (`serve`) nor of the write loop (`project`).
 
@@ -19,6 +19,7 @@ mod page;
 mod parked;
 mod planned;
 mod range;
+mod refer;
 mod select;
 #[cfg(test)]
 mod tests;

@@ -109,8 +109,8 @@ pub(super) enum Shape {
     Scalar(Scalar),
     Enum(EnumId),
     Record(Vec<Out>),
-    /// An interface or union: the fields for each member, in the members' order.
-    Variants(Vec<Vec<Out>>),
+    /// An interface or union: what each member is, in the members' order.
+    Variants(Vec<Member>),
     List {
         item_non_null: bool,
         item: Box<Shape>,
@@ -119,6 +119,23 @@ pub(super) enum Shape {
         /// A map's key column: it may stand in the key only.
         key: Option<usize>,
     },
+    /// A list of keys of one column: the entities that they lead to. What is not there is null, or left out.
+    References {
+        item_non_null: bool,
+        /// What each key leads to; its only cell is the key.
+        what: Box<What>,
+        /// The set that numbers the keys.
+        set: usize,
+    },
+}
+
+/// What is written for a member of an interface or union.
+#[derive(Debug)]
+pub(super) enum Member {
+    /// A value type: its fields.
+    Value(Vec<Out>),
+    /// An entity of which the key is stored: what it leads to.
+    Entity(Box<What>),
 }
 
 /// Where objects are numbered.

@@ -18,7 +18,8 @@ use crate::schema::{
 use super::Caching;
 use super::error::{Code, Fault, Place, Refusal};
 use super::planned::{
-    EntityChoice, EntityList, Load, Out, PagingArguments, Planned, Read, Set, Shape, Site, Spot, Wants, What,
+    EntityChoice, EntityList, Load, Member, Out, PagingArguments, Planned, Read, Set, Shape, Site, Spot,
+    Wants, What,
 };
 use super::wire;
 
@@ -36,7 +37,7 @@ pub(super) struct Planner<'a> {
 
 /// How an object's fields find their cells.
 #[derive(Clone, Copy)]
-enum View<'v> {
+pub(super) enum View<'v> {
     /// Cells are columns.
     Columns,
     /// Another subgraph's entity: the parts of its key are columns of the object that refers to it. Below `prefix`, the
@@ -72,7 +73,7 @@ impl<'a> Planner<'a> {
     }
 
     /// The fields of an object of a known type, fields of one response key merged.
-    fn object(
+    pub(super) fn object(
         &mut self,
         ty: TypeId,
         view: View<'_>,
@@ -225,7 +226,10 @@ impl<'a> Planner<'a> {
         };
         let field = object.field(id);
         match &field.source {
-            FieldSource::Ref(reference) => self.reference(ty, view, reference, spot, fields),
+            FieldSource::Ref(reference) => match &field.ty {
+                FieldType::List { of, .. } => self.references(ty, of.non_null(), reference, spot, fields),
+                FieldType::Named { .. } => self.reference(ty, view, reference, spot, fields),
+            },
             FieldSource::Read(_) => self.read(ty, id, view, spot, fields),
             FieldSource::Column(_) | FieldSource::External | FieldSource::Page => {
                 self.value(ty, id, &field.ty, view, spot, fields)
@@ -296,7 +300,18 @@ impl<'a> Planner<'a> {
             let ColumnType::Record(member) = column.ty else { continue };
             let mut inside = spot.clone();
             inside.path.push(cell);
-            members.push(self.object(member, View::Columns, &inside, &sets(fields))?);
+            let object = self.model.ty(member);
+            let reference = match (object.kind, object.fields.first().map(|field| &field.source)) {
+                (TypeKind::Key { .. }, Some(FieldSource::Ref(reference))) => Some(reference),
+                _ => None,
+            };
+            members.push(match reference {
+                Some(reference) => {
+                    let what = self.reference(member, View::Columns, reference, &inside, fields)?;
+                    Member::Entity(Box::new(what))
+                }
+                None => Member::Value(self.object(member, View::Columns, &inside, &sets(fields))?),
+            });
         }
         Ok(Shape::Variants(members))
     }
@@ -330,105 +345,6 @@ impl<'a> Planner<'a> {
         });
         let loads = self.planned.sites.len() > sites_before;
         Ok(Shape::List { item_non_null, item, set: loads.then_some(set), key })
-    }
-
-    /// An entity inside the key of another subgraph's entity: its key came with that one's. One that is stored here is
-    /// loaded by it.
-    fn inner_entity(
-        &mut self,
-        ty: TypeId,
-        id: FieldId,
-        view: View<'_>,
-        spot: &Spot,
-        fields: &[&'a Node<exe::Field>],
-    ) -> Result<Option<What>, Refusal> {
-        let FieldType::Named { name: Named::Object(inner), .. } = self.model.ty(ty).field(id).ty else {
-            return Ok(None);
-        };
-        let is_stored = self.model.ty(inner).kind == TypeKind::Entity;
-        match view {
-            View::Referred { reference, prefix } => {
-                let path = [prefix, &[id]].concat();
-                let parts: Vec<(&[FieldId], usize)> = reference
-                    .key
-                    .iter()
-                    .filter(|(key, _)| key.len() > path.len() && key.starts_with(&path))
-                    .map(|(key, column)| (&key[path.len()..], column.0 as usize))
-                    .collect();
-                parts.iter().for_each(|(_, cell)| self.need(spot, *cell));
-                if parts.is_empty() {
-                    return Ok(None);
-                }
-                if is_stored {
-                    return self.by_base_key(inner, &parts, spot.clone(), fields).map(Some);
-                }
-                let view = View::Referred { reference, prefix: &path };
-                let fields = self.object(inner, view, spot, &sets(fields))?;
-                Ok(Some(What::Stub { key: parts.into_iter().map(|(_, cell)| cell).collect(), fields }))
-            }
-            View::Represented if is_stored => {
-                let ids = (0..).map(FieldId).take(self.model.ty(inner).fields.len());
-                let ids: Vec<FieldId> = ids.collect();
-                let parts: Vec<(&[FieldId], usize)> =
-                    ids.iter().map(|id| (std::slice::from_ref(id), id.0 as usize)).collect();
-                let mut inside = spot.clone();
-                inside.path.push(id.0 as usize);
-                self.by_base_key(inner, &parts, inside, fields).map(Some)
-            }
-            View::Represented | View::Columns => Ok(None),
-        }
-    }
-
-    /// The row of an entity by its base key, of which the parts are at hand, each with its cell.
-    fn by_base_key(
-        &mut self,
-        entity: TypeId,
-        parts: &[(&[FieldId], usize)],
-        spot: Spot,
-        fields: &[&'a Node<exe::Field>],
-    ) -> Result<What, Refusal> {
-        let cell_of = |wanted: &ColumnId| {
-            let part = parts.iter().find(|(path, _)| self.model.key_column(entity, path) == Some(*wanted));
-            part.map(|(_, cell)| *cell)
-        };
-        let key: Option<Vec<usize>> = self.plan.entity(entity).base_key.iter().map(cell_of).collect();
-        let Some(key) = key else { return Ok(What::Nothing) };
-        let site = self.site(spot, Load::Ref { key }, entity);
-        Ok(What::Row { site, fields: self.rows_of(site, fields)? })
-    }
-
-    fn reference(
-        &mut self,
-        ty: TypeId,
-        view: View<'_>,
-        reference: &RefDecl,
-        spot: &Spot,
-        fields: &[&'a Node<exe::Field>],
-    ) -> Result<What, Refusal> {
-        let cells: Vec<usize> =
-            reference.key.iter().map(|(_, column)| self.cell_of_column(ty, *column, view)).collect();
-        for cell in &cells {
-            self.need(spot, *cell);
-        }
-        let target = self.model.ty(reference.target);
-        if target.kind == TypeKind::Stub {
-            let view = View::Referred { reference, prefix: &[] };
-            let fields = self.object(reference.target, view, spot, &sets(fields))?;
-            return Ok(What::Stub { key: cells, fields });
-        }
-        let mut key = Vec::new();
-        for wanted in &self.plan.entity(reference.target).base_key {
-            let holds = |path: &KeyPath| self.model.key_column(reference.target, path) == Some(*wanted);
-            let position = reference.key.iter().position(|(path, _)| holds(path));
-            let Some(position) = position else {
-                let cause = format!("a @ref to {} does not hold its base key", target.name);
-                return Err(Refusal::of(Fault::internal("planning an operation", cause)));
-            };
-            key.push(cells[position]);
-        }
-        let site = self.site(spot.clone(), Load::Ref { key }, reference.target);
-        let fields = self.rows_of(site, fields)?;
-        Ok(What::Row { site, fields })
     }
 
     /// What is read of several is kept as the narrowest of them says.
@@ -618,13 +534,17 @@ impl<'a> Planner<'a> {
     }
 
     /// The fields of a site's rows.
-    fn rows_of(&mut self, site: usize, fields: &[&'a Node<exe::Field>]) -> Result<Vec<Out>, Refusal> {
+    pub(super) fn rows_of(
+        &mut self,
+        site: usize,
+        fields: &[&'a Node<exe::Field>],
+    ) -> Result<Vec<Out>, Refusal> {
         let Site { entity, rows, .. } = self.planned.sites[site];
         let spot = Spot { set: rows, path: Vec::new() };
         self.object(entity, View::Columns, &spot, &sets(fields))
     }
 
-    fn site(&mut self, parent: Spot, load: Load, entity: TypeId) -> usize {
+    pub(super) fn site(&mut self, parent: Spot, load: Load, entity: TypeId) -> usize {
         let level = self.level_below(parent.set);
         let site = self.planned.sites.len();
         self.planned.sets.push(Set::Rows(site));
@@ -637,7 +557,7 @@ impl<'a> Planner<'a> {
     }
 
     /// The level at which what hangs from a set can be loaded.
-    fn level_below(&self, set: usize) -> usize {
+    pub(super) fn level_below(&self, set: usize) -> usize {
         match &self.planned.sets[set] {
             Set::Root => 0,
             Set::Rows(site) => self.planned.sites[*site].level + 1,
@@ -646,7 +566,7 @@ impl<'a> Planner<'a> {
     }
 
     /// Notes that a cell is wanted; of a row's columns only these are read.
-    fn need(&mut self, spot: &Spot, cell: usize) {
+    pub(super) fn need(&mut self, spot: &Spot, cell: usize) {
         if let Set::Rows(site) = self.planned.sets[spot.set] {
             let column = spot.path.first().copied().unwrap_or(cell);
             self.planned.sites[site]
@@ -663,7 +583,7 @@ impl<'a> Planner<'a> {
         }
     }
 
-    fn cell_of_column(&self, ty: TypeId, column: ColumnId, view: View<'_>) -> usize {
+    pub(super) fn cell_of_column(&self, ty: TypeId, column: ColumnId, view: View<'_>) -> usize {
         let object = self.model.ty(ty);
         let by_field = |view| {
             let id = object.fields.iter().position(|field| column_of(field) == Some(column))?;
@@ -719,7 +639,7 @@ fn column_of(field: &crate::schema::Field) -> Option<ColumnId> {
     }
 }
 
-fn sets<'s>(fields: &[&'s Node<exe::Field>]) -> Vec<&'s exe::SelectionSet> {
+pub(super) fn sets<'s>(fields: &[&'s Node<exe::Field>]) -> Vec<&'s exe::SelectionSet> {
     fields.iter().map(|field| &field.selection_set).collect()
 }
 

@@ -7,13 +7,13 @@
 use crate::schema::ReadModel;
 use crate::value::Value;
 
-use super::data::{Data, Loaded, Object, Page, Target, record};
+use super::data::{Data, Loaded, Object, Page, Target, element, record};
 use super::entity::Slot;
 use super::error::{Code, Fault, Place, Step, push_error};
 use super::operation::Operation;
 use super::page::{MarkRef, Signer};
 use super::parked::Marks;
-use super::planned::{Out, Shape, What};
+use super::planned::{EntityChoice, Member, Out, Shape, What};
 use super::wire;
 
 /// Room for an answer: what is around the rows, and a small row. More grows as it is needed.
@@ -101,7 +101,7 @@ impl<'a> Writer<'a> {
                 }
             }
             What::Nothing => self.null(field),
-            _ => self.guarded(field, |writer| writer.compound(field, at)),
+            what => self.guarded(field, |writer| writer.compound(field, what, at)),
         }
     }
 
@@ -123,8 +123,9 @@ impl<'a> Writer<'a> {
         written
     }
 
-    fn compound(&mut self, field: &'a Out, at: At<'a>) -> Written {
-        match &field.what {
+    /// What a field is, or the entity that it refers to as one of several.
+    fn compound(&mut self, field: &'a Out, what: &'a What, at: At<'a>) -> Written {
+        match what {
             What::Object(fields) => self.object(fields, at),
             What::Stub { key, fields } => {
                 if key.iter().any(|cell| at.object.get(*cell).is_null()) {
@@ -297,9 +298,8 @@ impl<'a> Writer<'a> {
             self.path.push(Step::Index(index));
             let written = match slot {
                 Slot::Fault(fault) => self.fail(fault, field.place),
-                Slot::Of { choice, parent } => {
-                    self.entity(field, &types[*choice].fields, types[*choice].site, *parent)
-                }
+                Slot::Of { choice, parent } => self.entity(field, &types[*choice], *parent),
+                Slot::OneOf(places) => self.one_of(field, types, places),
             };
             self.path.pop();
             self.settle(written, false, start)?;
@@ -308,7 +308,33 @@ impl<'a> Writer<'a> {
         Ok(())
     }
 
-    fn entity(&mut self, field: &'a Out, fields: &'a [Out], site: usize, parent: usize) -> Written {
+    /// The entity of one of several types: the first that is there; none while one of them could not be read.
+    fn one_of(&mut self, field: &'a Out, types: &'a [EntityChoice], places: &[(usize, usize)]) -> Written {
+        let target = |(choice, parent): &(usize, usize)| {
+            let loaded = &self.data.sites[types[*choice].site];
+            match loaded.of[*parent] {
+                Target::At(row) if loaded.rows[row as usize].is_none() => Target::Null,
+                found => found,
+            }
+        };
+        let there = places.iter().find(|place| matches!(target(place), Target::At(_)));
+        let failed = || places.iter().find(|place| matches!(target(place), Target::Fault(_)));
+        if let Some((choice, parent)) = there.or_else(failed) {
+            return self.entity(field, &types[*choice], *parent);
+        }
+        for (choice, parent) in places {
+            let site = types[*choice].site;
+            if let Target::At(row) = self.data.sites[site].of[*parent] {
+                self.mark_absent(site, row as usize);
+            }
+        }
+        self.out.extend_from_slice(b"null");
+        Ok(())
+    }
+
+    fn entity(&mut self, field: &'a Out, chosen: &'a EntityChoice, parent: usize) -> Written {
+        let EntityChoice { site, fields, .. } = chosen;
+        let site = *site;
         let loaded = &self.data.sites[site];
         match loaded.of[parent] {
             Target::At(row) if loaded.rows[row as usize].is_some() => {
@@ -341,14 +367,15 @@ impl<'a> Writer<'a> {
             }
             (Shape::Variants(members), Value::Record(cells)) => {
                 let there = members.iter().zip(cells.iter().skip(1));
-                let found = there.filter_map(|(fields, cell)| match cell {
-                    Value::Record(cells) => Some((fields, cells)),
+                let mut found = there.filter_map(|(member, cell)| match cell {
+                    Value::Record(cells) => {
+                        Some((member, At { object: Object::of(cells), number, page: None }))
+                    }
                     _ => None,
                 });
-                match found.into_iter().next() {
-                    Some((fields, cells)) => {
-                        self.object(fields, At { object: Object::of(cells), number, page: None })
-                    }
+                match found.next() {
+                    Some((Member::Value(fields), at)) => self.object(fields, at),
+                    Some((Member::Entity(what), at)) => self.compound(field, what, at),
                     None => self.null_here(field),
                 }
             }
@@ -358,6 +385,10 @@ impl<'a> Writer<'a> {
             (Shape::List { key, .. }, Value::Map(entries)) => {
                 let entries = entries.iter().map(|(entry, value)| (key.map(|column| (column, entry)), value));
                 self.list(field, shape, entries, number)
+            }
+            (Shape::References { item_non_null, what, set }, Value::List(keys) | Value::Set(keys)) => {
+                let first = self.data.starts[*set].get(number).copied().unwrap_or_default() as usize;
+                self.references(field, what, *item_non_null, (keys, first))
             }
             _ => {
                 let message = format!("The stored value of `{}` is not of the field's type.", field.name);
@@ -399,6 +430,57 @@ impl<'a> Writer<'a> {
         }
         self.out.push(b']');
         Ok(())
+    }
+
+    /// The entities that a list of keys leads to, in its order. One that is not there is null, or left out where the list
+    /// holds no null. `first` is the number of the first key.
+    fn references(
+        &mut self,
+        field: &'a Out,
+        what: &'a What,
+        item_non_null: bool,
+        (keys, first): (&'a [Value], usize),
+    ) -> Written {
+        self.out.push(b'[');
+        let mut index = 0;
+        for (number, key) in (first..).zip(keys) {
+            let Some(object) = element(key) else { continue };
+            let is_absent = self.is_absent(what, number);
+            if is_absent && item_non_null {
+                continue;
+            }
+            if index > 0 {
+                self.out.push(b',');
+            }
+            let start = self.out.len();
+            self.path.push(Step::Index(index));
+            let written = match is_absent {
+                true => {
+                    self.out.extend_from_slice(b"null");
+                    Ok(())
+                }
+                false => self.compound(field, what, At { object, number, page: None }),
+            };
+            self.path.pop();
+            self.settle(written, item_non_null, start)?;
+            index += 1;
+        }
+        self.out.push(b']');
+        Ok(())
+    }
+
+    /// Whether a key leads to a row that is not there.
+    fn is_absent(&mut self, what: &'a What, number: usize) -> bool {
+        let What::Row { site, .. } = what else { return false };
+        let loaded = &self.data.sites[*site];
+        match loaded.of.get(number) {
+            Some(Target::At(row)) if loaded.rows[*row as usize].is_none() => {
+                self.mark_absent(*site, *row as usize);
+                true
+            }
+            Some(Target::Null) | None => true,
+            Some(_) => false,
+        }
     }
 
     /// Null for a field whose path is not pushed.

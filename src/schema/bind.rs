@@ -3,9 +3,10 @@
 //!
 //! Comes in: parsed files. Goes out: a model whose every index is right, or every fault at once.
 
-use apollo_compiler::ast;
+use apollo_compiler::{Node, ast};
 use rustc_hash::{FxHashMap, FxHashSet};
 
+use super::column::{is_name, not_a_name};
 use super::columns::later;
 use super::directive::{Known, Place, Use, uses};
 use super::parse::{Declarations, In, ObjectDeclaration, name_span, place, span, twice};
@@ -95,6 +96,7 @@ pub(super) fn bind(declarations: &Declarations<'_>, sources: &Sources) -> Bound 
     binder.refuse_what_is_later(declarations);
     binder.check_directives_elsewhere(declarations);
     binder.add_scalars(declarations);
+    binder.check_extended_scalars(declarations);
     binder.add_enums(declarations);
     binder.add_objects(declarations);
     binder.add_abstracts(declarations);
@@ -103,8 +105,11 @@ pub(super) fn bind(declarations: &Declarations<'_>, sources: &Sources) -> Bound 
     binder.bind_columns();
     connection::check_declared(&mut binder);
     binder.bind_keys_and_tables();
+    binder.check_headers();
     binder.bind_refs();
+    binder.bind_key_records();
     binder.check_nested_keys();
+    binder.bind_interface_keys(declarations);
     binder.bind_indexes();
     binder.bind_reads();
     binder.check_names();
@@ -114,24 +119,12 @@ pub(super) fn bind(declarations: &Declarations<'_>, sources: &Sources) -> Bound 
 
 impl<'a> Binder<'a> {
     fn refuse_what_is_later(&mut self, declarations: &Declarations<'a>) {
-        let refused = [
-            ("an extension of an interface or union", &declarations.extended),
-            ("an input type", &declarations.inputs),
-        ];
-        for (what, names) in refused {
-            for name in names {
-                self.faults.push(later(what, name_span(name.file, name.node)));
-            }
+        for name in &declarations.inputs {
+            self.faults.push(later("an input type", name_span(name.file, name.node)));
         }
         for object in &declarations.objects {
             if matches!(object.name.as_str(), "Mutation" | "Subscription") {
                 self.faults.push(later(&format!("the root type `{}`", object.name), object.span));
-            }
-        }
-        for In { file, node } in &declarations.interfaces {
-            for key in node.directives.iter().filter(|directive| directive.name == "key") {
-                self.faults
-                    .push(later("an interface with a `@key`", span(*file, key.location(), self.sources)));
             }
         }
         for operation in &declarations.root_operations {
@@ -163,18 +156,19 @@ impl<'a> Binder<'a> {
         for value in declarations.enums.iter().flat_map(|found| &found.values) {
             elsewhere.extend(value.node.directives.iter().map(within(value.file)));
         }
-        for In { file, node } in &declarations.interfaces {
-            elsewhere.extend(node.directives.iter().map(within(*file)));
-            for field in &node.fields {
-                elsewhere.extend(field.directives.iter().map(within(*file)));
+        for scalar in &declarations.scalar_extensions {
+            elsewhere.extend(scalar.node.directives.iter().map(within(scalar.file)));
+        }
+        for interface in &declarations.interfaces {
+            elsewhere.extend(&interface.directives);
+            for In { file, node } in &interface.fields {
+                elsewhere.extend(node.directives.iter().map(within(*file)));
                 elsewhere.extend(
-                    field.arguments.iter().flat_map(|argument| &argument.directives).map(within(*file)),
+                    node.arguments.iter().flat_map(|argument| &argument.directives).map(within(*file)),
                 );
             }
         }
-        for In { file, node } in &declarations.unions {
-            elsewhere.extend(node.directives.iter().map(within(*file)));
-        }
+        elsewhere.extend(declarations.unions.iter().flat_map(|union| &union.directives));
         uses(&elsewhere, Place::Elsewhere, &self.known, self.sources, &mut self.faults);
     }
 
@@ -194,7 +188,10 @@ impl<'a> Binder<'a> {
             if name.contains("__") || BUILT_IN.iter().any(|(known, _)| *known == name) {
                 continue;
             }
-            let url = specified_by(node);
+            let extensions =
+                declarations.scalar_extensions.iter().filter(|other| other.node.name == node.name);
+            let url = specified_by(&node.directives)
+                .or_else(|| extensions.into_iter().find_map(|other| specified_by(&other.node.directives)));
             let bound = url.and_then(scalar_at).or_else(|| scalar_named(name));
             match bound {
                 Some(scalar) => {
@@ -208,6 +205,16 @@ impl<'a> Binder<'a> {
                     // Said once: fields of it are not faults of their own.
                     self.named.insert(name.to_string(), Named::Scalar(Scalar::String));
                 }
+            }
+        }
+    }
+
+    fn check_extended_scalars(&mut self, declarations: &Declarations<'a>) {
+        for In { file, node } in &declarations.scalar_extensions {
+            let is_it = |scalar: &In<'_, Node<ast::ScalarTypeDefinition>>| scalar.node.name == node.name;
+            let is_built_in = BUILT_IN.iter().any(|(known, _)| *known == node.name.as_str());
+            if !is_built_in && !declarations.scalars.iter().any(is_it) {
+                self.faults.push(never_defined("scalar", &node.name, name_span(*file, &node.name)));
             }
         }
     }
@@ -264,9 +271,20 @@ impl<'a> Binder<'a> {
                 self.unclear.push(id);
             }
             let draft = Draft { declaration, uses: found, fields: self.field_drafts(declaration) };
+            self.types[index].stored_as = self.udt_name(&draft);
             self.types[index].kind = self.kind(id, &draft);
             self.drafts.push(draft);
         }
+    }
+
+    /// The name that `@udt` gives the CQL type.
+    fn udt_name(&mut self, draft: &Draft<'_>) -> Option<String> {
+        let text = draft.uses.iter().find(|used| used.name == "udt")?.text("name")?;
+        if is_name(&text.value) {
+            return Some(text.value.clone());
+        }
+        self.faults.push(not_a_name(text));
+        None
     }
 
     fn field_drafts(&mut self, declaration: &'a ObjectDeclaration<'a>) -> Vec<FieldDraft<'a>> {
@@ -376,13 +394,22 @@ impl<'a> Binder<'a> {
         let mut faults = Vec::new();
         let mut type_names: Vec<(&str, Span)> = Vec::new();
         let mut tables: Vec<(&str, Span)> = Vec::new();
+        let mut headers = tables.clone();
         for declared in &self.enums {
             names::check("enum", &declared.name, declared.span, &mut faults);
         }
         for (ty, draft) in self.types.iter().zip(&self.drafts) {
             names::check("type", &ty.name, ty.span, &mut faults);
             if matches!(ty.kind, TypeKind::Entity | TypeKind::Udt) {
-                type_names.push((&ty.name, ty.span));
+                let named =
+                    draft.uses.iter().find_map(|used| used.text("name").filter(|_| used.name == "udt"));
+                match (&ty.stored_as, named) {
+                    (Some(name), Some(text)) => {
+                        names::check("type", name, text.span, &mut faults);
+                        type_names.push((name, text.span));
+                    }
+                    _ => type_names.push((&ty.name, ty.span)),
+                }
             }
             for field in &draft.fields {
                 names::check("field", &field.node.name, field.span, &mut faults);
@@ -400,7 +427,8 @@ impl<'a> Binder<'a> {
                     true => names::check_bucketed(&table.name, table.span, &mut faults),
                     false => names::check("table", &table.name, table.span, &mut faults),
                 }
-                tables.push((&table.name, table.span));
+                let of_its_kind = if table.is_header { &mut headers } else { &mut tables };
+                of_its_kind.push((&table.name, table.span));
             }
             let columns: Vec<(&str, Span)> =
                 ty.columns.iter().map(|column| (column.name.as_str(), column.span)).collect();
@@ -414,8 +442,17 @@ impl<'a> Binder<'a> {
             }
             names::check_distinct("column", &columns, self.sources, &mut faults);
         }
+        // What is stored of interfaces and unions is a type in the store too.
+        let made = self.types.iter().filter(|ty| match ty.kind {
+            TypeKind::Variants => !ty.columns.is_empty(),
+            // A type of that very name is a fault already.
+            TypeKind::Key { .. } => !self.named.contains_key(&ty.name),
+            _ => false,
+        });
+        type_names.extend(made.map(|ty| (ty.stored_name(), ty.span)));
         names::check_distinct("type", &type_names, self.sources, &mut faults);
         names::check_distinct("table", &tables, self.sources, &mut faults);
+        names::check_distinct("header of the table", &headers, self.sources, &mut faults);
         self.faults.extend(faults);
     }
 
@@ -478,7 +515,7 @@ impl<'a> Binder<'a> {
 
 const NOWHERE: Span = Span { file: FileId(0), start: 0, end: 0 };
 
-fn never_defined(what: &str, name: &str, at: Span) -> Diagnostic {
+pub(super) fn never_defined(what: &str, name: &str, at: Span) -> Diagnostic {
     Diagnostic::error("S026", at, format!("the {what} `{name}` is extended, but never defined"))
         .label("extended here")
         .help(format!("Write `{what} {name}` without `extend` once."))

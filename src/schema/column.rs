@@ -36,6 +36,7 @@ impl Binder<'_> {
     /// Gives every type its fields and columns.
     pub(super) fn bind_columns(&mut self) {
         self.bind_variants();
+        self.bind_references_of_several();
         let mut maps = Vec::new();
         for ty in self.ids() {
             for index in 0..self.drafts[ty.0 as usize].fields.len() {
@@ -64,10 +65,13 @@ impl Binder<'_> {
             Role::Hidden => {
                 self.add_column(ty, index, true, maps);
             }
-            Role::Ref => {
-                self.add_ref_columns(ty, index);
-                self.push_field(ty, index, FieldSource::External, Vec::new());
-            }
+            Role::Ref => match self.reference_of_several(ty, index) {
+                Some(of) => self.bind_reference_of_several(ty, index, of),
+                None => {
+                    self.add_ref_columns(ty, index);
+                    self.push_field(ty, index, FieldSource::External, Vec::new());
+                }
+            },
             // The source of a read is set when all types have their columns.
             Role::Read | Role::External => {
                 self.push_field(ty, index, FieldSource::External, Vec::new());
@@ -200,12 +204,7 @@ impl Binder<'_> {
         if let Some(name) = used.and_then(|used| used.text("name"))
             && !is_name(&name.value)
         {
-            let message = format!("`{}` is not a name", name.value);
-            self.faults.push(
-                Diagnostic::error("S013", name.span, message)
-                    .label("not a name")
-                    .help("A name has letters, digits and `_`, and begins with a letter."),
-            );
+            self.faults.push(not_a_name(name));
         }
         let max = used
             .and_then(|used| used.int("max"))
@@ -302,7 +301,8 @@ impl Binder<'_> {
                 Ok(ColumnType::Record(id))
             }
             Named::Object(id) if self.types[id.0 as usize].kind == TypeKind::Variants => {
-                match self.unfit_variants(id, &field.node.name, field.span) {
+                let is_list = matches!(field.ty, Some(FieldType::List { .. }));
+                match self.unfit_variants(id, (&field.node.name, is_list), field.span) {
                     None => Ok(ColumnType::Record(id)),
                     Some(fault) => Err(fault.into()),
                 }
@@ -535,6 +535,13 @@ fn record_in(ty: &ColumnType) -> Option<TypeId> {
         ColumnType::List(of) | ColumnType::Set(of) => record_in(of),
         ColumnType::Scalar(_) | ColumnType::Enum(_) => None,
     }
+}
+
+/// The fault of a text that names nothing.
+pub(super) fn not_a_name(text: &Text) -> Diagnostic {
+    Diagnostic::error("S013", text.span, format!("`{}` is not a name", text.value))
+        .label("not a name")
+        .help("A name has letters, digits and `_`, and begins with a letter.")
 }
 
 pub(super) fn is_name(text: &str) -> bool {

@@ -123,8 +123,9 @@ fn call(
         "day" => KeyFunction::Bucket(Bucket::Day),
         "hour" => KeyFunction::Bucket(Bucket::Hour),
         "hash" => KeyFunction::Hash(shards(tokens)?),
+        "prefix" => KeyFunction::Prefix(letters(tokens)?),
         _ => {
-            let functions = ["year", "month", "week", "day", "hour", "hash"];
+            let functions = ["year", "month", "week", "day", "hour", "hash", "prefix"];
             let nearest = crate::diagnostic::nearest(name.word, functions.into_iter());
             return Err(name
                 .fault(tokens.text, format!("there is no column function `{}`", name.word))
@@ -143,16 +144,33 @@ fn call(
 
 /// The number of shards of `hash(column, n)`.
 fn shards(tokens: &mut Tokens<'_>) -> Result<u32, Diagnostic> {
-    let mut number = tokens.expect("the number of shards, as in `hash(id, 8)`")?;
-    if number.word == "," {
-        number = tokens.expect("the number of shards, as in `hash(id, 8)`")?;
-    }
+    let number = number(tokens, "the number of shards, as in `hash(id, 8)`")?;
     match number.word.parse::<u32>() {
         Ok(shards @ 2..=1024) => Ok(shards),
         _ => Err(number
             .fault(tokens.text, format!("`{}` is not a number of shards", number.word))
             .help("`hash(column, n)` takes n from 2 to 1024: every read merges n partitions.")),
     }
+}
+
+/// The number of letters of `prefix(column, n)`.
+fn letters(tokens: &mut Tokens<'_>) -> Result<u32, Diagnostic> {
+    let number = number(tokens, "the number of letters, as in `prefix(name, 2)`")?;
+    match number.word.parse::<u32>() {
+        Ok(letters @ 1..=LETTERS_MAX) => Ok(letters),
+        _ => Err(number
+            .fault(tokens.text, format!("`{}` is not a number of letters", number.word))
+            .help(format!("`prefix(column, n)` takes n from 1 to {LETTERS_MAX}."))),
+    }
+}
+
+/// Most letters of a `prefix`.
+const LETTERS_MAX: u32 = 64;
+
+/// The number that follows a function's column.
+fn number<'t>(tokens: &mut Tokens<'t>, wanted: &str) -> Result<Token<'t>, Diagnostic> {
+    let number = tokens.expect(wanted)?;
+    if number.word == "," { tokens.expect(wanted) } else { Ok(number) }
 }
 
 /// One part of a reference's key: the column here, and what of the target's key it holds, where that is said.

@@ -52,8 +52,6 @@ pub(super) enum Kind {
         now: &'static [&'static str],
         later: &'static [&'static str],
     },
-    /// Reserved.
-    Later,
 }
 
 pub(super) struct Parameter {
@@ -92,9 +90,6 @@ const CEL: Kind = Kind::Text("kinora__Cel");
 const DURATION: Kind = Kind::Text("kinora__Duration");
 const MAPPING: Kind = Kind::Text("kinora__Key");
 
-/// What a reserved argument is said to be; editors are not told of it.
-const LATER: &str = "Reserved.";
-
 pub(super) const OURS: &[Ours] = &[
     Ours {
         name: "table",
@@ -106,7 +101,7 @@ pub(super) const OURS: &[Ours] = &[
             must(
                 "partition",
                 COLUMNS,
-                "Columns that say which rows lie together; every read names all of them. `year`, `month`, `week`, `day` or `hour(column)` cut by time, `hash(column, 8)` into shards.",
+                "Columns that say which rows lie together; every read names all of them. `year`, `month`, `week`, `day` or `hour(column)` cut by time, `hash(column, 8)` into shards, `prefix(column, 2)` by first letters.",
             ),
             may(
                 "clustering",
@@ -125,14 +120,22 @@ pub(super) const OURS: &[Ours] = &[
             ),
             may("rows", COUNT, "Rows that a partition has at most."),
             may("rate", COUNT, "Writes a second to the hottest partition."),
-            may("static", Kind::Later, LATER),
+            may(
+                "static",
+                Kind::Bool,
+                "This type is what a partition of the table has once; its rows are another type's.",
+            ),
             may(
                 "ttl",
                 DURATION,
                 "How long after the time in `ttlFrom`, or after the last event that wrote it, a row is there: `90d`.",
             ),
             may("ttlFrom", TEXT, "The DateTime column from which `ttl` counts."),
-            may("options", Kind::Later, LATER),
+            may(
+                "options",
+                TEXT,
+                "Options of Cassandra's table, as CQL writes them: `gc_grace_seconds = 3600`.",
+            ),
         ],
     },
     Ours {
@@ -198,7 +201,7 @@ pub(super) const OURS: &[Ours] = &[
         place: Place::Object,
         repeatable: false,
         about: "A value type, stored inside a row.",
-        parameters: &[may("name", Kind::Later, LATER)],
+        parameters: &[may("name", TEXT, "The name of its CQL type.")],
     },
     Ours {
         name: "column",
@@ -495,7 +498,7 @@ fn arguments(
             continue;
         }
         let value_span = span(file, argument.value.location(), sources);
-        match value(ours.name, parameter, &argument.value, value_span, place, sources) {
+        match value(ours.name, parameter, &argument.value, value_span, sources) {
             Ok(given) => found.arguments.push((parameter.name, given)),
             Err(fault) => faults.push(*fault),
         }
@@ -515,8 +518,7 @@ fn arguments(
 }
 
 fn unknown_argument(ours: &Ours, name: &str, place: Span) -> Diagnostic {
-    let names =
-        || ours.parameters.iter().filter(|known| !matches!(known.kind, Kind::Later)).map(|known| known.name);
+    let names = || ours.parameters.iter().map(|known| known.name);
     let message = format!("`@{}` has no argument `{name}`", ours.name);
     let fault = Diagnostic::error("S012", place, message).label("not known");
     match nearest(name, names()) {
@@ -531,7 +533,6 @@ fn value(
     parameter: &Parameter,
     given: &Value,
     at: Span,
-    name_at: Span,
     sources: &Sources,
 ) -> Result<Given, Box<Diagnostic>> {
     let name = parameter.name;
@@ -544,7 +545,6 @@ fn value(
         Box::new(Diagnostic::error("S013", at, message).label(format!("expected {expected}")).help(help))
     };
     match (&parameter.kind, given) {
-        (Kind::Later, _) => Err(Box::new(later(&format!("`{name}` of `@{directive}`"), name_at))),
         (Kind::Text(_), Value::String(text)) => Ok(Given::Text(literal(text, at, sources))),
         (Kind::Text(_), _) => Err(wrong("a string")),
         (Kind::Bool, Value::Boolean(flag)) => Ok(Given::Bool(*flag)),
@@ -581,7 +581,7 @@ fn value(
             };
             let mut words = Vec::new();
             for item in items {
-                match value(directive, &choice, item, at, name_at, sources)? {
+                match value(directive, &choice, item, at, sources)? {
                     Given::Choice(word) if !words.contains(&word) => words.push(word),
                     _ => {}
                 }
@@ -606,7 +606,7 @@ fn no_index_of_beginnings(at: Span) -> Diagnostic {
 /// A value that fits, as it is written.
 fn example(kind: &Kind) -> String {
     match kind {
-        Kind::Text(_) | Kind::Later => "\"…\"".to_string(),
+        Kind::Text(_) => "\"…\"".to_string(),
         Kind::Int { min, .. } => (*min).max(20).to_string(),
         Kind::Bool => "true".to_string(),
         Kind::Choice { now, .. } => now[0].to_string(),

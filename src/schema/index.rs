@@ -154,6 +154,7 @@ impl Binder<'_> {
                 [(_, column)] => Some(*column),
                 _ => None,
             },
+            Some(FieldSource::Column(column)) => Some(*column),
             _ => owner.column_named(column_name(field)),
         }
     }

@@ -1,8 +1,8 @@
 //! What is served: the read models, as the author's `schema/*.graphql` declare them.
 //!
 //! Comes in: SDL text. Goes out: a [`ReadModel`], or every fault of the text at once, and the SDL that a
-//! gateway sees. `parse` reads the text, `directive` knows our directives, `columns` and `fieldset` the small languages
-//! inside them; `bind` makes the model with `scalar`, `variant`, `column`, `reference`, `table`, `index`, `read` and
+//! gateway sees. `parse` reads the text, `directive` knows our directives, `columns`, `fieldset` and `options` the small languages
+//! inside them; `bind` makes the model with `scalar`, `variant`, `one_of`, `column`, `reference`, `table`, `header`, `interface`, `index`, `read` and
 //! `connection`; `names` has the rules of names; `sdl` cuts what is ours out of the text and appends what is derived; `editor` defines our directives for editors.
 //! Nothing here knows of tables' layout on disk (that is `plan`) or of events.
 
@@ -13,8 +13,12 @@ mod connection;
 mod directive;
 mod editor;
 mod fieldset;
+mod header;
 mod index;
+mod interface;
 mod names;
+mod one_of;
+mod options;
 mod parse;
 mod read;
 mod reference;
@@ -32,6 +36,7 @@ use apollo_compiler::Schema;
 pub(crate) use self::column::same_key_type;
 pub use self::editor::directives_sdl;
 pub use self::names::{BUCKETS, NAME_BYTES_MAX, TIME, snake};
+pub use self::options::TableOption;
 pub use self::scalar::{cql_type, is_ordered, scalar_name};
 pub use self::table::function_name;
 use crate::diagnostic::{Diagnostic, FileId, Severity, Sources, Span};
@@ -124,8 +129,13 @@ pub struct ObjectType {
     pub tables: Vec<TableDecl>,
     /// `@index`es of those tables.
     pub indexes: Vec<IndexDecl>,
+    /// `@udt(name:)`: the name of its CQL type, where it is not its own.
+    pub stored_as: Option<String>,
     /// Names of the interfaces that it implements, and of the unions that it is a member of.
     pub belongs_to: Vec<String>,
+    /// Of an interface with a resolvable `@key`: the entities that a representation of it may be, in the order in which
+    /// they count.
+    pub resolves_to: Vec<TypeId>,
 }
 
 /// What an object type is to us.
@@ -140,8 +150,11 @@ pub enum TypeKind {
     /// A value type stored inside a row.
     Udt,
     /// An interface or union. Over value types it is stored inside a row: its first column is the name of the member
-    /// that a value is of, then one for each member, of which that one's is there. Over others it has no columns.
+    /// that a value is of, then one for each member, of which that one's is there. Over entities that a `@ref` leads to
+    /// likewise, with the key of each. Over others it has no columns.
     Variants,
+    /// Of an entity that is a member of such: its key, stored inside a row. Its only field is the reference.
+    Key { of: TypeId },
     /// `XConnection`: `edges`, `nodes`, `pageInfo`.
     Connection { node: TypeId },
     /// `XEdge`: `cursor`, `node`.
@@ -192,7 +205,7 @@ pub enum FieldSource {
     External,
 }
 
-/// `@ref(key:)`.
+/// `@ref(key:)`. Of a list of references the key is one part, and its column a list or set of such.
 #[derive(Clone, Debug)]
 pub struct RefDecl {
     pub target: TypeId,
@@ -427,6 +440,8 @@ impl ColumnType {
 #[derive(Clone, Debug)]
 pub struct TableDecl {
     pub name: String,
+    /// `static`: the rows are what each partition of the table of that name has once; that table is another type's.
+    pub is_header: bool,
     pub partition: Vec<KeyPart>,
     pub clustering: Vec<(KeyPart, Order)>,
     /// Columns of this copy beside its key; `None`: all.
@@ -439,6 +454,8 @@ pub struct TableDecl {
     pub rows: Option<u64>,
     /// Writes expected per second to the hottest partition (p99).
     pub rate: Option<u64>,
+    /// What Cassandra is told beside that.
+    pub options: Vec<TableOption>,
     /// The whole directive.
     pub span: Span,
     pub partition_span: Span,
@@ -482,6 +499,8 @@ pub enum KeyFunction {
     Bucket(Bucket),
     /// xxHash64, seed 0, of the column's CQL bytes, modulo this.
     Hash(u32),
+    /// So many letters (Unicode scalar values) from the text's beginning.
+    Prefix(u32),
 }
 
 /// Width of a time bucket.
@@ -610,8 +629,15 @@ impl ObjectType {
             keys: Vec::new(),
             tables: Vec::new(),
             indexes: Vec::new(),
+            stored_as: None,
             belongs_to: Vec::new(),
+            resolves_to: Vec::new(),
         }
+    }
+
+    /// The name that the store knows it by.
+    pub fn stored_name(&self) -> &str {
+        self.stored_as.as_deref().unwrap_or(&self.name)
     }
 
     /// The field with that number.

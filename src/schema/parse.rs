@@ -36,10 +36,10 @@ pub(super) struct Parsed {
     pub document: ast::Document,
 }
 
-/// A type with its extensions, whatever files they stand in.
+/// An object type or interface with its extensions, whatever files they stand in.
 pub(super) struct ObjectDeclaration<'a> {
     pub name: &'a Name,
-    /// The name, where the type is first written.
+    /// The name, where the type is defined, or else first extended.
     pub span: Span,
     pub directives: Vec<In<'a, Node<ast::Directive>>>,
     pub fields: Vec<In<'a, Node<ast::FieldDefinition>>>,
@@ -58,6 +58,16 @@ pub(super) struct EnumDeclaration<'a> {
     pub description: Option<&'a Node<str>>,
 }
 
+/// A union with its extensions.
+pub(super) struct UnionDeclaration<'a> {
+    pub name: &'a Name,
+    pub span: Span,
+    pub directives: Vec<In<'a, Node<ast::Directive>>>,
+    pub members: Vec<In<'a, Name>>,
+    pub defined: bool,
+    pub description: Option<&'a Node<str>>,
+}
+
 /// Everything that the files declare, by kind, in order of first appearance.
 #[derive(Default)]
 pub(super) struct Declarations<'a> {
@@ -65,10 +75,9 @@ pub(super) struct Declarations<'a> {
     pub enums: Vec<EnumDeclaration<'a>>,
     pub scalars: Vec<In<'a, Node<ast::ScalarTypeDefinition>>>,
     pub inputs: Vec<In<'a, Name>>,
-    pub interfaces: Vec<In<'a, Node<ast::InterfaceTypeDefinition>>>,
-    pub unions: Vec<In<'a, Node<ast::UnionTypeDefinition>>>,
-    /// Extensions of interfaces and unions, which are refused.
-    pub extended: Vec<In<'a, Name>>,
+    pub scalar_extensions: Vec<In<'a, Node<ast::ScalarTypeExtension>>>,
+    pub interfaces: Vec<ObjectDeclaration<'a>>,
+    pub unions: Vec<UnionDeclaration<'a>>,
     pub directives: Vec<In<'a, Node<ast::DirectiveDefinition>>>,
     /// Directives of `schema` and `extend schema`.
     pub schema_directives: Vec<In<'a, Node<ast::Directive>>>,
@@ -179,34 +188,57 @@ fn add<'a>(
             all.root_operations.extend(node.root_operations.iter().map(|node| In { file, node }));
         }
         Definition::ScalarTypeDefinition(node) => all.scalars.push(In { file, node }),
-        Definition::ScalarTypeExtension(_) => {}
+        Definition::ScalarTypeExtension(node) => all.scalar_extensions.push(In { file, node }),
         Definition::ObjectTypeDefinition(node) => {
-            let object = object(all, &node.name, file);
-            if object.defined {
-                let place = place(object.span, sources);
-                faults.push(twice("type", &node.name, name_span(file, &node.name), &place));
+            let object = object(&mut all.objects, &node.name, file);
+            let first = (object.defined, object.span);
+            if is_twice("type", first, &node.name, file, sources, faults) {
                 return; // What it holds would only be declared twice again.
             }
-            object.defined = true;
+            (object.defined, object.span) = (true, name_span(file, &node.name));
             object.description = node.description.as_ref();
-            object.directives.extend(node.directives.iter().map(within));
-            object.fields.extend(node.fields.iter().map(|node| In { file, node }));
-            object.implements.extend(node.implements_interfaces.iter().map(|node| In { file, node }));
+            object.add(file, &node.directives, &node.fields, &node.implements_interfaces);
         }
         Definition::ObjectTypeExtension(node) => {
-            let object = object(all, &node.name, file);
-            object.directives.extend(node.directives.iter().map(within));
-            object.fields.extend(node.fields.iter().map(|node| In { file, node }));
-            object.implements.extend(node.implements_interfaces.iter().map(|node| In { file, node }));
+            let object = object(&mut all.objects, &node.name, file);
+            object.add(file, &node.directives, &node.fields, &node.implements_interfaces);
+        }
+        Definition::InterfaceTypeDefinition(node) => {
+            let interface = object(&mut all.interfaces, &node.name, file);
+            let first = (interface.defined, interface.span);
+            if is_twice("interface", first, &node.name, file, sources, faults) {
+                return;
+            }
+            (interface.defined, interface.span) = (true, name_span(file, &node.name));
+            interface.description = node.description.as_ref();
+            interface.add(file, &node.directives, &node.fields, &node.implements_interfaces);
+        }
+        Definition::InterfaceTypeExtension(node) => {
+            let interface = object(&mut all.interfaces, &node.name, file);
+            interface.add(file, &node.directives, &node.fields, &node.implements_interfaces);
+        }
+        Definition::UnionTypeDefinition(node) => {
+            let union = union(all, &node.name, file);
+            let first = (union.defined, union.span);
+            if is_twice("union", first, &node.name, file, sources, faults) {
+                return;
+            }
+            (union.defined, union.span) = (true, name_span(file, &node.name));
+            union.description = node.description.as_ref();
+            union.directives.extend(node.directives.iter().map(within));
+            union.members.extend(node.members.iter().map(|node| In { file, node }));
+        }
+        Definition::UnionTypeExtension(node) => {
+            let union = union(all, &node.name, file);
+            union.directives.extend(node.directives.iter().map(within));
+            union.members.extend(node.members.iter().map(|node| In { file, node }));
         }
         Definition::EnumTypeDefinition(node) => {
             let found = enumeration(all, &node.name, file);
-            if found.defined {
-                let place = place(found.span, sources);
-                faults.push(twice("enum", &node.name, name_span(file, &node.name), &place));
+            if is_twice("enum", (found.defined, found.span), &node.name, file, sources, faults) {
                 return;
             }
-            found.defined = true;
+            (found.defined, found.span) = (true, name_span(file, &node.name));
             found.description = node.description.as_ref();
             found.values.extend(node.values.iter().map(|node| In { file, node }));
         }
@@ -214,24 +246,49 @@ fn add<'a>(
             let found = enumeration(all, &node.name, file);
             found.values.extend(node.values.iter().map(|node| In { file, node }));
         }
-        Definition::InterfaceTypeDefinition(node) => all.interfaces.push(In { file, node }),
-        Definition::InterfaceTypeExtension(node) => all.extended.push(In { file, node: &node.name }),
-        Definition::UnionTypeDefinition(node) => all.unions.push(In { file, node }),
-        Definition::UnionTypeExtension(node) => all.extended.push(In { file, node: &node.name }),
         Definition::InputObjectTypeDefinition(node) => all.inputs.push(In { file, node: &node.name }),
         Definition::InputObjectTypeExtension(node) => all.inputs.push(In { file, node: &node.name }),
     }
 }
 
+/// Whether a definition of that name was seen before; then that is a fault.
+fn is_twice(
+    what: &str,
+    (is_defined, first): (bool, Span),
+    name: &Name,
+    file: FileId,
+    sources: &Sources,
+    faults: &mut Vec<Diagnostic>,
+) -> bool {
+    if is_defined {
+        faults.push(twice(what, name, name_span(file, name), &place(first, sources)));
+    }
+    is_defined
+}
+
+impl<'a> ObjectDeclaration<'a> {
+    fn add(
+        &mut self,
+        file: FileId,
+        directives: &'a ast::DirectiveList,
+        fields: &'a [Node<ast::FieldDefinition>],
+        implements: &'a [Name],
+    ) {
+        self.directives.extend(directives.iter().map(|node| In { file, node }));
+        self.fields.extend(fields.iter().map(|node| In { file, node }));
+        self.implements.extend(implements.iter().map(|node| In { file, node }));
+    }
+}
+
 fn object<'m, 'a>(
-    all: &'m mut Declarations<'a>,
+    all: &'m mut Vec<ObjectDeclaration<'a>>,
     name: &'a Name,
     file: FileId,
 ) -> &'m mut ObjectDeclaration<'a> {
-    if let Some(index) = all.objects.iter().position(|object| object.name == name) {
-        return &mut all.objects[index];
+    if let Some(index) = all.iter().position(|object| object.name == name) {
+        return &mut all[index];
     }
-    all.objects.push(ObjectDeclaration {
+    all.push(ObjectDeclaration {
         name,
         span: name_span(file, name),
         directives: Vec::new(),
@@ -240,7 +297,26 @@ fn object<'m, 'a>(
         defined: false,
         description: None,
     });
-    all.objects.last_mut().expect("one was pushed")
+    all.last_mut().expect("one was pushed")
+}
+
+fn union<'m, 'a>(
+    all: &'m mut Declarations<'a>,
+    name: &'a Name,
+    file: FileId,
+) -> &'m mut UnionDeclaration<'a> {
+    if let Some(index) = all.unions.iter().position(|union| union.name == name) {
+        return &mut all.unions[index];
+    }
+    all.unions.push(UnionDeclaration {
+        name,
+        span: name_span(file, name),
+        directives: Vec::new(),
+        members: Vec::new(),
+        defined: false,
+        description: None,
+    });
+    all.unions.last_mut().expect("one was pushed")
 }
 
 fn enumeration<'m, 'a>(

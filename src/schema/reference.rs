@@ -24,6 +24,10 @@ struct Part {
 impl Binder<'_> {
     /// The columns that hold a reference's key, each made unless a field has its name.
     pub(super) fn add_ref_columns(&mut self, ty: TypeId, index: usize) {
+        // The keys of a list are declared: only the author knows how many there are at most.
+        if matches!(self.drafts[ty.0 as usize].fields[index].ty, Some(FieldType::List { .. })) {
+            return;
+        }
         let Some((target, parts)) = self.ref_parts(ty, index) else { return };
         for part in parts {
             self.add_ref_column(ty, index, target, part);
@@ -56,7 +60,7 @@ impl Binder<'_> {
     }
 
     /// What is stored for the scalar at the end of a path of fields.
-    fn draft_type(&self, ty: TypeId, names: &[String]) -> Option<ColumnType> {
+    pub(super) fn draft_type(&self, ty: TypeId, names: &[String]) -> Option<ColumnType> {
         let (name, rest) = names.split_first()?;
         let field = self.drafts.get(ty.0 as usize)?.fields.iter().find(|field| *field.node.name == **name)?;
         match (field.ty.as_ref()?.named(), rest) {
@@ -71,7 +75,7 @@ impl Binder<'_> {
     fn ref_parts(&self, ty: TypeId, index: usize) -> Option<(TypeId, Vec<Part>)> {
         let field = &self.drafts[ty.0 as usize].fields[index];
         let pairs = reference(field.used("ref")?.text("key")?).ok()?;
-        let Some(FieldType::Named { name: Named::Object(target), .. }) = field.ty else { return None };
+        let target = referred(field.ty.as_ref()?)?;
         // Derived types have no draft and no key.
         self.drafts.get(target.0 as usize)?;
         let alone = pairs.len() == 1;
@@ -109,7 +113,8 @@ impl Binder<'_> {
                 let field = &self.drafts[ty.0 as usize].fields[index];
                 let is_ref = field.used("ref").is_some()
                     && field.used("read").is_none()
-                    && field.used("column").is_none();
+                    && field.used("column").is_none()
+                    && self.reference_of_several(ty, index).is_none();
                 if is_ref && matches!(self.types[ty.0 as usize].kind, TypeKind::Entity | TypeKind::Udt) {
                     open.push((ty, index));
                 }
@@ -149,18 +154,17 @@ impl Binder<'_> {
         let Some(text) = field.used("ref").and_then(|used| used.text("key")) else { return Ok(None) };
         reference(text)?;
         let fault = |message: String| Diagnostic::error("S041", text.span, message);
-        let target = match &field.ty {
-            None => return Ok(None),
-            Some(FieldType::Named { name: Named::Object(target), .. })
+        let Some(declared) = &field.ty else { return Ok(None) };
+        let is_list = matches!(declared, FieldType::List { .. });
+        let target = match referred(declared) {
+            Some(target)
                 if matches!(self.types[target.0 as usize].kind, TypeKind::Entity | TypeKind::Stub) =>
             {
-                *target
+                target
             }
-            Some(FieldType::List { .. }) => return Err(Box::new(later("a list of references", text.span))),
-            Some(FieldType::Named { name: Named::Object(target), .. }) if self.is_unclear(*target) => {
-                return Ok(None);
-            }
-            Some(_) => {
+            Some(target) if self.is_unclear(target) => return Ok(None),
+            None if is_list => return Err(Box::new(later("a list of lists", text.span))),
+            _ => {
                 let named = field.node.ty.inner_named_type();
                 return Err(fault(format!("`{}` refers to `{named}`, which has no key", field.node.name))
                     .label("no key")
@@ -168,7 +172,17 @@ impl Binder<'_> {
                     .into());
             }
         };
-        let Some((_, parts)) = self.ref_parts(ty, index) else {
+        let parts = self.ref_parts(ty, index).map(|(_, parts)| parts);
+        if is_list && parts.as_ref().is_none_or(|parts| parts.len() > 1) {
+            let name = &self.types[target.0 as usize].name;
+            let message =
+                format!("`{}` is a list of references, and a list holds keys of one field", field.node.name);
+            return Err(fault(message)
+                .label("several fields")
+                .help(format!("Refer to a type with such a key, or make a value type with a `@ref` to `{name}` and store a list of it."))
+                .into());
+        }
+        let Some(parts) = parts else {
             let name = &self.types[target.0 as usize].name;
             let fault = fault(format!("`{name}` has no key of one field")).label("which key?");
             return Err(Box::new(match self.key_example(target) {
@@ -181,7 +195,7 @@ impl Binder<'_> {
         let mut key = Vec::new();
         for part in &parts {
             let path = self.path_in(target, &part.path, "S041")?;
-            key.push((path.clone(), self.ref_column(ty, target, part, &path)?));
+            key.push((path.clone(), self.ref_column((ty, declared), target, part, &path)?));
         }
         self.check_ref_target(target, &key, &fault)?;
         Ok(Some(RefDecl { target, key }))
@@ -190,32 +204,56 @@ impl Binder<'_> {
     /// The column here that holds a part of the key.
     fn ref_column(
         &self,
-        ty: TypeId,
+        (ty, declared): (TypeId, &FieldType),
         target: TypeId,
         part: &Part,
         path: &KeyPath,
     ) -> Result<ColumnId, Box<Diagnostic>> {
         let Part { column, at, .. } = part;
         let here = &self.types[ty.0 as usize];
-        let Some(id) = here.column_named(column) else {
-            let message = format!("`{}` has no column `{column}`", here.name);
-            return Err(Diagnostic::error("S041", *at, message)
-                .label("not a column")
-                .help("Name the column that holds the key: it is made where none has its name.")
-                .into());
-        };
+        let is_list = matches!(declared, FieldType::List { .. });
         let stored = key_column(&self.types, target, path)
             .and_then(|column| self.types[target.0 as usize].column(column).ty.named());
         let theirs = stored.unwrap_or_else(|| self.leaf(target, path));
-        if same_key_type(&here.column(id).ty, theirs) {
+        let Some(id) = here.column_named(column) else {
+            let message = format!("`{}` has no column `{column}`", here.name);
+            let fault = Diagnostic::error("S041", *at, message).label("not a column");
+            return Err(Box::new(match is_list {
+                true => fault.help(format!(
+                    "Declare the list of keys, with its bound: `{column}: [{}!]! @column(max: 100)`, with `hidden: true` where \
+                     it should not be in the graph.",
+                    self.named_text(theirs)
+                )),
+                false => fault.help("Name the column that holds the key: it is made where none has its name."),
+            }));
+        };
+        let mine = match (&here.column(id).ty, is_list) {
+            (ColumnType::List(of) | ColumnType::Set(of), true) => &**of,
+            (ty, _) => ty,
+        };
+        let is_collection = matches!(here.column(id).ty, ColumnType::List(_) | ColumnType::Set(_));
+        if same_key_type(mine, theirs) && is_collection == is_list {
+            if declared.non_null() && is_list && !here.column(id).non_null {
+                let message = format!("the list may not be null, but `{column}`, which holds its keys, may");
+                let help = format!("Write the type of `{column}` with `!`, or leave it out of the list's.");
+                return Err(Diagnostic::error("S041", *at, message).label("nullable").help(help).into());
+            }
             return Ok(id);
         }
         let (mine, theirs) = (self.column_text(&here.column(id).ty), self.named_text(theirs));
         let name = &self.types[target.0 as usize].name;
-        let message = format!("`{column}` is `{mine}`, but `{name}.{}` is `{theirs}`", part.path.shown());
-        let help = format!(
-            "Declare `{column}` as `{theirs}`, or name another column: it is made where none has its name."
-        );
+        let (message, help) = match is_list {
+            true => (
+                format!("`{column}` is `{mine}`, expected `[{theirs}!]`: the keys of `{name}`"),
+                format!("Declare `{column}` as `[{theirs}!]`, with `@column(max:)`: a list of keys."),
+            ),
+            false => (
+                format!("`{column}` is `{mine}`, but `{name}.{}` is `{theirs}`", part.path.shown()),
+                format!(
+                    "Declare `{column}` as `{theirs}`, or name another column: it is made where none has its name."
+                ),
+            ),
+        };
         Err(Diagnostic::error("S041", *at, message).label(format!("`{mine}`")).help(help).into())
     }
 
@@ -292,6 +330,7 @@ impl Binder<'_> {
             Some(named) => self.named_text(named),
             None => match ty {
                 ColumnType::Record(id) => self.types[id.0 as usize].name.clone(),
+                ColumnType::List(of) | ColumnType::Set(of) => format!("[{}!]", self.column_text(of)),
                 _ => "a list".to_string(),
             },
         }
@@ -356,6 +395,18 @@ impl Binder<'_> {
                 names.join(", ")
             ))
             .into())
+    }
+}
+
+/// The type that a reference, or a list of them, is of; `None` for anything else.
+fn referred(ty: &FieldType) -> Option<TypeId> {
+    match ty {
+        FieldType::Named { name: Named::Object(target), .. } => Some(*target),
+        FieldType::List { of, .. } => match **of {
+            FieldType::Named { name: Named::Object(target), .. } => Some(target),
+            _ => None,
+        },
+        FieldType::Named { .. } => None,
     }
 }
 

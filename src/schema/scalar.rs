@@ -114,8 +114,8 @@ pub(super) fn scalar_at(url: &str) -> Option<Scalar> {
 }
 
 /// The `@specifiedBy` address of a declared scalar.
-pub(super) fn specified_by(node: &ast::ScalarTypeDefinition) -> Option<&str> {
-    let directive = node.directives.iter().find(|directive| directive.name == "specifiedBy")?;
+pub(super) fn specified_by(directives: &ast::DirectiveList) -> Option<&str> {
+    let directive = directives.iter().find(|directive| directive.name == "specifiedBy")?;
     directive.arguments.iter().find(|argument| argument.name == "url")?.value.as_str()
 }
 

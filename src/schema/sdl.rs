@@ -40,7 +40,8 @@ pub(super) fn subgraph(
 /// The derived types, in name order.
 fn derived<'m>(declarations: &Declarations<'_>, model: &'m ReadModel) -> Vec<&'m super::ObjectType> {
     let is_derived = |ty: &&super::ObjectType| {
-        ty.kind != TypeKind::Variants && !declarations.objects.iter().any(|object| *object.name == *ty.name)
+        !matches!(ty.kind, TypeKind::Variants | TypeKind::Key { .. })
+            && !declarations.objects.iter().any(|object| *object.name == *ty.name)
     };
     let mut derived: Vec<_> = model.types.iter().filter(is_derived).collect();
     derived.sort_by(|a, b| a.name.cmp(&b.name));
@@ -201,11 +202,18 @@ impl Link {
     }
 }
 
+/// The minor version of the federation specification that takes `@key` on interfaces.
+const ENTITY_INTERFACES: u32 = 3;
+
 /// Directives of the federation that the text applies, each with the minor version that it needs.
 fn used_directives(parsed: &[Parsed]) -> Vec<(String, u32)> {
     let mut used = Vec::new();
     for file in parsed {
         for definition in &file.document.definitions {
+            let is_interface = matches!(
+                definition,
+                Definition::InterfaceTypeDefinition(_) | Definition::InterfaceTypeExtension(_)
+            );
             each_directive(definition, &mut |directive| {
                 let Some((name, version)) = FEDERATION.iter().find(|(name, _)| directive.name == *name)
                 else {
@@ -213,7 +221,12 @@ fn used_directives(parsed: &[Parsed]) -> Vec<(String, u32)> {
                 };
                 let has_label = *name == "override"
                     && directive.arguments.iter().any(|argument| argument.name == "label");
-                used.push(((*name).to_string(), if has_label { 7 } else { *version }));
+                let version = match *name {
+                    "key" if is_interface => ENTITY_INTERFACES,
+                    _ if has_label => 7,
+                    _ => *version,
+                };
+                used.push(((*name).to_string(), version));
             });
         }
     }
@@ -227,6 +240,7 @@ fn each_directive(definition: &Definition, found: &mut dyn FnMut(&Directive)) {
         Definition::ObjectTypeDefinition(node) => &node.fields,
         Definition::ObjectTypeExtension(node) => &node.fields,
         Definition::InterfaceTypeDefinition(node) => &node.fields,
+        Definition::InterfaceTypeExtension(node) => &node.fields,
         Definition::EnumTypeDefinition(node) => {
             return node.values.iter().for_each(|value| all(&value.directives));
         }
@@ -266,6 +280,8 @@ pub(super) fn executable(declarations: &Declarations<'_>, model: &ReadModel) -> 
     }
     for scalar in &declarations.scalars {
         let mut scalar = (**scalar.node).clone();
+        let extensions = declarations.scalar_extensions.iter().filter(|other| other.node.name == scalar.name);
+        scalar.directives.extend(extensions.flat_map(|other| other.node.directives.iter().cloned()));
         keep_standard(&mut scalar.directives);
         parts.push(scalar.to_string());
     }
@@ -287,22 +303,14 @@ pub(super) fn executable(declarations: &Declarations<'_>, model: &ReadModel) -> 
     for object in &declarations.objects {
         parts.push(object_text(object, !entities.is_empty()));
     }
-    for declared in &declarations.interfaces {
-        let mut interface = (**declared.node).clone();
-        interface.directives = DirectiveList::default();
-        for field in &mut interface.fields {
-            let field = field.make_mut();
-            keep_standard(&mut field.directives);
-            field
-                .arguments
-                .iter_mut()
-                .for_each(|argument| keep_standard(&mut argument.make_mut().directives));
-        }
-        parts.push(interface.to_string());
-    }
+    parts.extend(declarations.interfaces.iter().map(interface_text));
     for declared in &declarations.unions {
-        let mut union = (**declared.node).clone();
-        union.directives = DirectiveList::default();
+        let union = ast::UnionTypeDefinition {
+            description: declared.description.cloned(),
+            name: declared.name.clone(),
+            directives: DirectiveList::default(),
+            members: declared.members.iter().map(|name| name.node.clone()).collect(),
+        };
         parts.push(union.to_string());
     }
     parts.extend(derived(declarations, model).iter().map(|ty| connection::sdl(ty, None)));
@@ -314,26 +322,37 @@ pub(super) fn executable(declarations: &Declarations<'_>, model: &ReadModel) -> 
     parts.join("\n")
 }
 
-fn object_text(object: &super::parse::ObjectDeclaration<'_>, has_entities: bool) -> String {
+fn interface_text(interface: &super::parse::ObjectDeclaration<'_>) -> String {
+    let definition = ast::InterfaceTypeDefinition {
+        description: interface.description.cloned(),
+        name: interface.name.clone(),
+        implements_interfaces: interface.implements.iter().map(|name| name.node.clone()).collect(),
+        directives: DirectiveList::default(),
+        fields: visible_fields(interface),
+    };
+    definition.to_string()
+}
+
+/// The fields that are in the graph, without directives that only a gateway reads.
+fn visible_fields(object: &super::parse::ObjectDeclaration<'_>) -> Vec<Node<ast::FieldDefinition>> {
     let visible = object.fields.iter().filter(|field| !is_hidden(field.node));
-    let fields = visible
-        .map(|field| {
-            let mut field = field.node.clone();
-            let inner = field.make_mut();
-            keep_standard(&mut inner.directives);
-            inner
-                .arguments
-                .iter_mut()
-                .for_each(|argument| keep_standard(&mut argument.make_mut().directives));
-            field
-        })
-        .collect();
+    let field = |field: &super::parse::In<'_, Node<ast::FieldDefinition>>| {
+        let mut field = field.node.clone();
+        let inner = field.make_mut();
+        keep_standard(&mut inner.directives);
+        inner.arguments.iter_mut().for_each(|argument| keep_standard(&mut argument.make_mut().directives));
+        field
+    };
+    visible.map(field).collect()
+}
+
+fn object_text(object: &super::parse::ObjectDeclaration<'_>, has_entities: bool) -> String {
     let definition = ast::ObjectTypeDefinition {
         description: object.description.cloned(),
         name: object.name.clone(),
         implements_interfaces: object.implements.iter().map(|name| name.node.clone()).collect(),
         directives: DirectiveList::default(),
-        fields,
+        fields: visible_fields(object),
     };
     let mut text = definition.to_string();
     if object.name == "Query" {

@@ -4,7 +4,7 @@
 //! can be served is `plan`'s.
 
 use super::bind::{Binder, FieldDraft, argument_text, directive_span};
-use super::column::{column_name, with_nearest};
+use super::column::{column_name, is_name, not_a_name, with_nearest};
 use super::columns::{Allowed, ColumnUse, Text, columns, duration_ms};
 use super::directive::{Use, literal};
 use super::fieldset::{self, Path};
@@ -174,15 +174,8 @@ impl Binder<'_> {
         let faults_before = self.faults.len();
         let name = used.text("name")?;
         let partition_text = used.text("partition")?;
-        let is_name = name.value.starts_with(|letter: char| letter.is_ascii_alphabetic() || letter == '_')
-            && name.value.chars().all(|letter| letter.is_ascii_alphanumeric() || letter == '_');
-        if !is_name {
-            let message = format!("`{}` is not a name", name.value);
-            self.faults.push(
-                Diagnostic::error("S013", name.span, message)
-                    .label("not a name")
-                    .help("A name has letters, digits and `_`, and begins with a letter."),
-            );
+        if !is_name(&name.value) {
+            self.faults.push(not_a_name(name));
         } else if name.value.contains("__") {
             let message = format!("the table name `{}` contains `__`", name.value);
             self.faults.push(
@@ -201,8 +194,14 @@ impl Binder<'_> {
         self.check_parts(ty, &partition, &clustering, used);
         let fields = used.text("fields").map(|text| self.table_fields(ty, text));
         let expiry = self.expiry(ty, used);
+        let options = used.text("options").map_or(Ok(Vec::new()), super::options::options);
+        let options = options.unwrap_or_else(|fault| {
+            self.faults.push(*fault);
+            Vec::new()
+        });
         (whole && self.faults.len() == faults_before).then(|| TableDecl {
             name: name.value.clone(),
+            is_header: used.flag("static"),
             partition: partition.into_iter().map(|(part, _)| part).collect(),
             clustering,
             fields,
@@ -210,6 +209,7 @@ impl Binder<'_> {
             expiry,
             rows: used.int("rows"),
             rate: used.int("rate"),
+            options,
             span: used.span,
             partition_span: partition_text.span,
             clustering_span: used.text("clustering").unwrap_or(partition_text).span,
@@ -298,8 +298,16 @@ impl Binder<'_> {
                 );
             }
         };
+        if matches!(used.via, KeyFunction::Prefix(_)) {
+            if matches!(scalar, Some(Scalar::String | Scalar::Id | Scalar::Ascii)) {
+                return None;
+            }
+            let message = format!("`{}` is no text, so it has no first letters", column.name);
+            let help = "`prefix` is made of a String or an ID; `hash` cuts any column.";
+            return Some(Diagnostic::error("S033", used.span, message).label("not text").help(help));
+        }
         let fits = match used.via {
-            KeyFunction::Itself | KeyFunction::Hash(_) => true,
+            KeyFunction::Itself | KeyFunction::Hash(_) | KeyFunction::Prefix(_) => true,
             KeyFunction::Bucket(Bucket::Hour) => scalar == Some(Scalar::DateTime),
             KeyFunction::Bucket(_) => matches!(scalar, Some(Scalar::DateTime | Scalar::LocalDate)),
         };
@@ -359,7 +367,7 @@ impl Binder<'_> {
             self.faults.push(
                 Diagnostic::error("S033", clustering_span, message)
                     .label("an expression")
-                    .help("Buckets and hashes divide partitions. Sort by the column itself."),
+                    .help("Buckets, hashes and prefixes divide partitions. Sort by the column itself."),
             );
         }
         self.check_part_names(ty, &all);
@@ -492,6 +500,7 @@ pub fn function_name(via: KeyFunction) -> &'static str {
     match via {
         KeyFunction::Itself => "",
         KeyFunction::Hash(_) => "hash",
+        KeyFunction::Prefix(_) => "prefix",
         KeyFunction::Bucket(bucket) => match bucket {
             Bucket::Year => "year",
             Bucket::Month => "month",

@@ -65,6 +65,7 @@ fn table(
         name: format!("table_{id}"),
         entity: TypeId(entity),
         role,
+        heads: None,
         partition,
         clustering,
         appended: 0,
@@ -75,6 +76,7 @@ fn table(
         buckets: None,
         rows: None,
         rate: None,
+        options: Vec::new(),
     })
 }
 
@@ -100,6 +102,12 @@ fn plan() -> Arc<Plan> {
             tables.push(table(number, entity, TableRole::Base, vec![id()], clustering, 3));
         }
     }
+    // The header over the partitions of the last of them.
+    let (rows, number) = (tables[tables.len() - 1].id, u32::try_from(tables.len()).expect("few tables"));
+    let mut header = table(number, number, TableRole::Base, vec![id()], vec![], 2);
+    let joined = Arc::get_mut(&mut header).expect("nobody else has it");
+    (joined.heads, joined.name) = (Some(rows), tables[tables.len() - 1].name.clone());
+    tables.push(header);
     Arc::new(Plan { tables, entities: Vec::new(), reads: Vec::new() })
 }
 
@@ -206,6 +214,33 @@ async fn a_buried_row_keeps_its_position_and_is_in_no_scan(store: impl Store) {
     assert!(tables.all(BASE, None, 10).await.expect("reads").is_empty());
     tables.commit(base(vec![replace(&plan, BASE, &row, 8)])).await.expect("commits");
     assert_eq!(one(&*tables, BASE, &key).await.map(|row| (row.offset, row.live)), Some((8, true)));
+}
+
+async fn a_header_and_the_rows_of_its_partition_come_and_go_apart(store: impl Store) {
+    let plan = plan();
+    let tables = open(&store, &plan).await;
+    let header = plan.tables.last().expect("it is the last").id;
+    let rows = plan.table(header).heads.expect("it heads a table");
+    let (head, row) = (
+        [Value::text("p"), Value::text("x")],
+        [Value::text("p"), Value::Ip("::1".parse().expect("an address")), Value::Int(1)],
+    );
+    let partition = key(&plan, header, &head);
+    let there = async || {
+        let rows = tables.scan(scan(rows, partition.partition())).await.expect("reads").len();
+        (one(&*tables, header, &partition).await.is_some_and(|header| header.live), rows)
+    };
+    let bury = |table, key, offset| Mutation::Bury { table, key, offset, base: 1_000 };
+    tables.commit(base(vec![replace(&plan, header, &head, 1)])).await.expect("commits");
+    assert_eq!(there().await, (true, 0));
+    tables.commit(base(vec![replace(&plan, rows, &row, 2)])).await.expect("commits");
+    assert_eq!(there().await, (true, 1));
+    tables.commit(base(vec![bury(header, partition.clone(), 3)])).await.expect("commits");
+    assert_eq!(there().await, (false, 1), "the row stays");
+    let of_row = key(&plan, rows, &row);
+    let both = vec![replace(&plan, header, &head, 4), bury(rows, of_row, 4)];
+    tables.commit(base(both)).await.expect("commits");
+    assert_eq!(there().await, (true, 0), "the header stays");
 }
 
 async fn a_copy_that_was_left_is_gone(store: impl Store) {
@@ -558,7 +593,7 @@ async fn a_table_of_another_plan_is_refused(store: impl Store) {
     let plan = plan();
     let tables = open(&store, &plan).await;
     let error = tables.get(TableId(99), &[], Columns::All).await.expect_err("is refused").to_string();
-    assert_eq!(error, "table 99 is not in this plan of 46 tables; it is of another plan");
+    assert_eq!(error, "table 99 is not in this plan of 47 tables; it is of another plan");
 }
 
 struct Embedded {
@@ -616,6 +651,7 @@ suite!(
     an_older_or_repeated_write_of_a_base_row_changes_nothing,
     a_batch_that_does_not_begin_where_progress_stands_takes_no_row_back,
     a_buried_row_keeps_its_position_and_is_in_no_scan,
+    a_header_and_the_rows_of_its_partition_come_and_go_apart,
     a_copy_that_was_left_is_gone,
     of_several_writes_of_one_key_in_a_batch_the_stamps_decide,
     assigning_changes_only_the_assigned_cells,

@@ -2,18 +2,19 @@
 
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
 use std::time::{Duration, Instant};
 
 use base64::Engine as _;
 use serde_json::{Value as Json, json};
 
-/// `kinora dev` over the project of this repository and a data directory of its own; stopped when dropped.
+/// `kinora dev` over a project and a data directory of its own; stopped when dropped.
 pub struct Dev {
     pub address: SocketAddr,
     /// From the start of the process to the first answer of `/health/ready`.
     pub ready_after: Duration,
+    project: PathBuf,
     data: tempfile::TempDir,
     process: Child,
 }
@@ -38,12 +39,18 @@ impl Response {
 }
 
 impl Dev {
-    /// Starts it on a free port and waits until it is ready.
+    /// Starts it over the project of this repository.
     pub fn start() -> Dev {
+        Dev::start_on(Path::new(env!("CARGO_MANIFEST_DIR")))
+    }
+
+    /// Starts it on a free port and waits until it is ready.
+    pub fn start_on(project: &Path) -> Dev {
         let data = tempfile::tempdir().expect("a temporary directory can be made");
         let address = free_address();
-        let process = spawn(data.path(), address);
-        let mut dev = Dev { address, ready_after: Duration::ZERO, data, process };
+        let process = spawn(project, data.path(), address);
+        let project = project.to_owned();
+        let mut dev = Dev { address, ready_after: Duration::ZERO, project, data, process };
         dev.await_ready();
         dev
     }
@@ -52,7 +59,7 @@ impl Dev {
     pub fn kill_and_restart(&mut self) {
         self.stop();
         self.address = free_address();
-        self.process = spawn(self.data.path(), self.address);
+        self.process = spawn(&self.project, self.data.path(), self.address);
         self.await_ready();
     }
 
@@ -82,7 +89,9 @@ impl Dev {
     pub fn command(&self, arguments: &[&str]) -> Output {
         Command::new(env!("CARGO_BIN_EXE_kinora"))
             .args(arguments)
-            .args(["--project", env!("CARGO_MANIFEST_DIR"), "--data"])
+            .arg("--project")
+            .arg(&self.project)
+            .arg("--data")
             .arg(self.data.path())
             .stdin(Stdio::null())
             .output()
@@ -172,17 +181,11 @@ fn free_address() -> SocketAddr {
     probe.local_addr().expect("a bound socket has an address")
 }
 
-fn spawn(data: &Path, address: SocketAddr) -> Child {
+fn spawn(project: &Path, data: &Path, address: SocketAddr) -> Child {
     Command::new(env!("CARGO_BIN_EXE_kinora"))
-        .args([
-            "dev",
-            "--no-sample",
-            "--project",
-            env!("CARGO_MANIFEST_DIR"),
-            "--listen",
-            &address.to_string(),
-            "--data",
-        ])
+        .args(["dev", "--no-sample", "--listen", &address.to_string(), "--project"])
+        .arg(project)
+        .arg("--data")
         .arg(data)
         .stdin(Stdio::null())
         .stdout(Stdio::null())

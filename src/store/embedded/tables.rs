@@ -90,11 +90,12 @@ impl EmbeddedTables {
     ) -> Result<EmbeddedTables, StoreError> {
         let suffix = open::generation_suffix(generation.number);
         let open = |layout: layout::Layout| {
-            let name = format!("{}{suffix}", layout.table.name);
+            let name = format!("{}{suffix}", layout.table.space());
             let keyspace = open::keyspace(database, &name, settings)?;
             let ends = layout.is_base() && !layout.table.expires.is_empty();
-            let aside = ends
-                .then(|| open::keyspace(database, &format!("{}__over{suffix}", layout.table.name), settings));
+            let aside = ends.then(|| {
+                open::keyspace(database, &format!("{}__over{suffix}", layout.table.space()), settings)
+            });
             Ok(Table { layout, keyspace, aside: aside.transpose()?, crowded: Mutex::default() })
         };
         let tables = layout::layouts(plan).into_iter().map(open).collect::<Result<_, StoreError>>()?;

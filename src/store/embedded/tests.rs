@@ -16,6 +16,7 @@ fn plan() -> Arc<Plan> {
         name: "counters".to_owned(),
         entity: TypeId(0),
         role: TableRole::Base,
+        heads: None,
         partition: vec![KeyColumn { part, ty: id.clone(), source: id, order: Order::Asc }],
         clustering: Vec::new(),
         appended: 0,
@@ -26,6 +27,7 @@ fn plan() -> Arc<Plan> {
         buckets: None,
         rows: None,
         rate: None,
+        options: Vec::new(),
     };
     Arc::new(Plan { tables: vec![Arc::new(table)], entities: Vec::new(), reads: Vec::new() })
 }
@@ -103,6 +105,8 @@ fn ending() -> Arc<Plan> {
         clustering: vec![key(1, "id")],
         columns: (0..3).map(ColumnId).collect(),
         expires: vec![Expiry { from: ColumnId(2), after_ms: 1_000 }],
+        heads: None,
+        options: Vec::new(),
         id: TableId(0),
         entity: TypeId(0),
         role: TableRole::Base,

@@ -204,7 +204,7 @@ impl Tables for MemoryTables {
         Box::pin(async move {
             let layout = layout::of(&self.layouts, table)?;
             let data = lock(&self.generation.data);
-            let rows = data.tables.get(&layout.table.name);
+            let rows = data.tables.get(&*layout.table.space());
             let read = |key: &RowKey| match rows.and_then(|rows| rows.get(key)) {
                 Some(row) => stored(layout, key, row, columns),
                 None => Ok(None),
@@ -217,7 +217,8 @@ impl Tables for MemoryTables {
         Box::pin(async move {
             let layout = layout::of(&self.layouts, scan.table)?;
             let data = lock(&self.generation.data);
-            let (Some(rows), Some(range)) = (data.tables.get(&layout.table.name), layout::range_of(&scan))
+            let (Some(rows), Some(range)) =
+                (data.tables.get(&*layout.table.space()), layout::range_of(&scan))
             else {
                 return Ok(Vec::new());
             };
@@ -241,7 +242,7 @@ impl Tables for MemoryTables {
         Box::pin(async move {
             let layout = layout::of(&self.layouts, table)?;
             let data = lock(&self.generation.data);
-            let Some(rows) = data.tables.get(&layout.table.name) else {
+            let Some(rows) = data.tables.get(&*layout.table.space()) else {
                 return Ok(Vec::new());
             };
             let first = after.map_or(RangeBound::Unbounded, RangeBound::Excluded);
@@ -299,14 +300,14 @@ impl MemoryTables {
     fn send_rows(&self, phase: Vec<Mutation>) -> Result<(), StoreError> {
         let mut failed = 0;
         for mutation in phase {
-            let name = &layout::of(&self.layouts, mutation.table())?.table.name;
+            let name = layout::of(&self.layouts, mutation.table())?.table.space();
             let fate = self.fate(Write::Row(&mutation));
             let mut data = lock(&self.generation.data);
             if fate.applies() {
-                data.apply(name, &mutation);
+                data.apply(&name, &mutation);
             }
             if matches!(fate, Fate::Repeated | Fate::Late) {
-                data.held.push((name.clone(), mutation));
+                data.held.push((name.into_owned(), mutation));
             }
             failed += usize::from(!fate.acknowledges());
         }

@@ -92,6 +92,7 @@ async fn serve(context: &Context, arguments: &Arguments, data: &Path, _lock: Dat
         unreachable(format!("{} cannot be made or read: {error}", data.join("cursor.key").display()))
     })?;
     let engine = Embedded::idle(Arc::clone(&broker), Arc::new(store), engine_settings(settings, secret));
+    engine.sweep_on();
     let sampled = settings.dev.sample.is_some() && !arguments.no_sample;
     if sampled {
         fill(&engine).await.map_err(unreachable)?;

@@ -4,7 +4,7 @@ use serde_json::{Map, Value as Json};
 
 use crate::plan::{Plan, TableId};
 use crate::resolve::wire;
-use crate::schema::{ColumnType, ReadModel, Scalar, TypeId, TypeKind};
+use crate::schema::{ColumnType, ReadModel, Scalar, TIME, TypeId, TypeKind};
 use crate::store::{StoreError, Tables};
 use crate::value::Value;
 
@@ -42,6 +42,7 @@ pub fn row(model: &ReadModel, ty: TypeId, cells: &[Value]) -> Map<String, Json> 
     columns
         .iter()
         .zip(cells)
+        .filter(|(column, _)| column.name != TIME)
         .map(|(column, cell)| (column.name.clone(), cell_json(model, &column.ty, cell)))
         .collect()
 }

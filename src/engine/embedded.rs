@@ -50,6 +50,11 @@ impl EmbeddedSettings {
     }
 }
 
+/// How often a step of the sweep is done, how many rows one looks at, and how long a row must have been over.
+const SWEEP_EVERY: Duration = Duration::from_secs(1);
+const SWEEP_ROWS: usize = 2_000;
+const SWEEP_AFTER_MS: i64 = 60_000;
+
 /// Partitions of a topic that nothing is said of.
 const PARTITIONS_DEFAULT: u32 = 4;
 
@@ -132,7 +137,30 @@ impl Embedded {
     ) -> Result<Arc<Embedded>, EngineError> {
         let engine = Embedded::idle(broker, store, settings);
         engine.take_over(definitions).await?;
+        engine.sweep_on();
         Ok(engine)
+    }
+
+    /// Frees rows whose time is over, a few each second, until the engine is dropped: what is over for a minute, so that
+    /// no request still asks for the time before.
+    pub fn sweep_on(self: &Arc<Self>) {
+        let engine = Arc::downgrade(self);
+        tokio::spawn(async move {
+            let mut ticks = tokio::time::interval(SWEEP_EVERY);
+            ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+            loop {
+                ticks.tick().await;
+                let Some(engine) = engine.upgrade() else { return };
+                let Some(serving) = engine.serving() else { continue };
+                match serving.tables.sweep(now_ms().saturating_sub(SWEEP_AFTER_MS), SWEEP_ROWS).await {
+                    Ok(swept) if swept.freed > 0 => {
+                        tracing::debug!(freed = swept.freed, "Swept rows whose time is over.")
+                    }
+                    Ok(_) => {}
+                    Err(reason) => tracing::warn!(%reason, "Sweeping failed; it is tried again."),
+                }
+            }
+        });
     }
 
     /// An engine without definitions yet: it takes events, and answers nothing until [`Embedded::take_over`].

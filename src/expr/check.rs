@@ -242,8 +242,8 @@ impl<'c> Checker<'c> {
     fn names(&self) -> Vec<String> {
         let locals = self.locals.iter().rev().map(|(name, _)| name.clone());
         let names = self.env.names.iter().map(|(name, _)| name.clone()).filter(|name| !name.is_empty());
-        let columns = self.env.columns_of.iter().flat_map(|id| self.env.model.ty(*id).columns.iter());
-        locals.chain(names).chain(columns.map(|column| column.name.clone())).collect()
+        let columns = self.env.columns_of.iter().flat_map(|id| self.env.model.ty(*id).column_names());
+        locals.chain(names).chain(columns.map(str::to_owned)).collect()
     }
 
     pub(super) fn resolve(&self, name: &str) -> Option<(Code, Type)> {
@@ -352,15 +352,15 @@ impl<'c> Checker<'c> {
                     reference.key.iter().map(|(_, column)| ty.column(*column).name.as_str()).collect();
                 format!("`{field}` is another entity; what is stored of it is `{}`", columns.join("`, `"))
             }
-            _ => match nearest(field, ty.columns.iter().map(|column| column.name.as_str())) {
+            _ => match nearest(field, ty.column_names()) {
                 Some(near) => format!("did you mean `{near}`?"),
                 None => {
-                    let names: Vec<_> = ty.columns.iter().map(|column| column.name.as_str()).collect();
+                    let names: Vec<_> = ty.column_names().collect();
                     format!("its columns are {}", names.join(", "))
                 }
             },
         };
-        let columns = ty.columns.iter().map(|column| column.name.as_str());
+        let columns = ty.column_names();
         let fault = diagnostic.label("unknown column").help(help);
         self.fault(if reference.is_some() { fault } else { fault.fix_name(field, columns) })
     }

@@ -85,10 +85,32 @@ pub fn apply(
     row: &mut State,
     event: &Event,
 ) -> Result<Option<Undo>, Reject> {
-    unless_over(projection, row, event, |row| {
+    let undo = unless_over(projection, row, event, |row| {
         match guard::admit(projection, row.as_ref().map(|cells| cells.as_slice()), event)? {
             Some(marks) => apply_one(projection, key_cells, row, (event, None), &marks),
             None => Ok(None),
+        }
+    })?;
+    Ok(undo.map(|undo| timed(projection, row, event, undo)))
+}
+
+/// Writes the event's time into the row that it has written, where a `ttl` counts from it.
+fn timed(projection: &Projection, row: &mut State, event: &Event, undo: Undo) -> Undo {
+    let (Some(column), Some(cells)) = (projection.shape.time, row) else { return undo };
+    let index = column.0 as usize;
+    let cell = &mut Arc::<Cells>::make_mut(cells)[index];
+    let old = std::mem::replace(cell, Value::Timestamp(event.time_ms));
+    Undo(match undo.0 {
+        Before::Row(before) => Before::Row(before),
+        Before::Patch(mut patch) => {
+            patch.note(index, old);
+            Before::Patch(patch)
+        }
+        Before::Several(mut changes) => {
+            let mut patch = Patch::default();
+            patch.set(index, old);
+            changes.push(Undo(Before::Patch(patch)));
+            Before::Several(changes)
         }
     })
 }
@@ -135,6 +157,10 @@ fn apply_one(
         }
         Handling::Custom(handler) => match handler.fold(cells, event)? {
             Change::Write(mut cells) => {
+                // A handler knows nothing of the column that the engine keeps behind the others.
+                if projection.shape.time.is_some_and(|time| time.0 as usize == cells.len()) {
+                    cells.push(Value::Null);
+                }
                 for (index, value) in marks {
                     // A row that is too short is refused just below.
                     if let Some(cell) = cells.get_mut(*index) {
@@ -170,13 +196,14 @@ pub fn apply_all(
     row: &mut State,
     events: &[Taken],
 ) -> Result<Option<Undo>, Reject> {
-    let Some(first) = events.first() else { return Ok(None) };
-    unless_over(projection, row, &first.event, |row| {
+    let (Some(first), Some(last)) = (events.first(), events.last()) else { return Ok(None) };
+    let undo = unless_over(projection, row, &first.event, |row| {
         match guard::admit(projection, row.as_ref().map(|cells| cells.as_slice()), &first.event)? {
             Some(marks) => apply_each(projection, key_cells, row, events, &marks),
             None => Ok(None),
         }
-    })
+    })?;
+    Ok(undo.map(|undo| timed(projection, row, &last.event, undo)))
 }
 
 fn apply_each(

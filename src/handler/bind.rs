@@ -403,6 +403,7 @@ fn shape(model: &ReadModel, ty: &ObjectType) -> RowShape {
     let mut shape = RowShape {
         columns: ty.columns.clone(),
         expiry: ty.tables.first().and_then(|base| base.expiry),
+        time: ty.time_column(),
         blank: ty.columns.iter().map(blank).collect(),
         records: FxHashMap::default(),
         enums: FxHashMap::default(),

@@ -200,6 +200,9 @@ fn why_not_blind(
     if binder.ty.tables.first().is_some_and(|base| base.expiry.is_some()) {
         return Some("a row whose `ttl` is over counts as absent".to_owned());
     }
+    if let Some(copy) = binder.ty.tables.iter().find(|table| table.expiry.is_some()) {
+        return Some(format!("`{}` has a `ttl`, so its rows are written whole", copy.name));
+    }
     not_blind_events(binder, declared).or_else(|| moving_copy(binder))
 }
 

@@ -91,6 +91,8 @@ pub struct RowShape {
     pub columns: Vec<Column>,
     /// Until when a row is there: an event after that sees none.
     pub expiry: Option<Expiry>,
+    /// The column of the time of the last event that wrote the row, where a table's end is counted from it.
+    pub time: Option<ColumnId>,
     /// A row with nothing in it: null, and empty where a collection must be.
     pub blank: Cells,
     /// Columns of each `@udt` that a column of this entity holds.

@@ -110,7 +110,7 @@ pub(super) fn l26(model: &ReadModel, plan: &Plan) -> Vec<Diagnostic> {
     for read in plan.reads.iter().filter(|read| read.completed) {
         let (table, entity) = (plan.table(read.table), plan.entity(read.entity));
         // An index holds keys only: its `fields` are nobody's choice.
-        if matches!(table.role, TableRole::Index { .. }) {
+        if matches!(table.role, TableRole::Index { .. }) || read.ranged.is_some() {
             continue;
         }
         let message = format!(
@@ -164,7 +164,7 @@ fn key(table: &TablePlan) -> Vec<(KeyPart, Order, bool)> {
 
 fn is_read(plan: &Plan, entity: &EntityPlan, table: &TablePlan) -> bool {
     let is_it =
-        |id| id == table.id || matches!(plan.table(id).role, TableRole::Index { of } if of == table.id);
+        |id| id == table.id || matches!(plan.table(id).role, TableRole::Index { of, .. } if of == table.id);
     plan.reads.iter().any(|read| is_it(read.table))
         || entity.keys.iter().flatten().any(|load| is_it(load.table))
 }

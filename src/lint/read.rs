@@ -1,4 +1,4 @@
-//! What a read costs: L13, L15, L18, L20.
+//! What a read costs: L13, L14, L15, L18, L20.
 //!
 //! Comes in: bound reads and their tables. Goes out: findings. What rows weigh is `size`'s.
 
@@ -7,6 +7,8 @@ use crate::diagnostic::Diagnostic;
 use crate::plan::{Part, Plan, ReadPlan, ReadSource, Shape, TablePlan, TableRole, VALUES_MAX};
 use crate::schema::{Bucket, ColumnType, FieldSource, IndexDecl, KeyFunction, ObjectType, ReadModel, Scalar};
 
+/// Indexes that Cassandra intersects (L14).
+const FILTERS_MAX: usize = 2;
 /// Partitions that one read may ask at once (L15).
 const PARTITIONS_MAX: u64 = VALUES_MAX as u64;
 /// Buckets that one page may walk (L18).
@@ -22,6 +24,7 @@ const YEAR_MS: i64 = 365 * DAY_MS;
 pub(super) fn rules(model: &ReadModel, plan: &Plan) -> Vec<Diagnostic> {
     let reads = || plan.reads.iter();
     let mut found: Vec<Diagnostic> = reads().filter_map(|read| l15(model, plan, read)).collect();
+    found.extend(reads().filter_map(|read| l14(model, plan, read)));
     found.extend(reads().filter_map(|read| l18(model, plan, read)));
     found.extend(plan.tables.iter().filter_map(|table| l20(model, plan, table)));
     found
@@ -63,6 +66,27 @@ fn l13_unique(ty: &ObjectType, index: &IndexDecl) -> Option<Diagnostic> {
             column.name
         ))
     })
+}
+
+/// L14: comparisons that only indexes answer, above those that Cassandra intersects.
+fn l14(model: &ReadModel, plan: &Plan, read: &ReadPlan) -> Option<Diagnostic> {
+    let table = plan.table(read.table);
+    let by_index = read.ranged.is_some() || matches!(table.role, TableRole::Index { .. });
+    let mut columns: Vec<_> =
+        read.filters.iter().filter(|filter| filter.op.is_range()).map(|filter| filter.column).collect();
+    columns.sort_unstable();
+    columns.dedup();
+    let single = read.filters.iter().filter(|filter| !filter.op.is_range()).count();
+    let filters = usize::from(by_index) + single + columns.len();
+    if filters <= FILTERS_MAX {
+        return None;
+    }
+    let message = format!(
+        "`{}` compares {filters} columns by indexes at once, above {FILTERS_MAX}",
+        field_name(model, read)
+    );
+    let help = "Put what is always asked for into the key of a copy, and leave the rest to two indexes.";
+    Some(Diagnostic::warning("L14", read_span(model, read), message).label("many filters").help(help))
 }
 
 /// L15: the lists of `IN` and the shards that are merged multiply.

@@ -6,12 +6,14 @@
 use std::sync::Arc;
 
 use super::fit::{Fit, Given, Misfit, fit};
-use super::{EntityPlan, Part, ReadPlan, ReadSource, Shape, TableId, TablePlan, TableRole, refuse};
+use super::index::Bound;
+use super::{
+    EntityPlan, KeyColumn, Part, ReadPlan, ReadSource, Shape, TableId, TablePlan, TableRole, refuse,
+};
 use crate::diagnostic::{Diagnostic, nearest};
 use crate::schema::{
-    ArgOp, Argument, ArgumentBinding, ColumnId, ColumnType, Field, FieldId, FieldSource, FieldType,
-    KeyFunction, Named, ObjectType, ReadDecl, ReadModel, RefDecl, Scalar, TypeId, TypeKind, same_values,
-    scalar_name,
+    ArgOp, Argument, ArgumentBinding, ColumnId, Field, FieldId, FieldSource, FieldType, Named, ObjectType,
+    Order, ReadDecl, ReadModel, RefDecl, TypeId, TypeKind,
 };
 
 /// What reads are bound against.
@@ -22,17 +24,17 @@ pub(super) struct Ground<'a> {
 }
 
 /// What one read asks for.
-struct Asked<'a> {
+pub(super) struct Asked<'a> {
     parent: TypeId,
     field_id: FieldId,
-    field: &'a Field,
-    decl: &'a ReadDecl,
-    entity: TypeId,
-    shape: Shape,
-    given: Vec<Given>,
+    pub field: &'a Field,
+    pub decl: &'a ReadDecl,
+    pub entity: TypeId,
+    pub shape: Shape,
+    pub given: Vec<Given>,
     /// What fills each of `given`.
-    sources: Vec<ReadSource>,
-    bounds: Vec<(ColumnId, ArgOp, ReadSource)>,
+    pub sources: Vec<ReadSource>,
+    pub bounds: Vec<(ColumnId, ArgOp, ReadSource)>,
 }
 
 impl Ground<'_> {
@@ -187,169 +189,8 @@ impl Ground<'_> {
         }
     }
 
-    fn add_argument(
-        &self,
-        asked: &mut Asked<'_>,
-        index: usize,
-        argument: &Argument,
-    ) -> Result<(), Box<Diagnostic>> {
-        let ArgumentBinding::Column { column, op } = &argument.binds else { return Ok(()) };
-        let child = self.model.ty(asked.entity);
-        let source = ReadSource::Argument(index);
-        let fault = |message: String| Diagnostic::error("S070", argument.span, message);
-        let Some(id) = child.column_named(column) else {
-            let part = self.named_part(asked.entity, column).filter(|_| *op == ArgOp::Eq);
-            let Some(of) = part else {
-                return Err(Box::new(self.unknown_column(child, argument, column)));
-            };
-            self.check_type(child, of, argument)?;
-            asked.given.push(Given::Part(column.clone()));
-            asked.sources.push(source);
-            return Ok(());
-        };
-        self.check_type(child, id, argument)?;
-        if *op == ArgOp::Prefix {
-            self.check_prefix(child, id, argument)?;
-        }
-        if *op == ArgOp::In && asked.shape == Shape::One {
-            let message =
-                format!("`{}` answers one row, but `{}` may name several", asked.field.name, argument.name);
-            return Err(fault(message)
-                .label("several values")
-                .help("Answer a list or a connection, or compare with one value.")
-                .into());
-        }
-        if !matches!(op, ArgOp::Eq | ArgOp::In) {
-            let others = asked.bounds.iter().find(|(other, ..)| *other != id);
-            if let Some((other, ..)) = others {
-                let message = format!("`{column}` and `{}` are both bounded", child.column(*other).name);
-                return Err(fault(message)
-                    .label("a second range")
-                    .help("One read bounds one column.")
-                    .into());
-            }
-            let is_lower = |op: &ArgOp| matches!(op, ArgOp::Gt | ArgOp::Gte);
-            let same_side = |before: &ArgOp| {
-                is_lower(before) == is_lower(op) || *before == ArgOp::Prefix || *op == ArgOp::Prefix
-            };
-            if asked.bounds.iter().any(|(_, before, _)| same_side(before)) {
-                let message = format!("`{column}` is bounded twice on the same side");
-                return Err(fault(message)
-                    .label("a second bound")
-                    .help("Keep one of the two: one lower and one upper bound make a range.")
-                    .into());
-            }
-            asked.bounds.push((id, *op, source));
-            return Ok(());
-        }
-        if !argument.ty.non_null() {
-            let message = format!(
-                "the argument `{}` may be left out, but its column is part of the key",
-                argument.name
-            );
-            let named = self.type_name(argument.ty.named());
-            let help = match op {
-                ArgOp::In => format!("Write its type with `!`: `{}: [{named}!]!`.", argument.name),
-                _ => format!("Write its type with `!`: `{}: {named}!`.", argument.name),
-            };
-            return Err(fault(message).label("nullable").help(help).into());
-        }
-        if asked.given.contains(&Given::Column(id)) || asked.given.contains(&Given::AnyOf(id)) {
-            let message = format!("`{column}` is given twice");
-            return Err(fault(message)
-                .label("a second time")
-                .help("The parent's row, or another argument, gives it already.")
-                .into());
-        }
-        asked.given.push(if *op == ArgOp::In { Given::AnyOf(id) } else { Given::Column(id) });
-        asked.sources.push(source);
-        Ok(())
-    }
-
-    fn check_prefix(
-        &self,
-        child: &ObjectType,
-        column: ColumnId,
-        argument: &Argument,
-    ) -> Result<(), Box<Diagnostic>> {
-        let column = child.column(column);
-        if matches!(column.ty, ColumnType::Scalar(Scalar::String | Scalar::Id | Scalar::Ascii)) {
-            return Ok(());
-        }
-        let wanted = self.column_text(&column.ty);
-        let message = format!("`op: PREFIX` compares text, but the column `{}` is `{wanted}`", column.name);
-        let fault = Diagnostic::error("S070", argument.span, message).label("not text");
-        Err(fault.help("Use `GTE` and `LT` for a range of other values.").into())
-    }
-
-    /// The column of a time bucket or of a prefix by the name of its key part.
-    fn named_part(&self, entity: TypeId, name: &str) -> Option<ColumnId> {
-        let keys = self.tables_of(entity).flat_map(|table| &table.partition);
-        let can_be_given = |via| matches!(via, KeyFunction::Bucket(_) | KeyFunction::Prefix(_));
-        let mut parts = keys.filter(|key| can_be_given(key.part.via));
-        parts.find(|key| key.part.name == name).map(|key| key.part.column)
-    }
-
-    fn unknown_column(&self, child: &ObjectType, argument: &Argument, column: &str) -> Diagnostic {
-        let message = format!("the argument `{}` names no column of `{}`", argument.name, child.name);
-        let fault = Diagnostic::error("S070", argument.span, message).label(format!("no column `{column}`"));
-        let reference = child.field_named(column).and_then(|field| match &child.field(field).source {
-            FieldSource::Ref(decl) => Some(&child.column(decl.key.first()?.1).name),
-            _ => None,
-        });
-        let names = || child.columns.iter().map(|column| column.name.as_str());
-        match reference.map(String::as_str).or_else(|| nearest(column, names())) {
-            Some(near) => fault.help(format!(
-                "Did you mean `{near}`? Rename the argument, or add `@arg(column: \"{near}\")`."
-            )),
-            None => fault.help(format!("Its columns: {}. Say which: `@arg(column: …)`.", list(names()))),
-        }
-    }
-
-    fn check_type(
-        &self,
-        child: &ObjectType,
-        column: ColumnId,
-        argument: &Argument,
-    ) -> Result<(), Box<Diagnostic>> {
-        let column = child.column(column);
-        let fits = match (&column.ty, argument.ty.named()) {
-            (ColumnType::Scalar(here), Named::Scalar(there)) => same_values(*here, there),
-            (ColumnType::Enum(here), Named::Enum(there)) => *here == there,
-            _ => false,
-        };
-        if fits {
-            return Ok(());
-        }
-        let (given, name) = (self.type_name(argument.ty.named()), &argument.name);
-        let wanted = self.column_text(&column.ty);
-        let message =
-            format!("the argument `{name}` is `{given}`, but the column `{}` is `{wanted}`", column.name);
-        let fault = Diagnostic::error("S070", argument.span, message).label(format!("`{given}`"));
-        Err(fault
-            .help(format!("Write `{name}: {wanted}`, or name another column by `@arg(column: …)`."))
-            .into())
-    }
-
-    fn column_text(&self, ty: &ColumnType) -> String {
-        match ty {
-            ColumnType::Scalar(scalar) => self.type_name(Named::Scalar(*scalar)),
-            ColumnType::Enum(id) => self.type_name(Named::Enum(*id)),
-            ColumnType::Record(id) => self.type_name(Named::Object(*id)),
-            ColumnType::List(_) | ColumnType::Set(_) | ColumnType::Map { .. } => "a list".to_string(),
-        }
-    }
-
-    fn type_name(&self, named: Named) -> String {
-        match named {
-            Named::Object(id) => self.model.ty(id).name.clone(),
-            Named::Enum(id) => self.model.enumeration(id).name.clone(),
-            Named::Scalar(scalar) => scalar_name(scalar).to_string(),
-        }
-    }
-
     fn bind(&self, asked: &Asked<'_>) -> Result<ReadPlan, Box<Diagnostic>> {
-        let (table, fit) = match &asked.decl.table {
+        let Bound { table, fit, ranged, filters } = match &asked.decl.table {
             Some(name) => self.named(asked, name)?,
             None => self.inferred(asked)?,
         };
@@ -371,20 +212,58 @@ impl Ground<'_> {
             arguments: asked.field.args.iter().map(|argument| self.read_as(asked.entity, argument)).collect(),
             partition: fit.partition.iter().map(source).collect(),
             equal: fit.equal.iter().map(|&index| asked.sources[index].clone()).collect(),
-            bounds: asked.bounds.iter().map(|(_, op, source)| (*op, source.clone())).collect(),
+            bounds: asked
+                .bounds
+                .iter()
+                .filter(|(column, ..)| table.clustering.iter().any(|key| key.part.column == *column))
+                .map(|(_, op, source)| (*op, source.clone()))
+                .collect(),
             shape: asked.shape,
-            completed: !table.complete,
+            reversed: self.reversed(asked, table, &fit)?,
+            completed: !table.complete || ranged.is_some(),
+            ranged,
+            filters,
         })
+    }
+
+    /// Whether a read is asked for in the reverse of what its table is sorted by.
+    fn reversed(&self, asked: &Asked<'_>, table: &TablePlan, fit: &Fit) -> Result<bool, Box<Diagnostic>> {
+        let Some((wanted, at)) = &asked.decl.order else { return Ok(false) };
+        let open = &table.clustering[fit.equal.len()..];
+        let is_named = |(key, (name, _)): (&KeyColumn, &(String, Order))| key.part.name == *name;
+        // What we have appended to the clustering need not be named: it follows the rest.
+        let is_whole = wanted.len() <= open.len()
+            && wanted.len() + table.appended >= open.len()
+            && open.iter().zip(wanted).all(is_named);
+        let mut turned = open.iter().zip(wanted).map(|(key, (_, order))| key.order != *order);
+        let first = turned.next().unwrap_or(false);
+        if is_whole && turned.all(|other| other == first) {
+            return Ok(first);
+        }
+        let field = format!("{}.{}", self.model.ty(asked.parent).name, asked.field.name);
+        let message =
+            format!("`order` of `{field}` is neither the order of `{}` nor its reverse", table.name);
+        let fault = Diagnostic::error("S074", *at, message).label("another order");
+        Err(match open.is_empty() {
+            true => fault.help("It reads one row. Leave `order` out."),
+            false => fault.help(format!(
+                "It reads \"{}\", or \"{}\". For another order add a `@table` that is sorted so.",
+                sorted(open, false),
+                sorted(open, true)
+            )),
+        }
+        .into())
     }
 
     fn read_as(&self, entity: TypeId, argument: &Argument) -> Option<Named> {
         let ArgumentBinding::Column { column, .. } = &argument.binds else { return None };
         let child = self.model.ty(entity);
-        let column = child.column_named(column).or_else(|| self.named_part(entity, column));
-        column.and_then(|column| child.column(column).ty.named())
+        let column = child.column_named(column).or_else(|| self.named_part(entity, column))?;
+        let ty = &child.column(column).ty;
+        self.model.element(ty).unwrap_or(ty).named()
     }
 
-    fn named(&self, asked: &Asked<'_>, name: &str) -> Result<(&TablePlan, Fit), Box<Diagnostic>> {
+    fn named(&self, asked: &Asked<'_>, name: &str) -> Result<Bound<'_>, Box<Diagnostic>> {
         let child = self.model.ty(asked.entity);
         let declared = || self.tables_of(asked.entity).filter(|table| !is_index(table));
         let names = || declared().map(|table| table.name.as_str());
@@ -397,7 +276,7 @@ impl Ground<'_> {
             }));
         };
         match self.fit(asked, table) {
-            Ok(fit) => Ok((table, fit)),
+            Ok(fit) => Ok(Bound::by_key(table, fit)),
             Err(misfit) => match self.index_of(asked, table)? {
                 Some(found) => Ok(found),
                 None => Err(Box::new(self.refused(asked, Some(table), &misfit))),
@@ -407,18 +286,23 @@ impl Ground<'_> {
 
     /// The table that fits best: all parts given before walks, the base table before copies. A copy with a `where`
     /// holds only some rows, so it is never taken unasked.
-    fn inferred(&self, asked: &Asked<'_>) -> Result<(&TablePlan, Fit), Box<Diagnostic>> {
-        let mut fits: Vec<((usize, usize, u8), &TablePlan, Fit)> = Vec::new();
+    fn inferred(&self, asked: &Asked<'_>) -> Result<Bound<'_>, Box<Diagnostic>> {
+        let mut fits: Vec<((usize, usize, u8), Bound<'_>)> = Vec::new();
         let mut misfit: Option<(&TablePlan, Misfit)> = None;
         let mut filtered = None;
+        // An index of other `ops` is only the reason where no table answers.
+        let mut other_ops = None;
         for table in self.tables_of(asked.entity) {
             if is_index(table) {
                 continue;
             }
             let fitted = match self.fit(asked, table) {
-                Err(misfit) => match self.index_of(asked, table)? {
-                    Some((entries, fit)) => {
-                        fits.push((rank(asked, entries, &fit), entries, fit));
+                Err(misfit) => match self.index_of(asked, table).unwrap_or_else(|fault| {
+                    other_ops.get_or_insert(fault);
+                    None
+                }) {
+                    Some(bound) => {
+                        fits.push((rank(asked, &bound), bound));
                         continue;
                     }
                     None => Err(misfit),
@@ -426,7 +310,10 @@ impl Ground<'_> {
                 fit => fit,
             };
             match fitted {
-                Ok(fit) if table.filter.is_none() => fits.push((rank(asked, table, &fit), table, fit)),
+                Ok(fit) if table.filter.is_none() => {
+                    let bound = Bound::by_key(table, fit);
+                    fits.push((rank(asked, &bound), bound));
+                }
                 Ok(_) => {
                     let why = format!(
                         "`{0}` holds only the rows of its `where`, so it must be named: `@read(table: \"{0}\")`",
@@ -443,8 +330,8 @@ impl Ground<'_> {
                 }
             }
         }
-        fits.sort_by_key(|(rank, ..)| *rank);
-        if let [(first, a, _), (second, b, _), ..] = &fits[..]
+        fits.sort_by_key(|(rank, _)| *rank);
+        if let [(first, Bound { table: a, .. }), (second, Bound { table: b, .. }), ..] = &fits[..]
             && first == second
         {
             let message = format!("`{}` could read `{}` or `{}`", asked.field.name, a.name, b.name);
@@ -453,48 +340,25 @@ impl Ground<'_> {
                 .help(format!("Say which: `@read(table: \"{}\")`.", a.name))
                 .into());
         }
+        if let (true, Some(fault)) = (fits.is_empty(), other_ops) {
+            return Err(fault);
+        }
         match (fits.into_iter().next(), filtered.or(misfit)) {
-            (Some((_, table, fit)), _) => Ok((table, fit)),
+            (Some((_, bound)), _) => Ok(bound),
             (None, Some((table, misfit))) => Err(Box::new(self.refused(asked, Some(table), &misfit))),
             (None, None) => unreachable!("an entity has a table, which fits or does not"),
         }
     }
 
-    /// The entries of an index of a table, where they answer what the table itself cannot.
-    fn index_of(
-        &self,
-        asked: &Asked<'_>,
-        table: &TablePlan,
-    ) -> Result<Option<(&TablePlan, Fit)>, Box<Diagnostic>> {
-        let child = self.model.ty(asked.entity);
-        let of_it = |entries: &&TablePlan| entries.role == TableRole::Index { of: table.id };
-        for entries in self.tables_of(asked.entity).filter(of_it) {
-            let column = entries.partition.last().expect("an index has the indexed column").part.column;
-            let op = asked.given.iter().find_map(|given| match given {
-                Given::Column(of) if *of == column => Some((ArgOp::Eq, "EQ")),
-                Given::AnyOf(of) if *of == column => Some((ArgOp::In, "IN")),
-                _ => None,
-            });
-            let (Some((op, word)), Ok(fit)) = (op, self.fit(asked, entries)) else { continue };
-            let declared =
-                child.indexes.iter().find(|index| index.column == column && index.table == table.name);
-            if declared.is_some_and(|index| !index.ops.contains(&op)) {
-                let name = &child.column(column).name;
-                let message = format!("the index of `{name}` of `{}` does not answer `{word}`", table.name);
-                return Err(Diagnostic::error("S071", asked.decl.span, message)
-                    .label("not in its `ops`")
-                    .help(format!("Add it there: `@index(ops: [EQ, IN])` on `{}.{name}`.", child.name))
-                    .into());
-            }
-            return Ok(Some((entries, fit)));
-        }
-        Ok(None)
-    }
-
     fn fit(&self, asked: &Asked<'_>, table: &TablePlan) -> Result<Fit, Misfit> {
         let child = self.model.ty(asked.entity);
         let name = |column: ColumnId| child.column(column).name.clone();
-        fit(table, &asked.given, asked.bounds.first().map(|(column, ..)| *column), &name)
+        let range = asked.bounds.first().map(|(column, ..)| *column);
+        if let Some((other, ..)) = asked.bounds.iter().find(|(column, ..)| Some(*column) != range) {
+            let first = range.map(name).unwrap_or_default();
+            return Err(Misfit::Clustering(format!("`{first}` and `{}` are both bounded", name(*other))));
+        }
+        fit(table, &asked.given, range, &name)
     }
 
     fn refused(&self, asked: &Asked<'_>, table: Option<&TablePlan>, misfit: &Misfit) -> Diagnostic {
@@ -505,7 +369,9 @@ impl Ground<'_> {
         // A read that names its table would not take another.
         let unnamed = line.as_deref().filter(|_| asked.decl.table.is_none());
         let fix = unnamed.and_then(|line| refuse::add_table(child, line));
+        let index = self.missing_index(asked);
         let help = match line {
+            _ if index.is_some() => index.unwrap_or_default(),
             Some(line) => format!("Add to `{}`: {line}", child.name),
             None => {
                 "Every read names its partition. Give the field an argument that is a column of a table's \
@@ -521,6 +387,21 @@ impl Ground<'_> {
         fault.help(help).fix(fix)
     }
 
+    /// The `@index` without which nothing finds rows by what a collection holds.
+    fn missing_index(&self, asked: &Asked<'_>) -> Option<String> {
+        let child = self.model.ty(asked.entity);
+        let lacks = |column: &ColumnId| child.indexes.iter().all(|index| index.column != *column);
+        let held = asked.given.iter().find_map(|given| match given {
+            Given::Holds(column) => Some(*column).filter(lacks),
+            _ => None,
+        })?;
+        let name = &child.column(held).name;
+        Some(format!(
+            "Add to `{}.{name}`: `@index(table: \"…\", ops: [CONTAINS])`, of the table whose partition is read.",
+            child.name
+        ))
+    }
+
     /// The `@table` line that would answer the read.
     fn missing_table(&self, asked: &Asked<'_>) -> Option<String> {
         let child = self.model.ty(asked.entity);
@@ -531,7 +412,7 @@ impl Ground<'_> {
             .iter()
             .filter_map(|given| match given {
                 Given::Column(column) | Given::AnyOf(column) => Some(*column),
-                Given::Part(_) => None,
+                Given::Part(_) | Given::Holds(_) => None,
             })
             .collect();
         if given.is_empty() {
@@ -572,13 +453,15 @@ impl Ground<'_> {
 /// Smaller is better: parts of the partition that are walked, clustering columns left open where one row is wanted,
 /// copies after the base
 /// table, and indexes last.
-fn rank(asked: &Asked<'_>, table: &TablePlan, fit: &Fit) -> (usize, usize, u8) {
+fn rank(asked: &Asked<'_>, bound: &Bound<'_>) -> (usize, usize, u8) {
+    let Bound { table, fit, .. } = bound;
     let walked = fit.partition.iter().filter(|part| !matches!(part, Part::From(_))).count();
     let open = match asked.shape {
         Shape::One => table.clustering.len() - fit.equal.len(),
         _ => 0,
     };
     let kind = match table.role {
+        _ if bound.is_indexed() => 2,
         TableRole::Base => 0,
         TableRole::Copy | TableRole::Buckets { .. } => 1,
         TableRole::Index { .. } => 2,
@@ -595,7 +478,16 @@ fn is_index(table: &TablePlan) -> bool {
     matches!(table.role, TableRole::Index { .. })
 }
 
-fn list<'n>(names: impl Iterator<Item = &'n str>) -> String {
+/// Key columns as `clustering` and `order` write them.
+fn sorted(clustering: &[KeyColumn], reversed: bool) -> String {
+    let one = |key: &KeyColumn| match (key.order == Order::Desc) != reversed {
+        true => format!("{} DESC", key.part.name),
+        false => key.part.name.clone(),
+    };
+    clustering.iter().map(one).collect::<Vec<_>>().join(", ")
+}
+
+pub(super) fn list<'n>(names: impl Iterator<Item = &'n str>) -> String {
     names.map(|name| format!("`{name}`")).collect::<Vec<_>>().join(", ")
 }
 

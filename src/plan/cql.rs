@@ -3,7 +3,7 @@
 //! Comes in: a model and its plan. Goes out: statements, in an order in which they can be run. Names are without
 //! generation and keyspace; running them is a store's.
 
-use super::{KeyColumn, Plan, TablePlan, TableRole};
+use super::{Entries, KeyColumn, Plan, TablePlan, TableRole};
 use crate::schema::{BUCKETS, Column, ColumnId, ColumnType, Order, ReadModel, TypeId, TypeKind, snake};
 
 /// The statements that make everything the plan stores: `CREATE TYPE`, each after those it holds, then `CREATE TABLE`,
@@ -28,22 +28,28 @@ pub fn create_statements(model: &ReadModel, plan: &Plan) -> Vec<String> {
     }
     for table in &plan.tables {
         match table.role {
-            TableRole::Index { of } => statements.push(create_index(model, plan.table(of), table)),
+            TableRole::Index { of, by } => {
+                // An index that answers single values answers ranges too.
+                let made = create_index(model, plan.table(of), table, by);
+                if !statements.contains(&made) {
+                    statements.push(made);
+                }
+            }
             TableRole::Buckets { of } if matches!(plan.table(of).role, TableRole::Index { .. }) => {}
             _ if table.heads.is_some() => {}
-            _ => statements.push(create_table(model, table, plan.header_of(table.id))),
+            _ => statements.push(create_table(model, plan, table)),
         }
     }
     statements
 }
 
 /// The statement that makes one table. The columns of a header over its partitions are static.
-pub fn create_table(model: &ReadModel, table: &TablePlan, header: Option<&TablePlan>) -> String {
-    let statics = header.into_iter().flat_map(|header| {
-        let columns = columns(model, header).split_off(header.partition.len());
+pub fn create_table(model: &ReadModel, plan: &Plan, table: &TablePlan) -> String {
+    let statics = plan.header_of(table.id).into_iter().flat_map(|header| {
+        let columns = columns(model, plan, header).split_off(header.partition.len());
         columns.into_iter().map(|(name, ty)| (static_name(name), format!("{ty} STATIC")))
     });
-    let all = columns(model, table).into_iter().chain(statics);
+    let all = columns(model, plan, table).into_iter().chain(statics);
     let columns: Vec<String> = all.map(|(name, ty)| format!("  {} {ty},\n", quoted(&name))).collect();
     let names = |keys: &[KeyColumn]| {
         keys.iter().map(|key| quoted(&snake(&key.part.name))).collect::<Vec<_>>().join(", ")
@@ -77,11 +83,16 @@ fn static_name(name: String) -> String {
 }
 
 /// The statement that makes a storage-attached index: Cassandra keeps the entries itself.
-fn create_index(model: &ReadModel, of: &TablePlan, entries: &TablePlan) -> String {
-    let column = entries.partition.last().expect("an index has the indexed column").part.column;
-    let (table, column) = (table_name(of), snake(&model.ty(of.entity).column(column).name));
-    let name = quoted(&format!("{table}__by_{column}"));
-    format!("CREATE INDEX {name} ON {} ({}) USING 'sai';", quoted(&table), quoted(&column))
+fn create_index(model: &ReadModel, of: &TablePlan, entries: &TablePlan, by: Entries) -> String {
+    let column = model.ty(of.entity).column(entries.indexed().part.column);
+    let (table, name) = (table_name(of), snake(&column.name));
+    let target = match (by, &column.ty) {
+        (Entries::Elements, ColumnType::Map { .. }) => format!("KEYS({})", quoted(&name)),
+        (Entries::Elements, _) => format!("VALUES({})", quoted(&name)),
+        (Entries::Values | Entries::Order, _) => quoted(&name),
+    };
+    let index = quoted(&format!("{table}__by_{name}"));
+    format!("CREATE INDEX {index} ON {} ({target}) USING 'sai';", quoted(&table))
 }
 
 /// A table's name as the store has it, without generation.
@@ -96,7 +107,7 @@ pub fn table_name(table: &TablePlan) -> String {
 }
 
 /// Name and type of each column: those of the key first, then the others, then what the engine keeps.
-fn columns(model: &ReadModel, table: &TablePlan) -> Vec<(String, String)> {
+fn columns(model: &ReadModel, plan: &Plan, table: &TablePlan) -> Vec<(String, String)> {
     let keys: Vec<&KeyColumn> = table.partition.iter().chain(&table.clustering).collect();
     let mut columns: Vec<(String, String)> =
         keys.iter().map(|key| (snake(&key.part.name), cql_type(model, &key.ty))).collect();
@@ -106,13 +117,29 @@ fn columns(model: &ReadModel, table: &TablePlan) -> Vec<(String, String)> {
     let is_key = |column: ColumnId| keys.iter().any(|key| key.is_plain() && key.part.column == column);
     for &id in table.columns.iter().filter(|&&column| !is_key(column)) {
         let Column { name, ty, .. } = model.ty(table.entity).column(id);
-        columns.push((snake(name), cql_type(model, ty)));
+        let stored = cql_type(model, ty);
+        // Cassandra looks only into collections that are not frozen. All cells are written anew with their row anyway.
+        let stored = match looks_into(plan, table, id) {
+            true => stored
+                .strip_prefix("frozen<")
+                .and_then(|of| of.strip_suffix('>'))
+                .unwrap_or(&stored)
+                .to_owned(),
+            false => stored,
+        };
+        columns.push((snake(name), stored));
     }
     if table.role == TableRole::Base {
         columns.push(("__o".to_string(), "bigint".to_string()));
         columns.push(("__live".to_string(), "boolean".to_string()));
     }
     columns
+}
+
+/// Whether an index finds rows of a table by what this column holds.
+fn looks_into(plan: &Plan, table: &TablePlan, column: ColumnId) -> bool {
+    let role = TableRole::Index { of: table.id, by: Entries::Elements };
+    plan.tables.iter().any(|entries| entries.role == role && entries.indexed().part.column == column)
 }
 
 fn create_type(model: &ReadModel, id: TypeId, done: &mut Vec<TypeId>, statements: &mut Vec<String>) {

@@ -5,8 +5,11 @@
 
 use serde_json::{Value, json};
 
-use super::{KeyColumn, Part, Plan, ReadPlan, ReadSource, Shape, TablePlan, TableRole, VALUES_MAX, cql};
-use crate::schema::{ArgOp, Bucket, Field, KeyFunction, ReadModel, TypeId, function_name};
+use super::{
+    ENTRIES_MAX, Entries, KeyColumn, Part, Plan, ReadPlan, ReadSource, Shape, TablePlan, TableRole,
+    VALUES_MAX, cql,
+};
+use crate::schema::{ArgOp, Bucket, Field, KeyFunction, Order, ReadModel, TypeId, function_name};
 
 /// How the rows of an entity are written, as it is shown.
 #[derive(Clone, Debug)]
@@ -100,7 +103,14 @@ fn table_text(model: &ReadModel, plan: &Plan, table: &TablePlan) -> String {
         },
         TableRole::Copy => format!("copy of {}", entity.name),
         TableRole::Buckets { of } => format!("buckets of {}", plan.table(of).name),
-        TableRole::Index { of } => format!("index of {}", plan.table(of).name),
+        TableRole::Index { of, by } => {
+            let by = match by {
+                Entries::Values => "by value",
+                Entries::Order => "in order, for ranges",
+                Entries::Elements => "by element",
+            };
+            format!("index of {}, {by}", plan.table(of).name)
+        }
     };
     let mut text =
         format!("  {}: {role}\n    partition   {}\n", table.name, keys(model, table, &table.partition));
@@ -124,7 +134,11 @@ fn table_text(model: &ReadModel, plan: &Plan, table: &TablePlan) -> String {
     }
     for expiry in &table.expires {
         let after = span_of_time(expiry.after_ms);
-        text.push_str(&format!("    until       {after} after {}\n", entity.column(expiry.from).name));
+        let from = match entity.time_column() == Some(expiry.from) {
+            true => "the last event that wrote the row",
+            false => &entity.column(expiry.from).name,
+        };
+        text.push_str(&format!("    until       {after} after {from}\n"));
     }
     if let Some(rows) = table.rows {
         text.push_str(&format!("    rows        {rows} in a partition\n"));
@@ -178,13 +192,7 @@ fn keys_json(model: &ReadModel, plan: &Plan, entity: TypeId) -> Vec<Value> {
 fn read_text(model: &ReadModel, plan: &Plan, read: &ReadPlan) -> String {
     let (parent, table) = (model.ty(read.parent), plan.table(read.table));
     let field = parent.field(read.field);
-    let by = match table.role {
-        TableRole::Index { of } => {
-            let column = table.partition.last().map_or("", |key| &key.part.name);
-            format!("{} by its index of {column}", plan.table(of).name)
-        }
-        _ => table.name.clone(),
-    };
+    let by = read_by(plan, read);
     let mut text = format!("  {}.{}: {by}\n", parent.name, field.name);
     text.push_str(&format!("    partition   {}\n", partition(model, table, read, field)));
     if !read.equal.is_empty() {
@@ -205,7 +213,11 @@ fn read_text(model: &ReadModel, plan: &Plan, read: &ReadPlan) -> String {
             .collect();
         text.push_str(&format!("    range       {}\n", bounds.join(", ")));
     }
-    let order = order(&table.clustering[read.equal.len()..]);
+    let compared = filters(model, plan, read, field);
+    if !compared.is_empty() {
+        text.push_str(&format!("    index       {}\n", compared.join(", ")));
+    }
+    let order = order(&table.clustering[read.equal.len()..], read.reversed);
     if !order.is_empty() {
         text.push_str(&format!("    order       {order}\n"));
     }
@@ -223,11 +235,37 @@ fn read_text(model: &ReadModel, plan: &Plan, read: &ReadPlan) -> String {
     text
 }
 
+/// The table that a read reads, and by which index.
+fn read_by(plan: &Plan, read: &ReadPlan) -> String {
+    let table = plan.table(read.table);
+    let by = |of: &str, entries: &TablePlan| format!("{of} by its index of {}", entries.indexed().part.name);
+    match (table.role, &read.ranged) {
+        (TableRole::Index { of, .. }, _) => by(&plan.table(of).name, table),
+        (_, Some(ranged)) => by(&table.name, plan.table(ranged.entries)),
+        _ => table.name.clone(),
+    }
+}
+
+/// What a read compares beside the key: the bounds that its entries are read by, then what its rows are filtered by.
+fn filters(model: &ReadModel, plan: &Plan, read: &ReadPlan, field: &Field) -> Vec<String> {
+    let column = |id| &model.ty(read.entity).column(id).name;
+    let bounds = read.ranged.iter().flat_map(|ranged| {
+        let of = column(plan.table(ranged.entries).indexed().part.column);
+        ranged.bounds.iter().map(move |(op, from)| (of, *op, from))
+    });
+    let filters = read.filters.iter().map(|filter| (column(filter.column), filter.op, &filter.source));
+    let shown = |(name, op, from): (&String, ArgOp, &ReadSource)| {
+        format!("{name} {} {}", sign(op), source(model, read, field, from))
+    };
+    bounds.chain(filters).map(shown).collect()
+}
+
 fn keys(model: &ReadModel, table: &TablePlan, keys: &[KeyColumn]) -> String {
     let one = |key: &KeyColumn| {
         let column = &model.ty(table.entity).column(key.part.column).name;
         let order = if key.order == crate::schema::Order::Desc { " DESC" } else { "" };
         match key.part.via {
+            KeyFunction::Itself if is_element(table, key) => format!("element of {column}"),
             KeyFunction::Itself => format!("{column}{order}"),
             KeyFunction::Hash(count) | KeyFunction::Prefix(count) => {
                 format!("{}({column}, {count}) AS {}", function_name(key.part.via), key.part.name)
@@ -245,7 +283,11 @@ fn partition(model: &ReadModel, table: &TablePlan, read: &ReadPlan, field: &Fiel
         let name = &key.part.name;
         match part {
             Part::From(from) => {
-                let sign = if is_list(model, read, from) { "in" } else { "=" };
+                let sign = match is_element(table, key) {
+                    true => "contains",
+                    false if is_list(model, read, from) => "in",
+                    false => "=",
+                };
                 format!("{name} {sign} {}", through(key, &source(model, read, field, from)))
             }
             Part::EachBucket => format!("{name}: each bucket in turn"),
@@ -253,6 +295,11 @@ fn partition(model: &ReadModel, table: &TablePlan, read: &ReadPlan, field: &Fiel
         }
     };
     read.partition.iter().zip(&table.partition).map(one).collect::<Vec<_>>().join(", ")
+}
+
+fn is_element(table: &TablePlan, key: &KeyColumn) -> bool {
+    let has_elements = matches!(table.role, TableRole::Index { by: Entries::Elements, .. });
+    has_elements && table.indexed().part.column == key.part.column
 }
 
 fn through(key: &KeyColumn, value: &str) -> String {
@@ -278,8 +325,12 @@ fn is_list(model: &ReadModel, read: &ReadPlan, from: &ReadSource) -> bool {
     matches!(from, ReadSource::Argument(index) if read.any_of(model).contains(index))
 }
 
-fn order(clustering: &[KeyColumn]) -> String {
-    let one = |key: &KeyColumn| format!("{} {}", key.part.name, cql::direction(key.order));
+fn order(clustering: &[KeyColumn], reversed: bool) -> String {
+    let turned = |order| match (order, reversed) {
+        (Order::Asc, false) | (Order::Desc, true) => Order::Asc,
+        (Order::Desc, false) | (Order::Asc, true) => Order::Desc,
+    };
+    let one = |key: &KeyColumn| format!("{} {}", key.part.name, cql::direction(turned(key.order)));
     clustering.iter().map(one).collect::<Vec<_>>().join(", ")
 }
 
@@ -313,7 +364,11 @@ fn cost(model: &ReadModel, plan: &Plan, read: &ReadPlan) -> (String, u64) {
         .iter()
         .map(|part| if let Part::EachShard(n) = part { u64::from(*n) } else { 1 })
         .product();
-    let lists = read.any_of(model);
+    let is_key = |at: &usize| {
+        let from = ReadSource::Argument(*at);
+        read.equal.contains(&from) || read.partition.contains(&Part::From(from))
+    };
+    let lists: Vec<usize> = read.any_of(model).into_iter().filter(is_key).collect();
     let at_once = match (shards, &lists[..]) {
         (1, []) => "1 partition".to_string(),
         (shards, []) => format!("{shards} partitions at once"),
@@ -335,6 +390,18 @@ fn cost(model: &ReadModel, plan: &Plan, read: &ReadPlan) -> (String, u64) {
     let counted = matches!(read.shape, Shape::Connection { counted: true, .. });
     let cost = shards * (1 + u64::from(counted)) + u64::from(walks) + u64::from(read.completed);
     let reads = if counted { format!("{reads}, once more for the count") } else { reads };
+    let reads = match (&read.ranged, read.filters.is_empty()) {
+        (None, true) => reads,
+        (Some(_), true) => {
+            format!("{reads}: of each, all entries in the range, sorted, at most {ENTRIES_MAX} for a page")
+        }
+        (ranged, false) => {
+            let sorted = if ranged.is_some() { "all entries in the range, sorted, and " } else { "" };
+            format!(
+                "{reads}: of each, {sorted}the base row of every entry until the page is full, at most {ENTRIES_MAX} for a page"
+            )
+        }
+    };
     match read.completed {
         true => {
             let base = &plan.table(plan.entity(read.entity).base).name;
@@ -403,7 +470,8 @@ fn read_json(model: &ReadModel, plan: &Plan, read: &ReadPlan) -> Value {
         "field": format!("{}.{}", parent.name, field.name),
         "table": table.name,
         "partition": partition(model, table, read, field),
-        "order": order(&table.clustering[read.equal.len()..]),
+        "index": filters(model, plan, read, field),
+        "order": order(&table.clustering[read.equal.len()..], read.reversed),
         "answers": answers(table, read),
         "reads": reads,
         "cost": cost,
@@ -417,6 +485,7 @@ fn sign(op: ArgOp) -> &'static str {
         ArgOp::Eq => "=",
         ArgOp::In => "in",
         ArgOp::Prefix => "begins with",
+        ArgOp::Contains => "contains",
         ArgOp::Lt => "<",
         ArgOp::Lte => "<=",
         ArgOp::Gt => ">",

@@ -15,6 +15,8 @@ pub(super) enum Given {
     Part(String),
     /// One of several values of the column.
     AnyOf(ColumnId),
+    /// An element of the collection: only an index finds rows by it.
+    Holds(ColumnId),
 }
 
 /// How a table answers. Numbers are places in the list of what is given.
@@ -106,6 +108,7 @@ fn partition(
 fn is_used(table: &TablePlan, fit: &Fit, given: &Given, index: usize) -> bool {
     match given {
         Given::Part(name) => table.partition.iter().any(|key| key.part.name == *name),
+        Given::Holds(_) => false,
         Given::Column(column) | Given::AnyOf(column) => {
             fit.equal.contains(&index)
                 || table.partition.iter().any(|key| key.is_plain() && key.part.column == *column)
@@ -116,7 +119,7 @@ fn is_used(table: &TablePlan, fit: &Fit, given: &Given, index: usize) -> bool {
 fn unused(table: &TablePlan, given: &Given, name: &dyn Fn(ColumnId) -> String) -> String {
     let column = match given {
         Given::Part(name) => return format!("`{name}` is not in the partition of `{}`", table.name),
-        Given::Column(column) | Given::AnyOf(column) => *column,
+        Given::Column(column) | Given::AnyOf(column) | Given::Holds(column) => *column,
     };
     let given = name(column);
     let place = table.clustering.iter().position(|key| key.part.column == column);

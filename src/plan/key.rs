@@ -8,9 +8,10 @@ use std::borrow::Cow;
 
 use jiff::SignedDuration;
 use jiff::civil::date;
+use smallvec::SmallVec;
 use xxhash_rust::xxh64::xxh64;
 
-use super::{KeyColumn, TablePlan};
+use super::{Entries, KeyColumn, TablePlan, TableRole};
 use crate::schema::{Bucket, ColumnId, ColumnType, KeyFunction, Scalar};
 use crate::value::Value;
 use crate::value::encode::{Malformed, RowKey, push_part, push_text_prefix, take_part};
@@ -21,6 +22,36 @@ const HOUR_MS: i64 = 3_600_000;
 /// The key of a row from its cells; `None` if a key column is null or [`apply`] has no value for it.
 pub fn row_key(table: &TablePlan, cells: &[Value]) -> Option<RowKey> {
     row_key_by(table, |_, column| cells.get(column.part.column.0 as usize))
+}
+
+/// The keys under which a row stands in a table: one, or none; of entries of a collection one for each of its elements.
+pub fn row_keys(table: &TablePlan, cells: &[Value]) -> SmallVec<[RowKey; 1]> {
+    let TableRole::Index { by: Entries::Elements, .. } = table.role else {
+        return row_key(table, cells).into_iter().collect();
+    };
+    let at = table.partition.len() - 1;
+    let held = cells.get(table.partition[at].part.column.0 as usize);
+    let mut keys: SmallVec<[RowKey; 1]> = elements(held.unwrap_or(&Value::Null))
+        .into_iter()
+        .filter_map(|element| {
+            row_key_by(table, |place, column| match place == at {
+                true => Some(element),
+                false => cells.get(column.part.column.0 as usize),
+            })
+        })
+        .collect();
+    keys.sort_unstable();
+    keys.dedup();
+    keys
+}
+
+/// What a collection is found by: its elements, of a map its keys.
+pub fn elements(collection: &Value) -> Vec<&Value> {
+    match collection {
+        Value::List(items) | Value::Set(items) => items.iter().collect(),
+        Value::Map(entries) => entries.iter().map(|(key, _)| key).collect(),
+        _ => Vec::new(),
+    }
 }
 
 /// As [`row_key`], from single cells: those of the key at least.
@@ -236,7 +267,7 @@ fn shortest(bytes: &[u8; 16]) -> &[u8] {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::plan::{TableId, TableRole};
+    use crate::plan::TableId;
     use crate::schema::{KeyPart, Order, TypeId};
     use crate::value::{Decimal, Uuid};
 

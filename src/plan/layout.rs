@@ -5,12 +5,12 @@
 
 use std::sync::Arc;
 
-use super::{EntityPlan, KeyColumn, TableId, TablePlan, TableRole};
+use super::{EntityPlan, Entries, KeyColumn, TableId, TablePlan, TableRole};
 use crate::diagnostic::Diagnostic;
 use crate::expr::{self, Compiled, Env, Expected};
 use crate::schema::{
-    BUCKETS, Bucket, ColumnId, ColumnType, KeyFunction, KeyPart, ObjectType, Order, ReadModel, Scalar,
-    TableDecl, TypeId, TypeKind, snake,
+    ArgOp, BUCKETS, Bucket, ColumnId, ColumnType, IndexDecl, KeyFunction, KeyPart, ObjectType, Order,
+    ReadModel, Scalar, TableDecl, TypeId, TypeKind, snake,
 };
 
 /// All tables, and the entities with their tables; keys are not bound yet.
@@ -70,14 +70,20 @@ fn entity(
     }
     for index in &ty.indexes {
         let of = tables.iter().find(|table| held.contains(&table.id) && table.name == index.table);
-        let Some(entries) = of.map(|of| index_of(ty, of, index.column, next_id(tables))) else { continue };
-        held.push(entries.id);
-        tables.push(entries);
-        let entries = tables.last().expect("one was pushed");
-        if let Some(buckets) = buckets(entries, next_id(tables)) {
-            let of = tables.len() - 1;
-            tables[of].buckets = Some(buckets.id);
-            tables.push(buckets);
+        let Some(of) = of.map(|of| of.id) else { continue };
+        for by in forms(index) {
+            let entries = index_of(model, ty, (&tables[of.0 as usize], index.column, by), next_id(tables));
+            held.push(entries.id);
+            tables.push(entries);
+            let entries = tables.last().expect("one was pushed");
+            // A bucket that has an entry is one of the table's, whose names these two forms share.
+            if matches!(by, Entries::Order | Entries::Elements) {
+                tables.last_mut().expect("one was pushed").buckets = tables[of.0 as usize].buckets;
+            } else if let Some(buckets) = buckets(entries, next_id(tables)) {
+                let of = tables.len() - 1;
+                tables[of].buckets = Some(buckets.id);
+                tables.push(buckets);
+            }
         }
     }
     let base = held.first().copied().expect("an entity has a `@table`");
@@ -117,7 +123,11 @@ fn table(
     let is_held = |column: &ColumnId| match &declared.fields {
         None => true,
         Some(fields) => {
-            fields.contains(column)
+            // Cassandra indexes columns of the table itself.
+            let is_indexed =
+                ty.indexes.iter().any(|index| index.column == *column && index.table == declared.name);
+            is_indexed
+                || fields.contains(column)
                 || [ty.tables[0].expiry, declared.expiry]
                     .into_iter()
                     .flatten()
@@ -125,14 +135,22 @@ fn table(
                 || partition.iter().chain(&clustering).any(|key| key.part.column == *column)
         }
     };
-    let columns: Vec<ColumnId> = all.filter(is_held).collect();
+    // The time of the last event changes with each: only tables that end by it are written for it.
+    let is_due = |column: &ColumnId| {
+        let expiries = [ty.tables[0].expiry, declared.expiry].into_iter().flatten();
+        ty.time_column() != Some(*column)
+            || role == TableRole::Base
+            || expiries.map(|expiry| expiry.from).any(|from| from == *column)
+    };
+    let complete = declared.fields.is_none();
+    let columns: Vec<ColumnId> = all.filter(|column| is_held(column) && is_due(column)).collect();
     TablePlan {
         id,
         name: declared.name.clone(),
         entity,
         role,
         heads: None,
-        complete: columns.len() == ty.columns.len(),
+        complete: complete || columns.len() == ty.columns.len(),
         partition,
         clustering,
         appended,
@@ -157,29 +175,56 @@ fn key_column(ty: &ObjectType, part: KeyPart, order: Order) -> KeyColumn {
     KeyColumn { part, ty: stored, source, order }
 }
 
-/// The table of an index's entries: partitioned as that table and by the indexed column, holding keys only.
-fn index_of(ty: &ObjectType, of: &TablePlan, column: ColumnId, id: TableId) -> TablePlan {
+/// The forms of entries that answer what an index is asked.
+fn forms(index: &IndexDecl) -> Vec<Entries> {
+    let of = |ask: fn(&ArgOp) -> bool, form| index.ops.iter().any(ask).then_some(form);
+    let forms = [
+        of(|op| matches!(op, ArgOp::Eq | ArgOp::In), Entries::Values),
+        of(|op| op.is_range(), Entries::Order),
+        of(|op| *op == ArgOp::Contains, Entries::Elements),
+    ];
+    forms.into_iter().flatten().collect()
+}
+
+/// The table of an index's entries: keyed as that table and by the indexed column, holding keys only.
+fn index_of(
+    model: &ReadModel,
+    ty: &ObjectType,
+    (of, column, by): (&TablePlan, ColumnId, Entries),
+    id: TableId,
+) -> TablePlan {
     let name = ty.column(column).name.clone();
-    let mut partition = of.partition.clone();
-    partition.push(key_column(
-        ty,
-        KeyPart { column, via: KeyFunction::Itself, name: name.clone() },
-        Order::Asc,
-    ));
-    let mut columns: Vec<ColumnId> =
-        partition.iter().chain(&of.clustering).map(|key| key.part.column).collect();
+    let part = KeyPart { column, via: KeyFunction::Itself, name: name.clone() };
+    let mut value = key_column(ty, part, Order::Asc);
+    if let (Entries::Elements, Some(element)) = (by, model.element(&value.source)) {
+        value = KeyColumn { ty: element.clone(), source: element.clone(), ..value };
+    }
+    let (mut partition, mut clustering) = (of.partition.clone(), of.clustering.clone());
+    let name = match by {
+        Entries::Order => {
+            clustering.insert(0, value);
+            format!("{}__in_order_of_{name}", of.name)
+        }
+        Entries::Values | Entries::Elements => {
+            partition.push(value);
+            format!("{}__by_{name}", of.name)
+        }
+    };
+    let keys = partition.iter().chain(&clustering).map(|key| key.part.column);
+    // An entry has one element of the collection, in its key.
+    let mut columns: Vec<ColumnId> = keys.filter(|key| by != Entries::Elements || *key != column).collect();
     columns.extend(of.expires.iter().map(|expiry| expiry.from));
     columns.sort_unstable();
     columns.dedup();
     TablePlan {
         id,
-        name: format!("{}__by_{name}", of.name),
+        name,
         entity: of.entity,
-        role: TableRole::Index { of: of.id },
+        role: TableRole::Index { of: of.id, by },
         heads: None,
         complete: columns.len() == ty.columns.len(),
         partition,
-        clustering: of.clustering.clone(),
+        clustering,
         appended: of.appended,
         columns,
         filter: of.filter.clone(),

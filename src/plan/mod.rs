@@ -2,13 +2,15 @@
 //!
 //! Comes in: a [`ReadModel`]. Goes out: a [`Plan`], or every fault at once with the `@table` line that is
 //! missing. `layout` lays out tables, `key` makes keys, `fit` knows what a table can answer, `bind` binds reads,
-//! `load` keys, `refuse` says why not, `cql` prints tables as CQL, `explain` shows it all. Reads nothing and writes nothing;
-//! what is stored badly is `lint`'s.
+//! `argument` what they are given, `index` what indexes answer of it, `load` keys; `refuse` says why not, `cql` prints
+//! tables as CQL, `explain` shows it all. Reads nothing and writes nothing; what is stored badly is `lint`'s.
 
+mod argument;
 mod bind;
 pub mod cql;
 pub mod explain;
 mod fit;
+mod index;
 pub mod key;
 mod layout;
 mod load;
@@ -109,9 +111,20 @@ pub enum TableRole {
     /// Names the non-empty buckets of `of`: partition = that table's partition without the bucket,
     /// clustering = the bucket, in the order of the first clustering column of `of`.
     Buckets { of: TableId },
-    /// Entries of an `@index`: the rows of each partition of `of` by the indexed column too, in its order. Written as a
-    /// copy is, in the same batch. A store that has indexes of its own needs neither this table nor its buckets.
-    Index { of: TableId },
+    /// Entries of an `@index`: the rows of each partition of `of` by the indexed column too. Written as a copy is, in
+    /// the same batch. A store that has indexes of its own needs neither this table nor its buckets.
+    Index { of: TableId, by: Entries },
+}
+
+/// How the entries of an index are laid out.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Entries {
+    /// For `EQ` and `IN`: the value ends the partition, so that its rows lie together in the order of the table.
+    Values,
+    /// For ranges: the value begins the clustering.
+    Order,
+    /// For `CONTAINS`: as `Values`, one entry for each element of a collection, of a map for each key.
+    Elements,
 }
 
 /// A column of a key.
@@ -162,10 +175,33 @@ pub struct ReadPlan {
     /// of each of its values, merged.
     pub equal: Vec<ReadSource>,
     /// Bounds on the clustering column after `equal`.
-    pub bounds: Vec<(crate::schema::ArgOp, ReadSource)>,
+    pub bounds: Vec<(ArgOp, ReadSource)>,
+    /// Entries of an index of `table` in the order of their values, which are read in place of the table where a bound is
+    /// given.
+    pub ranged: Option<Ranged>,
+    /// What else must hold of a row, each answered by an index where the store has its own, here by its base row.
+    pub filters: Vec<Filter>,
     pub shape: Shape,
+    /// Whether it answers in the reverse of the table's order.
+    pub reversed: bool,
     /// The copy lacks columns: one batched read of the base table completes its rows.
     pub completed: bool,
+}
+
+/// Bounds on an indexed column.
+#[derive(Clone, Debug)]
+pub struct Ranged {
+    /// The entries, [`Entries::Order`].
+    pub entries: TableId,
+    pub bounds: Vec<(ArgOp, ReadSource)>,
+}
+
+/// A comparison of an indexed column.
+#[derive(Clone, Debug)]
+pub struct Filter {
+    pub column: ColumnId,
+    pub op: ArgOp,
+    pub source: ReadSource,
 }
 
 /// What a read answers.
@@ -186,6 +222,9 @@ pub enum Shape {
 
 /// Most values of an argument of `IN`, and most combinations of the values of several.
 pub const VALUES_MAX: usize = 100;
+
+/// Most entries of indexes that a page looks at where they are sorted or filtered: what needs more is refused.
+pub const ENTRIES_MAX: usize = 10_000;
 
 impl ReadPlan {
     /// The arguments of `IN`, by their index in `Field::args`.
@@ -259,6 +298,18 @@ impl Plan {
 }
 
 impl TablePlan {
+    /// The indexed column of entries of an index.
+    ///
+    /// # Panics
+    /// If the table is no such.
+    pub fn indexed(&self) -> &KeyColumn {
+        let key = match self.role {
+            TableRole::Index { by: Entries::Order, .. } => self.clustering.first(),
+            _ => self.partition.last(),
+        };
+        key.expect("entries have the indexed column in their key")
+    }
+
     /// The name that a store keeps the table's rows under: a header's are apart from those of the table it heads.
     pub fn space(&self) -> Cow<'_, str> {
         match self.heads {

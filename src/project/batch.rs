@@ -20,7 +20,11 @@ use crate::value::Value;
 use crate::value::encode::RowKey;
 
 /// The copies of an entity, and which columns matter to each.
-pub struct Copies(Vec<Copy>);
+pub struct Copies {
+    list: Vec<Copy>,
+    /// The table of the base table's non-empty buckets.
+    base_buckets: Option<Arc<TablePlan>>,
+}
 
 struct Copy {
     table: Arc<TablePlan>,
@@ -51,7 +55,8 @@ impl Copies {
             held.extend(&place);
             Copy { buckets: table.buckets.map(|id| Arc::clone(plan.table(id))), table, place, held }
         };
-        Copies(entity.copies.iter().map(copy).collect())
+        let base_buckets = plan.table(entity.base).buckets.map(|id| Arc::clone(plan.table(id)));
+        Copies { list: entity.copies.iter().map(copy).collect(), base_buckets }
     }
 }
 
@@ -65,11 +70,13 @@ pub struct Trail {
     copies: SmallVec<[CopyTrail; 3]>,
 }
 
+/// The keys of a row in one copy.
+type Keys = SmallVec<[RowKey; 1]>;
+
 struct CopyTrail {
-    /// Where the copy of the present state stands.
-    current: Option<RowKey>,
-    /// Whether it has stood there since before the batch.
-    stayed: bool,
+    /// Where the copies of the present state stand, each with whether it has stood there since before the batch. More
+    /// than one only of entries of an index of a collection.
+    current: SmallVec<[(RowKey, bool); 1]>,
     /// Keys that were left, with the offset of the event that last left each.
     left: Vec<(RowKey, Offset)>,
 }
@@ -80,10 +87,13 @@ impl Trail {
     /// # Errors
     /// A `where` that has no value for the stored row.
     pub fn begin(copies: &Copies, stored: &State) -> Result<Trail, Fault> {
-        let mut trails = SmallVec::with_capacity(copies.0.len());
-        for copy in &copies.0 {
-            let current = copy_key(&copy.table, stored.as_ref())?;
-            trails.push(CopyTrail { stayed: current.is_some(), current, left: Vec::new() });
+        let mut trails = SmallVec::with_capacity(copies.list.len());
+        for copy in &copies.list {
+            let current = copy_keys(&copy.table, stored.as_ref())?;
+            trails.push(CopyTrail {
+                current: current.into_iter().map(|key| (key, true)).collect(),
+                left: Vec::new(),
+            });
         }
         Ok(Trail { changed_at: None, changed: ColumnSet::default(), copies: trails })
     }
@@ -99,18 +109,14 @@ impl Trail {
         state: &State,
         changed: &ColumnSet,
     ) -> Result<(), Fault> {
-        let mut keys: SmallVec<[Option<Option<RowKey>>; 3]> = SmallVec::with_capacity(copies.0.len());
-        for copy in &copies.0 {
+        let mut keys: SmallVec<[Option<Keys>; 3]> = SmallVec::with_capacity(copies.list.len());
+        for copy in &copies.list {
             let moves = changed.meets(&copy.place);
-            keys.push(moves.then(|| copy_key(&copy.table, state.as_ref())).transpose()?);
+            keys.push(moves.then(|| copy_keys(&copy.table, state.as_ref())).transpose()?);
         }
         for (copy, key) in self.copies.iter_mut().zip(keys) {
-            if let Some(key) = key.filter(|key| *key != copy.current) {
-                copy.stayed = false;
-                if let Some(old) = std::mem::replace(&mut copy.current, key) {
-                    copy.left.retain(|(left, _)| *left != old);
-                    copy.left.push((old, offset));
-                }
+            if let Some(key) = key {
+                copy.move_to(key, offset);
             }
         }
         self.changed.extend(changed);
@@ -131,30 +137,50 @@ impl Trail {
         mut known_bucket: impl FnMut(&TablePlan, &RowKey) -> bool,
     ) {
         let Some(offset) = self.changed_at else { return };
-        for (copy, trail) in copies.0.iter().zip(self.copies) {
+        for (copy, trail) in copies.list.iter().zip(self.copies) {
             let table = copy.table.id;
             for (key, left_at) in trail.left {
-                if trail.current.as_ref() != Some(&key) {
+                if trail.current.iter().all(|(current, _)| *current != key) {
                     batch.left.push(Mutation::Delete { table, key, offset: left_at, base });
                 }
             }
-            let (Some(key), Some(cells)) = (trail.current, state) else { continue };
-            if trail.stayed && !self.changed.meets(&copy.held) {
-                continue;
-            }
-            if let Some(names) = &copy.buckets {
-                let name = key::row_key(names, cells).expect("a copy's key columns are set");
-                if !known_bucket(names, &name) {
-                    batch.buckets.push(replace(names.id, name, cells, offset, base));
+            let Some(cells) = state else { continue };
+            let changed = self.changed.meets(&copy.held);
+            for (key, _) in trail.current.into_iter().filter(|(_, stayed)| changed || !stayed) {
+                if let Some(names) = &copy.buckets {
+                    push_name(names, cells, (offset, base), batch, &mut known_bucket);
                 }
+                batch.derived.push(replace(table, key, cells, offset, base));
             }
-            batch.derived.push(replace(table, key, cells, offset, base));
         }
         let key = key.clone();
+        if let (Some(names), Some(cells)) = (&copies.base_buckets, state) {
+            push_name(names, cells, (offset, base), batch, &mut known_bucket);
+        }
         batch.base.push(match state {
             Some(cells) => replace(base_table, key, cells, offset, base),
             None => Mutation::Bury { table: base_table, key, offset, base },
         });
+    }
+}
+
+impl CopyTrail {
+    /// Takes where the copies stand after an event. What it left, even where it comes back later, was left.
+    fn move_to(&mut self, keys: Keys, offset: Offset) {
+        if self.current.iter().map(|(key, _)| key).eq(&keys) {
+            return;
+        }
+        let before = std::mem::take(&mut self.current);
+        for (old, _) in before.iter().filter(|(old, _)| !keys.contains(old)) {
+            self.left.retain(|(left, _)| left != old);
+            self.left.push((old.clone(), offset));
+        }
+        let stayed = |key: &RowKey| before.iter().any(|(old, stayed)| *stayed && old == key);
+        let current = |key: RowKey| {
+            let has_stayed = stayed(&key);
+            (key, has_stayed)
+        };
+        self.current = keys.into_iter().map(current).collect();
     }
 }
 
@@ -172,18 +198,24 @@ pub struct Assigned {
 pub fn assign(
     plan: &Plan,
     entity: &EntityPlan,
-    key: RowKey,
-    row: &[Value],
+    (key, row): (RowKey, &[Value]),
     set: Assigned,
     base: i64,
     batch: &mut Batch,
+    mut known_bucket: impl FnMut(&TablePlan, &RowKey) -> bool,
 ) {
     let row = Some(Arc::new(row.to_vec()));
     let cells: Vec<(ColumnId, Value)> = set.cells.into_iter().collect();
     let Some(offset) = set.set_at else { return };
+    let mut name_bucket = |table: TableId, batch: &mut Batch| {
+        if let (Some(names), Some(cells)) = (plan.table(table).buckets, &row) {
+            push_name(plan.table(names), cells, (offset, base), batch, &mut known_bucket);
+        }
+    };
     for id in &entity.copies {
         // A `where` over key columns has a value, or `check` would have made the projection kind B.
-        if let Ok(Some(copy)) = copy_key(plan.table(*id), row.as_ref()) {
+        for copy in copy_keys(plan.table(*id), row.as_ref()).unwrap_or_default() {
+            name_bucket(*id, batch);
             batch.derived.push(Mutation::Assign {
                 table: *id,
                 key: copy,
@@ -193,21 +225,36 @@ pub fn assign(
             });
         }
     }
+    name_bucket(entity.base, batch);
     batch.base.push(Mutation::Assign { table: entity.base, key, cells, offset, base });
+}
+
+/// Adds the name of the bucket in which a row stands, unless it is surely stored already.
+fn push_name(
+    names: &TablePlan,
+    cells: &Arc<Vec<Value>>,
+    (offset, base): (Offset, i64),
+    batch: &mut Batch,
+    known_bucket: &mut impl FnMut(&TablePlan, &RowKey) -> bool,
+) {
+    let name = key::row_key(names, cells).expect("the key columns of a table's rows are set");
+    if !known_bucket(names, &name) {
+        batch.buckets.push(replace(names.id, name, cells, offset, base));
+    }
 }
 
 fn replace(table: TableId, key: RowKey, cells: &Arc<Vec<Value>>, offset: Offset, base: i64) -> Mutation {
     Mutation::Replace { table, key, cells: Arc::clone(cells), offset, base }
 }
 
-/// Where the copy of a row stands in a table: nowhere if the row is not there, a key column is null, or the
+/// Where the copies of a row stand in a table: nowhere if the row is not there, a key column is null, or the
 /// table's `where` does not hold.
-fn copy_key(table: &TablePlan, state: Option<&Arc<Vec<Value>>>) -> Result<Option<RowKey>, Fault> {
-    let Some(cells) = state else { return Ok(None) };
+fn copy_keys(table: &TablePlan, state: Option<&Arc<Vec<Value>>>) -> Result<Keys, Fault> {
+    let Some(cells) = state else { return Ok(Keys::new()) };
     if let Some(filter) = &table.filter
         && !filter.holds(&[Slot::Record(Some(cells))])?
     {
-        return Ok(None);
+        return Ok(Keys::new());
     }
-    Ok(key::row_key(table, cells))
+    Ok(key::row_keys(table, cells))
 }

@@ -520,8 +520,10 @@ impl Projector {
                 }
                 None => {
                     let cells = self.projection.shape.row_of(&work.key_cells);
+                    let buckets = &mut self.buckets;
+                    let known = |table: &TablePlan, name: &RowKey| is_known(buckets, table, name);
                     let set = work.set.map(|set| *set).unwrap_or_default();
-                    batch::assign(&self.plan, &self.entity, work.key, &cells, set, base, batch);
+                    batch::assign(&self.plan, &self.entity, (work.key, &cells), set, base, batch, known);
                 }
             }
         }

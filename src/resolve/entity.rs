@@ -205,7 +205,12 @@ impl Gather<'_, '_> {
         }
         let Some(range) = Range::new(plan, table, partition, &clustering, &[]) else { return Target::Null };
         let row = self.data.sites[chosen.site].push(None);
-        self.pending.scans.push(ScanJob { site: chosen.site, range, goes: Goes::Row(row as usize) });
+        self.pending.scans.push(ScanJob {
+            site: chosen.site,
+            range,
+            reversed: false,
+            goes: Goes::Row(row as usize),
+        });
         self.scans.insert(name, Target::At(row));
         Target::At(row)
     }

@@ -9,7 +9,7 @@ use apollo_compiler::ast;
 use rustc_hash::FxHashMap;
 
 use crate::plan::{Part, Plan, ReadSource, Shape as Answers, TableId, VALUES_MAX, key};
-use crate::schema::{FieldType, Named, ReadModel};
+use crate::schema::{ArgOp, FieldType, Named, ReadModel};
 use crate::store::Tables;
 use crate::value::Value;
 use crate::value::encode::{RowKey, push_part};
@@ -21,7 +21,7 @@ use super::error::{Code, Fault};
 use super::operation::Operation;
 use super::page::{Home, Paging, Signer, Wanted};
 use super::planned::{Load, Read, Set, Site, Wants};
-use super::range::Range;
+use super::range::{Held, Range};
 
 /// What executing needs beside the operation.
 pub(super) struct Executor<'a> {
@@ -67,6 +67,8 @@ pub(super) struct Keys {
 pub(super) struct ScanJob {
     pub site: usize,
     pub range: Range,
+    /// Whether the list is the reverse of the table's order.
+    pub reversed: bool,
     pub goes: Goes,
 }
 
@@ -196,11 +198,31 @@ impl<'a> Executor<'a> {
                         .filter(|(_, source)| !read.left_out(source, arguments))
                         .map(|(op, source)| (*op, value(source)))
                         .collect();
-                    let place = place_bytes(&partition, &equal, &bounds);
+                    let ranged = bound.ranged.iter().flat_map(|ranged| &ranged.bounds);
+                    let ranged: Vec<_> = ranged
+                        .filter(|(_, source)| !read.left_out(source, arguments))
+                        .map(|(op, source)| (*op, value(source)))
+                        .collect();
+                    let filters = bound.filters.iter();
+                    let filters: Vec<Held> = filters
+                        .filter(|filter| !(filter.op.is_range() && read.left_out(&filter.source, arguments)))
+                        .map(|filter| Held {
+                            column: filter.column,
+                            op: filter.op,
+                            value: value(&filter.source),
+                        })
+                        .collect();
+                    let mut place = place_bytes(&partition, &equal, &bounds);
+                    let beside = filters.iter().map(|filter| (filter.op, &filter.value));
+                    for (op, value) in ranged.iter().map(|(op, value)| (*op, value)).chain(beside) {
+                        place.extend_from_slice(op.word().as_bytes());
+                        push_part(&mut place, value, crate::schema::Order::Asc);
+                    }
                     match known.get(&place) {
                         Some(target) => *target,
                         None => {
-                            let target = reader.target(&partition, equal, &bounds, &place);
+                            let asked = Asked { partition, equal, bounds, ranged, filters };
+                            let target = reader.target(asked, &place);
                             known.insert(place, target);
                             target
                         }
@@ -250,6 +272,15 @@ impl<'a> Executor<'a> {
     }
 }
 
+/// What one read asks for, as values.
+struct Asked {
+    partition: Vec<Part<Value>>,
+    equal: Vec<Value>,
+    bounds: Vec<(ArgOp, Value)>,
+    ranged: Vec<(ArgOp, Value)>,
+    filters: Vec<Held>,
+}
+
 /// Makes the reads of one site, one for each different key among its parents.
 struct ReadSite<'e, 'a> {
     executor: &'e Executor<'a>,
@@ -261,25 +292,28 @@ struct ReadSite<'e, 'a> {
 }
 
 impl ReadSite<'_, '_> {
-    fn target(
-        &mut self,
-        partition: &[Part<Value>],
-        equal: Vec<Value>,
-        bounds: &[(crate::schema::ArgOp, Value)],
-        place: &[u8],
-    ) -> Target {
+    fn target(&mut self, asked: Asked, place: &[u8]) -> Target {
+        let Asked { partition, equal, bounds, ranged, filters } = asked;
         let plan = self.executor.plan;
         let bound = &plan.reads[self.read.read];
         let table = plan.table(bound.table);
-        let combinations = Range::combinations(partition, &equal);
+        let combinations = Range::combinations(&partition, &equal);
         if combinations > VALUES_MAX {
             let message =
                 format!("Lists of values make {combinations} combinations; at most {VALUES_MAX} are taken.");
             return self.loaded.fault(Fault::new(Code::BadUserInput, message));
         }
-        let range = Range::new(plan, table, partition.to_vec(), &equal, bounds);
+        let range = Range::new(plan, table, partition, &equal, &bounds);
+        let range = range.and_then(|range| range.filtered(filters));
+        let range = match &bound.ranged {
+            // Without a bound also those rows count that have no value.
+            Some(entries) if !ranged.is_empty() => {
+                range.and_then(|range| range.by_entries(plan.table(entries.entries), &ranged))
+            }
+            _ => range,
+        };
         let (page, max, lookback_ms) = match bound.shape {
-            Answers::One => return self.row(range),
+            Answers::One => return self.row(range, bound.reversed),
             Answers::List { page, max } => (page, max, None),
             Answers::Connection { page, max, lookback_ms, .. } => (page, max, lookback_ms),
         };
@@ -306,20 +340,21 @@ impl ReadSite<'_, '_> {
             self.scans.push(ScanJob {
                 site: self.index,
                 range,
+                reversed: bound.reversed,
                 goes: Goes::Page { page: at, wanted, wants: self.read.wants, max: max as usize },
             });
         }
         Target::At(u32::try_from(at).expect("pages are counted in u32"))
     }
 
-    fn row(&mut self, range: Option<Range>) -> Target {
+    fn row(&mut self, range: Option<Range>, reversed: bool) -> Target {
         let Some(range) = range else { return Target::Null };
-        if let Some(key) = range.point() {
+        if let Some(key) = range.point().filter(|_| range.ranged.is_none() && range.filters.is_empty()) {
             let get = self.get.get_or_insert_with(|| Get::new(self.index, range.table.id));
             return Target::At(get.row_of(key, &mut self.loaded));
         }
         let row = self.loaded.push(None);
-        self.scans.push(ScanJob { site: self.index, range, goes: Goes::Row(row as usize) });
+        self.scans.push(ScanJob { site: self.index, range, reversed, goes: Goes::Row(row as usize) });
         Target::At(row)
     }
 
@@ -403,11 +438,7 @@ impl Read {
 }
 
 /// What tells one read of a site from another.
-pub(super) fn place_bytes(
-    partition: &[Part<Value>],
-    equal: &[Value],
-    bounds: &[(crate::schema::ArgOp, Value)],
-) -> Vec<u8> {
+pub(super) fn place_bytes(partition: &[Part<Value>], equal: &[Value], bounds: &[(ArgOp, Value)]) -> Vec<u8> {
     let mut bytes = Vec::with_capacity(32);
     let parts = partition.iter().filter_map(|part| match part {
         Part::From(value) => Some(value),

@@ -12,8 +12,9 @@ use crate::store::{Columns, StoreError, StoredRow};
 use crate::value::encode::RowKey;
 
 use super::data::{Data, Loaded, Target};
-use super::error::Fault;
+use super::error::{Code, Fault};
 use super::execute::{Executor, Get, Goes, Keys, Pending, ScanJob};
+use super::indexed::Gathered;
 use super::walk::{Rows, Walk};
 
 /// A site, its row, and the copy from which the row came.
@@ -36,7 +37,7 @@ impl Executor<'_> {
         }
         let Pending { gets, scans } = pending;
         let scan_columns: Vec<Vec<ColumnId>> =
-            scans.iter().map(|scan| self.columns(scan.site, &scan.range.table).0).collect();
+            scans.iter().map(|scan| self.columns(scan.site, source(scan)).0).collect();
         let walks = scans.iter().zip(&scan_columns).map(|(scan, columns)| self.scan(scan, columns));
         let (got, scanned) = join(self.get_all(&gets), join_all(walks)).await;
         let mut incomplete: Vec<Incomplete> = Vec::new();
@@ -61,7 +62,7 @@ impl Executor<'_> {
             }
         }
         for (scan, rows) in scans.iter().zip(scanned) {
-            let complete = self.columns(scan.site, &scan.range.table).1;
+            let complete = self.columns(scan.site, source(scan)).1;
             let filled = data.sites[scan.site].scanned(scan, rows);
             if !complete {
                 incomplete.extend(filled.map(|row| (scan.site, row, scan.range.table.id)));
@@ -71,13 +72,23 @@ impl Executor<'_> {
     }
 
     async fn scan(&self, scan: &ScanJob, columns: &[ColumnId]) -> Result<Rows, Fault> {
-        let walk =
-            Walk { tables: self.tables, plan: self.plan, range: &scan.range, at_ms: self.at_ms, columns };
+        let walk = Walk {
+            tables: self.tables,
+            plan: self.plan,
+            range: &scan.range,
+            at_ms: self.at_ms,
+            columns,
+            reversed: scan.reversed,
+            entries: Gathered::default(),
+        };
         let rows = match &scan.goes {
             Goes::Row(_) => walk.first(1).await.map(|found| Rows { found, ..Rows::default() }),
             Goes::Page { wanted, wants, max, .. } => walk.page(wanted, *wants, *max).await,
         };
-        rows.map_err(|error| Fault::internal(&format!("reading table {:?}", scan.range.table.name), error))
+        rows.map_err(|error| match error {
+            StoreError::Bounded(why) => Fault::new(Code::LimitExceeded, why),
+            error => Fault::internal(&format!("reading table {:?}", scan.range.table.name), error),
+        })
     }
 
     /// One read of each table, for the keys of all sites.
@@ -294,13 +305,17 @@ impl Loaded {
     /// is a copy under way: it counts as absent.
     fn replace(&mut self, row: usize, copy: &TablePlan, base: Option<StoredRow>) {
         let Some(stored) = &mut self.rows[row] else { return };
-        let current =
-            base.filter(|base| base.live && key::row_key(copy, &base.cells).as_ref() == Some(&stored.key));
+        let current = base.filter(|base| base.live && key::row_keys(copy, &base.cells).contains(&stored.key));
         match current {
             Some(base) => stored.cells = base.cells,
             None => self.rows[row] = None,
         }
     }
+}
+
+/// The table whose rows a scan gives: entries where it reads such in place of the table.
+fn source(scan: &ScanJob) -> &TablePlan {
+    scan.range.ranged.as_ref().map_or(&scan.range.table, |ranged| &ranged.entries)
 }
 
 fn key_columns(table: &TablePlan) -> impl Iterator<Item = ColumnId> {

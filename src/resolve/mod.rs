@@ -2,7 +2,7 @@
 //!
 //! Comes in: an operation's text, variables, a freshness wish, and the tables to read. Goes out: the bytes of a
 //! response. `operation` parses, validates and plans once (`select` and `refer`, kept in a bounded cache), `execute` runs level by level
-//! with one read set per table, `entity` answers `_entities`, `page` has cursors and connections, `fresh` positions
+//! with one read set per table, `entity` answers `_entities`, `indexed` reads what indexes answer, `page` has cursors and connections, `fresh` positions
 //! and waiting. Knows nothing of HTTP (`serve`) nor of the write loop (`project`).
 
 mod coerce;
@@ -12,6 +12,7 @@ mod error;
 mod execute;
 mod fetch;
 pub mod fresh;
+mod indexed;
 mod limits;
 mod operation;
 mod page;
@@ -131,6 +132,17 @@ pub struct Answer {
     /// For the header `x-read-position`: `topic:partition@offset,…` of what was read, empty if nothing was.
     pub position: String,
     pub stale: bool,
+    /// For how long it may be kept; `None`: not at all.
+    pub caching: Option<Caching>,
+}
+
+/// How long an answer may be kept, and by whom.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Caching {
+    /// In seconds.
+    pub max_age_s: u32,
+    /// By the client alone, not by shared caches.
+    pub is_private: bool,
 }
 
 /// What became of a request: `serve` makes the HTTP status from it.
@@ -177,7 +189,7 @@ impl Graph {
             Ok(answer) => answer,
             Err(refusal) => {
                 let outcome = if refusal.parsed { Outcome::NotValid } else { Outcome::NotParsed };
-                Answer { body: refusal.body(), outcome, position: String::new(), stale: false }
+                Answer { body: refusal.body(), outcome, position: String::new(), stale: false, caching: None }
             }
         }
     }
@@ -221,6 +233,7 @@ impl Graph {
         writer.out.extend_from_slice(br#"{"data":"#);
         writer.data();
         let Writer { mut out, errors, marks, .. } = writer;
+        let is_whole = errors.is_empty() && waited.missed.is_none();
         if !errors.is_empty() {
             out.extend_from_slice(br#","errors":["#);
             out.extend_from_slice(&errors);
@@ -234,7 +247,14 @@ impl Graph {
         }
         out.push(b'}');
         let position = freshness.header();
-        Ok(Answer { body: out, outcome: Outcome::Executed, position, stale: waited.missed.is_some() })
+        let caching = operation.planned.caching.filter(|caching| is_whole && caching.max_age_s > 0);
+        Ok(Answer {
+            body: out,
+            outcome: Outcome::Executed,
+            position,
+            stale: waited.missed.is_some(),
+            caching,
+        })
     }
 
     fn check_representations(&self, operation: &Operation) -> Result<(), Refusal> {
@@ -262,5 +282,5 @@ fn stale(waited: &Waited, wait: Wait) -> Answer {
     let missed = waited.missed.as_ref().map(ToString::to_string).unwrap_or_default();
     let message = format!("Position {missed} was not reached within {} ms.", wait.at_most.as_millis());
     let body = Refusal::of(Fault::new(Code::StaleRead, message)).body();
-    Answer { body, outcome: Outcome::Stale, position: String::new(), stale: true }
+    Answer { body, outcome: Outcome::Stale, position: String::new(), stale: true, caching: None }
 }

@@ -13,6 +13,7 @@ use apollo_compiler::ast;
 
 use crate::schema::{ColumnId, EnumId, KeyPath, Scalar, TypeId};
 
+use super::Caching;
 use super::error::Place;
 
 /// Everything that executing an operation needs to know.
@@ -25,6 +26,8 @@ pub(super) struct Planned {
     /// The entities whose rows are read: their projections are waited for.
     pub reads: Vec<TypeId>,
     pub introspection: bool,
+    /// How long an answer may be kept: as long as the read that allows the least. `None` where nothing is read.
+    pub caching: Option<Caching>,
     /// How many levels of sites there are.
     pub levels: usize,
 }
@@ -240,6 +243,7 @@ impl Planned {
             entity_lists: Vec::new(),
             reads: Vec::new(),
             introspection: false,
+            caching: None,
             levels: 0,
         }
     }

@@ -6,7 +6,7 @@
 use std::sync::Arc;
 
 use crate::plan::{Part, Plan, TablePlan, key};
-use crate::schema::{ArgOp, Order};
+use crate::schema::{ArgOp, ColumnId, Order};
 use crate::store::Bound;
 use crate::value::Value;
 use crate::value::encode::RowKey;
@@ -20,6 +20,26 @@ pub(super) struct Range {
     pub bucket_from: Option<Vec<u8>>,
     pub bucket_to: Option<Vec<u8>>,
     pub lookback_ms: Option<i64>,
+    /// Entries of an index that are read in place of the table, and sorted.
+    pub ranged: Option<RangedSlice>,
+    /// What must hold of the base row besides.
+    pub filters: Vec<Held>,
+}
+
+/// The part of each partition of an index's entries that is read.
+#[derive(Clone, Debug)]
+pub(super) struct RangedSlice {
+    pub entries: Arc<TablePlan>,
+    pub from: Edge,
+    pub to: Edge,
+}
+
+/// A comparison of a column with a value.
+#[derive(Clone, Debug)]
+pub(super) struct Held {
+    pub column: ColumnId,
+    pub op: ArgOp,
+    pub value: Value,
 }
 
 /// Rows of one partition, or, where it has a bucket that is walked, of the same in each bucket.
@@ -59,6 +79,8 @@ impl Range {
             bucket_from: None,
             bucket_to: None,
             lookback_ms: None,
+            ranged: None,
+            filters: Vec::new(),
         };
         for partition in &partitions {
             for equal in &equals {
@@ -113,6 +135,32 @@ impl Range {
         self
     }
 
+    /// The same range, of the entries of an index between these bounds.
+    pub fn by_entries(mut self, entries: &Arc<TablePlan>, bounds: &[(ArgOp, Value)]) -> Option<Range> {
+        let column = entries.clustering.first()?;
+        let (mut from, mut to) = (Edge::Unbounded, Edge::Unbounded);
+        for (op, value) in bounds {
+            let bytes = key::clustering_prefix(entries, &[key::apply(column, value)?])?;
+            match op {
+                ArgOp::Gt => from = tighter_from(&from, Edge::Excluded(bytes)),
+                ArgOp::Gte => from = tighter_from(&from, Edge::Included(bytes)),
+                ArgOp::Lt => to = tighter_to(&to, Edge::Excluded(bytes)),
+                _ => to = tighter_to(&to, Edge::Included(bytes)),
+            }
+        }
+        self.ranged = Some(RangedSlice { entries: Arc::clone(entries), from, to });
+        Some(self)
+    }
+
+    /// The same range, of the rows for which all this holds. `None` if no row can match.
+    pub fn filtered(mut self, filters: Vec<Held>) -> Option<Range> {
+        if filters.iter().any(|filter| filter.value.is_null()) {
+            return None;
+        }
+        self.filters = filters;
+        Some(self)
+    }
+
     fn bound(&mut self, at: usize, op: ArgOp, value: &Value) -> Option<()> {
         let Slice { equal, from, to, .. } = &mut self.slices[at];
         let column = self.table.clustering.get(equal.len())?;
@@ -130,7 +178,7 @@ impl Range {
             ArgOp::Gte => (ascending, Edge::Included(bytes)),
             ArgOp::Lt => (!ascending, Edge::Excluded(bytes)),
             ArgOp::Lte => (!ascending, Edge::Included(bytes)),
-            ArgOp::Eq | ArgOp::In | ArgOp::Prefix => {
+            ArgOp::Eq | ArgOp::In | ArgOp::Contains | ArgOp::Prefix => {
                 *from = tighter_from(from, Edge::Included(bytes.clone()));
                 *to = tighter_to(to, Edge::Included(bytes));
                 return Some(());
@@ -174,7 +222,10 @@ impl Range {
 
     /// The partitions of the names of the buckets that are walked.
     pub fn names_partitions(&self, names: &TablePlan) -> Vec<Vec<u8>> {
-        let values = |slice: &Slice| slice.partition.iter().flatten().cloned().collect::<Vec<Value>>();
+        // Entries of a collection's elements share the names of the table, which know nothing of the element.
+        let values = |slice: &Slice| {
+            slice.partition.iter().flatten().take(names.partition.len()).cloned().collect::<Vec<Value>>()
+        };
         let mut partitions: Vec<Vec<u8>> =
             self.slices.iter().filter_map(|slice| key::partition_bytes(names, &values(slice))).collect();
         partitions.sort_unstable();
@@ -225,7 +276,46 @@ fn combined(places: impl Iterator<Item = Vec<Option<Value>>>) -> Vec<Vec<Option<
     })
 }
 
+impl Held {
+    /// Whether it holds of a row.
+    pub fn holds(&self, cells: &[Value]) -> bool {
+        let Some(cell) = cells.get(self.column.0 as usize).filter(|cell| !cell.is_null()) else {
+            return false;
+        };
+        match (self.op, &self.value) {
+            (ArgOp::In, Value::List(values)) => values.contains(cell),
+            (ArgOp::Contains, value) => key::elements(cell).contains(&value),
+            (ArgOp::Lt, value) => cell < value,
+            (ArgOp::Lte, value) => cell <= value,
+            (ArgOp::Gt, value) => cell > value,
+            (ArgOp::Gte, value) => cell >= value,
+            (ArgOp::Eq | ArgOp::In, value) => cell == value,
+            (ArgOp::Prefix, value) => {
+                cell.as_str().zip(value.as_str()).is_some_and(|(text, begin)| text.starts_with(begin))
+            }
+        }
+    }
+}
+
 impl Edge {
+    /// Whether bytes are at this lower bound or above; what begins with it is at it.
+    pub fn lets_in_above(&self, bytes: &[u8]) -> bool {
+        match self {
+            Edge::Unbounded => true,
+            Edge::Included(bound) => bytes >= bound.as_slice(),
+            Edge::Excluded(bound) => bytes >= bound.as_slice() && !bytes.starts_with(bound),
+        }
+    }
+
+    /// Whether bytes are at this upper bound or below; what begins with it is at it.
+    pub fn lets_in_below(&self, bytes: &[u8]) -> bool {
+        match self {
+            Edge::Unbounded => true,
+            Edge::Included(bound) => bytes < bound.as_slice() || bytes.starts_with(bound),
+            Edge::Excluded(bound) => bytes < bound.as_slice(),
+        }
+    }
+
     pub fn bound(&self) -> Bound<'_> {
         match self {
             Edge::Unbounded => Bound::Unbounded,

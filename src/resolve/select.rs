@@ -15,6 +15,7 @@ use crate::schema::{
     TypeId, TypeKind,
 };
 
+use super::Caching;
 use super::error::{Code, Fault, Place, Refusal};
 use super::planned::{
     EntityChoice, EntityList, Load, Member, Out, PagingArguments, Planned, Read, Set, Shape, Site, Spot,
@@ -204,6 +205,7 @@ impl<'a> Planner<'a> {
             let fields = self.object(ty, view, &spot, &sets(fields))?;
             types.push(EntityChoice { ty, site, fields });
         }
+        self.keep_at_most(Caching { max_age_s: 0, is_private: false });
         self.planned.entity_lists.push(EntityList { representations: representations.clone(), types });
         Ok(What::Entities { list: self.planned.entity_lists.len() - 1 })
     }
@@ -345,6 +347,15 @@ impl<'a> Planner<'a> {
         Ok(Shape::List { item_non_null, item, set: loads.then_some(set), key })
     }
 
+    /// What is read of several is kept as the narrowest of them says.
+    fn keep_at_most(&mut self, caching: Caching) {
+        let before = self.planned.caching.unwrap_or(caching);
+        self.planned.caching = Some(Caching {
+            max_age_s: before.max_age_s.min(caching.max_age_s),
+            is_private: before.is_private || caching.is_private,
+        });
+    }
+
     fn read(
         &mut self,
         ty: TypeId,
@@ -359,6 +370,9 @@ impl<'a> Planner<'a> {
             return Err(Refusal::of(Fault::internal("planning an operation", cause)));
         };
         let bound = &self.plan.reads[index];
+        if let FieldSource::Read(decl) = &self.model.ty(ty).field(id).source {
+            self.keep_at_most(Caching { max_age_s: decl.max_age_s, is_private: decl.is_private });
+        }
         let (stub_cells, column_cells) = self.parent_cells(ty, view, spot, bound);
         let (arguments, paging) = self.arguments(ty, id, fields[0]);
         let read = Read { read: index, arguments, stub_cells, column_cells, paging, wants: Wants::default() };

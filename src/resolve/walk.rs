@@ -6,6 +6,7 @@
 use std::cmp::Ordering;
 use std::collections::VecDeque;
 use std::sync::Arc;
+use std::sync::atomic::AtomicUsize;
 
 use futures_util::future::{join_all, try_join_all};
 
@@ -14,6 +15,7 @@ use crate::schema::{ColumnId, KeyFunction, Order};
 use crate::store::{Bound, Columns, Scan, StoreError, StoredRow, Tables};
 use crate::value::Value;
 
+use super::indexed::Gathered;
 use super::page::{Mark, Wanted};
 use super::planned::Wants;
 use super::range::{Edge, Range, tighter_from, tighter_to};
@@ -63,17 +65,35 @@ pub(super) struct Walk<'a> {
     /// The time of the answer: rows that are gone then are not there.
     pub at_ms: i64,
     pub columns: &'a [ColumnId],
+    /// Whether the list is the reverse of the table's order.
+    pub reversed: bool,
+    /// Entries of indexes that were read.
+    pub entries: Gathered,
 }
 
 impl Walk<'_> {
     /// The first rows of the range.
     pub async fn first(&self, limit: usize) -> Result<Vec<Found>, StoreError> {
-        self.rows(End::Open, End::Open, false, limit, self.columns).await
+        self.rows(End::Open, End::Open, self.reversed, limit, self.columns).await
     }
 
     /// A page, and what of its surroundings is wanted. Both directions are exact: what lies beyond is looked up.
     /// Rows are counted up to `max`.
     pub async fn page(&self, wanted: &Wanted, wants: Wants, max: usize) -> Result<Rows, StoreError> {
+        if !self.reversed {
+            return self.page_in_order(wanted, wants, max).await;
+        }
+        // The page of a list that is turned round is that of the table from the other end.
+        let Wanted { count, backward, after, before } = wanted.clone();
+        let turned = Wanted { count, backward: !backward, after: before, before: after };
+        let wants = Wants { next: wants.previous, previous: wants.next, ..wants };
+        let mut rows = self.page_in_order(&turned, wants, max).await?;
+        rows.found.reverse();
+        std::mem::swap(&mut rows.next, &mut rows.previous);
+        Ok(rows)
+    }
+
+    async fn page_in_order(&self, wanted: &Wanted, wants: Wants, max: usize) -> Result<Rows, StoreError> {
         let total = if wants.total { self.total(max).await? } else { None };
         if !(wants.rows || wants.next || wants.previous || wants.cursors) {
             return Ok(Rows { total, ..Rows::default() });
@@ -141,7 +161,8 @@ impl Walk<'_> {
         if limit == 0 {
             return Ok(Vec::new());
         }
-        let read = PartitionRead { walk: self, after, before, reverse, columns };
+        let looked_at = AtomicUsize::new(0);
+        let read = PartitionRead { walk: self, after, before, reverse, columns, looked_at };
         let Some((names, _)) = self.range.buckets(self.plan) else {
             let rows = read.bucket(None, limit).await?;
             let merged = self.range.slices.len() > 1;
@@ -182,12 +203,14 @@ impl Found {
 }
 
 /// Reads between the same ends in several slices.
-struct PartitionRead<'r> {
-    walk: &'r Walk<'r>,
+pub(super) struct PartitionRead<'r> {
+    pub walk: &'r Walk<'r>,
     after: End<'r>,
     before: End<'r>,
-    reverse: bool,
+    pub reverse: bool,
     columns: &'r [ColumnId],
+    /// Rows that were compared with filters.
+    pub looked_at: AtomicUsize,
 }
 
 impl PartitionRead<'_> {
@@ -254,14 +277,28 @@ impl PartitionRead<'_> {
     }
 
     async fn partition(&self, shard: &Shard, limit: usize) -> Result<Vec<StoredRow>, StoreError> {
+        let range = self.walk.range;
+        if range.ranged.is_some() || !range.filters.is_empty() {
+            return self.indexed(shard, limit).await;
+        }
+        self.scan((&shard.partition, &shard.from, &shard.to), limit, self.columns).await
+    }
+
+    /// Rows of a partition between two edges.
+    pub async fn scan(
+        &self,
+        (partition, from, to): (&[u8], &Edge, &Edge),
+        limit: usize,
+        columns: &[ColumnId],
+    ) -> Result<Vec<StoredRow>, StoreError> {
         let scan = Scan {
             table: self.walk.range.table.id,
-            partition: &shard.partition,
-            from: shard.from.bound(),
-            to: shard.to.bound(),
+            partition,
+            from: from.bound(),
+            to: to.bound(),
             reverse: self.reverse,
             limit,
-            columns: Columns::Only(self.columns),
+            columns: Columns::Only(columns),
             at_ms: Some(self.walk.at_ms),
         };
         self.walk.tables.scan(scan).await
@@ -269,11 +306,11 @@ impl PartitionRead<'_> {
 }
 
 /// One slice of a list that is being merged.
-struct Shard {
-    partition: Vec<u8>,
+pub(super) struct Shard {
+    pub partition: Vec<u8>,
     /// What is still to be read lies between these.
-    from: Edge,
-    to: Edge,
+    pub from: Edge,
+    pub to: Edge,
     /// Rows that were read and are not merged yet.
     rows: VecDeque<StoredRow>,
     /// Nothing lies beyond what was read.

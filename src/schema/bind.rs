@@ -434,7 +434,9 @@ impl<'a> Binder<'a> {
                 ty.columns.iter().map(|column| (column.name.as_str(), column.span)).collect();
             for (name, at) in &columns {
                 let is_field = draft.fields.iter().any(|field| field.node.name == *name);
-                if !is_field {
+                // The engine's own column stands where its table does.
+                let is_ours = *name == names::TIME && draft.uses.iter().any(|used| used.span == *at);
+                if !is_field && !is_ours {
                     names::check("column", name, *at, &mut faults);
                 }
             }

@@ -521,7 +521,7 @@ pub(super) fn can_be_key(ty: &ColumnType) -> bool {
 }
 
 /// Whether two key types hold the same values: `ID` is text.
-pub(super) fn same_key_type(column: &ColumnType, named: Named) -> bool {
+pub(crate) fn same_key_type(column: &ColumnType, named: Named) -> bool {
     match (column, named) {
         (ColumnType::Scalar(here), Named::Scalar(there)) => same_values(*here, there),
         (ColumnType::Enum(here), Named::Enum(there)) => *here == there,

@@ -52,8 +52,6 @@ pub(super) enum Kind {
         now: &'static [&'static str],
         later: &'static [&'static str],
     },
-    /// Reserved.
-    Later,
 }
 
 pub(super) struct Parameter {
@@ -92,9 +90,6 @@ const CEL: Kind = Kind::Text("kinora__Cel");
 const DURATION: Kind = Kind::Text("kinora__Duration");
 const MAPPING: Kind = Kind::Text("kinora__Key");
 
-/// What a reserved argument is said to be; editors are not told of it.
-const LATER: &str = "Reserved.";
-
 pub(super) const OURS: &[Ours] = &[
     Ours {
         name: "table",
@@ -130,7 +125,11 @@ pub(super) const OURS: &[Ours] = &[
                 Kind::Bool,
                 "This type is what a partition of the table has once; its rows are another type's.",
             ),
-            may("ttl", DURATION, "How long after the time in `ttlFrom` a row is there: `90d`."),
+            may(
+                "ttl",
+                DURATION,
+                "How long after the time in `ttlFrom`, or after the last event that wrote it, a row is there: `90d`.",
+            ),
             may("ttlFrom", TEXT, "The DateTime column from which `ttl` counts."),
             may(
                 "options",
@@ -155,9 +154,17 @@ pub(super) const OURS: &[Ours] = &[
                 Kind::Choice { name: "kinora__Count", now: &["NONE", "CAPPED"], later: &["EXACT"] },
                 "`CAPPED`: the connection has `totalCount`, null beyond `max`.",
             ),
-            may("order", Kind::Later, LATER),
-            may("maxAge", Kind::Later, LATER),
-            may("scope", Kind::Later, LATER),
+            may("order", COLUMNS, "The order of its rows: that of the table, or its exact reverse."),
+            may(
+                "maxAge",
+                Kind::Int { min: 0, max: 31_536_000 },
+                "Seconds for which an answer may be kept by caches; 0 unless said.",
+            ),
+            may(
+                "scope",
+                Kind::Choice { name: "kinora__CacheScope", now: &["PUBLIC", "PRIVATE"], later: &[] },
+                "Whether shared caches may keep it; `PUBLIC` unless said.",
+            ),
         ],
     },
     Ours {
@@ -171,8 +178,8 @@ pub(super) const OURS: &[Ours] = &[
                 "op",
                 Kind::Choice {
                     name: "kinora__Op",
-                    now: &["EQ", "IN", "LT", "LTE", "GT", "GTE", "PREFIX"],
-                    later: &["CONTAINS", "ANN"],
+                    now: &["EQ", "IN", "LT", "LTE", "GT", "GTE", "PREFIX", "CONTAINS"],
+                    later: &["ANN"],
                 },
                 "How the column is compared with it; `EQ` unless said.",
             ),
@@ -225,10 +232,10 @@ pub(super) const OURS: &[Ours] = &[
                 "ops",
                 Kind::Words {
                     name: "kinora__IndexOp",
-                    now: &["EQ", "IN"],
-                    later: &["LT", "LTE", "GT", "GTE", "PREFIX", "CONTAINS", "ANN"],
+                    now: &["EQ", "IN", "LT", "LTE", "GT", "GTE", "CONTAINS"],
+                    later: &["PREFIX", "ANN"],
                 },
-                "How it is compared; `EQ` unless said.",
+                "How it is compared; unless said `EQ`, of a collection `CONTAINS`.",
             ),
         ],
     },
@@ -491,7 +498,7 @@ fn arguments(
             continue;
         }
         let value_span = span(file, argument.value.location(), sources);
-        match value(ours.name, parameter, &argument.value, value_span, place, sources) {
+        match value(ours.name, parameter, &argument.value, value_span, sources) {
             Ok(given) => found.arguments.push((parameter.name, given)),
             Err(fault) => faults.push(*fault),
         }
@@ -511,8 +518,7 @@ fn arguments(
 }
 
 fn unknown_argument(ours: &Ours, name: &str, place: Span) -> Diagnostic {
-    let names =
-        || ours.parameters.iter().filter(|known| !matches!(known.kind, Kind::Later)).map(|known| known.name);
+    let names = || ours.parameters.iter().map(|known| known.name);
     let message = format!("`@{}` has no argument `{name}`", ours.name);
     let fault = Diagnostic::error("S012", place, message).label("not known");
     match nearest(name, names()) {
@@ -527,7 +533,6 @@ fn value(
     parameter: &Parameter,
     given: &Value,
     at: Span,
-    name_at: Span,
     sources: &Sources,
 ) -> Result<Given, Box<Diagnostic>> {
     let name = parameter.name;
@@ -540,7 +545,6 @@ fn value(
         Box::new(Diagnostic::error("S013", at, message).label(format!("expected {expected}")).help(help))
     };
     match (&parameter.kind, given) {
-        (Kind::Later, _) => Err(Box::new(later(&format!("`{name}` of `@{directive}`"), name_at))),
         (Kind::Text(_), Value::String(text)) => Ok(Given::Text(literal(text, at, sources))),
         (Kind::Text(_), _) => Err(wrong("a string")),
         (Kind::Bool, Value::Boolean(flag)) => Ok(Given::Bool(*flag)),
@@ -553,6 +557,9 @@ fn value(
         (Kind::Choice { now, later: reserved, .. }, Value::Enum(word)) => {
             if let Some(word) = now.iter().find(|known| word == **known) {
                 return Ok(Given::Choice(word));
+            }
+            if directive == "index" && word == "PREFIX" {
+                return Err(Box::new(no_index_of_beginnings(at)));
             }
             if reserved.iter().any(|known| word == *known) {
                 return Err(Box::new(later(&format!("`{name}: {word}`"), at)));
@@ -574,7 +581,7 @@ fn value(
             };
             let mut words = Vec::new();
             for item in items {
-                match value(directive, &choice, item, at, name_at, sources)? {
+                match value(directive, &choice, item, at, sources)? {
                     Given::Choice(word) if !words.contains(&word) => words.push(word),
                     _ => {}
                 }
@@ -589,10 +596,17 @@ fn value(
     }
 }
 
+/// Indexes of Cassandra compare whole values.
+fn no_index_of_beginnings(at: Span) -> Diagnostic {
+    Diagnostic::error("S080", at, "no index finds a text by its beginning: it compares whole values")
+        .label("not answered")
+        .help("Sort a copy by the column, which `op: PREFIX` then reads: `@table(…, clustering: \"name, id\")`.")
+}
+
 /// A value that fits, as it is written.
 fn example(kind: &Kind) -> String {
     match kind {
-        Kind::Text(_) | Kind::Later => "\"…\"".to_string(),
+        Kind::Text(_) => "\"…\"".to_string(),
         Kind::Int { min, .. } => (*min).max(20).to_string(),
         Kind::Bool => "true".to_string(),
         Kind::Choice { now, .. } => now[0].to_string(),

@@ -46,8 +46,7 @@ pub fn directives_sdl() -> String {
 }
 
 fn directive(ours: &Ours) -> String {
-    let parameters: Vec<&Parameter> =
-        ours.parameters.iter().filter(|parameter| !matches!(parameter.kind, Kind::Later)).collect();
+    let parameters: Vec<&Parameter> = ours.parameters.iter().collect();
     let mut sdl = format!("\n{}directive @{}", description("", ours.about), ours.name);
     if !parameters.is_empty() {
         sdl.push_str("(\n");
@@ -76,7 +75,6 @@ fn type_name(kind: &Kind) -> String {
         Kind::Int { .. } => "Int".to_owned(),
         Kind::Bool => "Boolean".to_owned(),
         Kind::Words { name, .. } => format!("[{name}!]"),
-        Kind::Later => "String".to_owned(),
     }
 }
 

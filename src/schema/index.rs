@@ -6,7 +6,7 @@
 use super::bind::Binder;
 use super::column::{can_be_key, column_name, with_nearest};
 use super::directive::Use;
-use super::{ArgOp, ColumnId, FieldSource, IndexDecl, NAME_BYTES_MAX, TypeId, TypeKind, snake};
+use super::{ArgOp, ColumnId, ColumnType, FieldSource, IndexDecl, NAME_BYTES_MAX, TypeId, TypeKind, snake};
 use crate::diagnostic::Diagnostic;
 
 impl Binder<'_> {
@@ -38,12 +38,9 @@ impl Binder<'_> {
                 .into());
         }
         let Some(column) = self.indexed_column(ty, field) else { return Ok(None) };
-        if !can_be_key(&owner.column(column).ty) {
-            return Err(fault(format!("`{name}` cannot be indexed: it has no order"))
-                .label("not a scalar")
-                .help("Indexes are on enums and on scalars but Duration and JSON.")
-                .into());
-        }
+        let ops = self.index_ops(ty, column, used).map_err(|(why, help)| {
+            fault(format!("`{name}` cannot be indexed{why}")).label("cannot be indexed").help(help)
+        })?;
         // A table with a fault of its own is not in the list.
         let declared = self.drafts[ty.0 as usize].uses.iter().filter(|used| used.name == "table").count();
         if owner.tables.len() != declared {
@@ -101,9 +98,50 @@ impl Binder<'_> {
                 ))
                 .into());
         }
-        let ops = used.words("ops").unwrap_or(&["EQ"]).iter();
-        let ops = ops.map(|word| if *word == "IN" { ArgOp::In } else { ArgOp::Eq }).collect();
         Ok(Some(IndexDecl { column, table: table.name.clone(), ops, span: used.span }))
+    }
+
+    /// What an index answers, or why it cannot: what stands behind "cannot be indexed", and what to do.
+    fn index_ops(
+        &self,
+        ty: TypeId,
+        column: ColumnId,
+        used: &Use,
+    ) -> Result<Vec<ArgOp>, (&'static str, &'static str)> {
+        let stored = &self.types[ty.0 as usize].column(column).ty;
+        let words = used.words("ops");
+        if can_be_key(stored) {
+            let ops: Vec<ArgOp> = words.unwrap_or(&["EQ"]).iter().map(|word| ArgOp::of(word)).collect();
+            return match ops.contains(&ArgOp::Contains) {
+                false => Ok(ops),
+                true => Err((
+                    " by `CONTAINS`: it is no collection",
+                    "Write `EQ`, `IN` or the ranges that reads ask for.",
+                )),
+            };
+        }
+        match stored {
+            ColumnType::List(_) | ColumnType::Set(_) | ColumnType::Map { .. } => {}
+            _ => {
+                return Err((
+                    ": it has no order",
+                    "Indexes are on enums and on scalars but Duration and JSON.",
+                ));
+            }
+        }
+        if super::element(&self.types, stored).is_none() {
+            return Err((
+                ": its elements are no scalars or enums",
+                "A list of value types is found by a key of theirs: `@column(as: MAP, key: \"…\")`.",
+            ));
+        }
+        match words.is_none_or(|words| words == ["CONTAINS"]) {
+            true => Ok(vec![ArgOp::Contains]),
+            false => Err((
+                " so: a collection is found by what it holds",
+                "Write `ops: [CONTAINS]`: rows whose collection holds the argument, of a `MAP` as a key.",
+            )),
+        }
     }
 
     /// The column of a field: its own, or the one that holds the key of a reference.

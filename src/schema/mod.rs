@@ -33,10 +33,10 @@ use std::sync::Arc;
 
 use apollo_compiler::Schema;
 
+pub(crate) use self::column::same_key_type;
 pub use self::editor::directives_sdl;
-pub use self::names::{BUCKETS, NAME_BYTES_MAX, snake};
+pub use self::names::{BUCKETS, NAME_BYTES_MAX, TIME, snake};
 pub use self::options::TableOption;
-pub(crate) use self::scalar::same_values;
 pub use self::scalar::{cql_type, is_ordered, scalar_name};
 pub use self::table::function_name;
 use crate::diagnostic::{Diagnostic, FileId, Severity, Sources, Span};
@@ -227,6 +227,12 @@ pub struct ReadDecl {
     pub lookback_ms: Option<i64>,
     /// Whether the rows of the whole list are counted, up to `max`.
     pub counted: bool,
+    /// `order`: columns with directions, and where they stand.
+    pub order: Option<(Vec<(String, Order)>, Span)>,
+    /// Seconds for which caches may keep an answer.
+    pub max_age_s: u32,
+    /// Whether shared caches may not.
+    pub is_private: bool,
     pub span: Span,
 }
 
@@ -263,6 +269,35 @@ pub enum ArgOp {
     Gte,
     /// Text that begins with the argument.
     Prefix,
+    /// A collection that holds the argument: an element, or of a `MAP` a key.
+    Contains,
+}
+
+impl ArgOp {
+    /// The word of `@arg(op:)` and `@index(ops:)`.
+    pub fn word(self) -> &'static str {
+        match self {
+            ArgOp::Eq => "EQ",
+            ArgOp::In => "IN",
+            ArgOp::Lt => "LT",
+            ArgOp::Lte => "LTE",
+            ArgOp::Gt => "GT",
+            ArgOp::Gte => "GTE",
+            ArgOp::Prefix => "PREFIX",
+            ArgOp::Contains => "CONTAINS",
+        }
+    }
+
+    /// The comparison that a word stands for; `EQ` for any other.
+    fn of(word: &str) -> ArgOp {
+        let all = [ArgOp::In, ArgOp::Lt, ArgOp::Lte, ArgOp::Gt, ArgOp::Gte, ArgOp::Prefix, ArgOp::Contains];
+        all.into_iter().find(|op| op.word() == word).unwrap_or(ArgOp::Eq)
+    }
+
+    /// Whether it bounds a range.
+    pub fn is_range(self) -> bool {
+        matches!(self, ArgOp::Lt | ArgOp::Lte | ArgOp::Gt | ArgOp::Gte)
+    }
 }
 
 /// The GraphQL type of a field or argument.
@@ -430,7 +465,7 @@ pub struct TableDecl {
 /// Until when a row is there: so long after the time in a column of it. Where that is null, without end.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Expiry {
-    /// A DateTime.
+    /// A DateTime: the author's, or [`ObjectType::time_column`].
     pub from: ColumnId,
     pub after_ms: i64,
 }
@@ -441,7 +476,7 @@ pub struct IndexDecl {
     pub column: ColumnId,
     /// Name of the table.
     pub table: String,
-    /// What can be asked of it: `EQ`, `IN`.
+    /// What can be asked of it: `EQ`, `IN`, ranges; of a collection `CONTAINS`.
     pub ops: Vec<ArgOp>,
     pub span: Span,
 }
@@ -496,6 +531,15 @@ fn key_column(types: &[ObjectType], ty: TypeId, path: &[FieldId]) -> Option<Colu
     }
 }
 
+fn element<'t>(types: &'t [ObjectType], ty: &'t ColumnType) -> Option<&'t ColumnType> {
+    let of = match ty {
+        ColumnType::List(of) | ColumnType::Set(of) => of,
+        ColumnType::Map { key, record } => &types[record.0 as usize].column(*key).ty,
+        ColumnType::Scalar(_) | ColumnType::Enum(_) | ColumnType::Record(_) => return None,
+    };
+    column::can_be_key(of).then_some(of)
+}
+
 /// A part of a key as a key writes it: `org { id }`.
 fn path_shown(types: &[ObjectType], ty: TypeId, path: &[FieldId]) -> String {
     let (mut names, mut owner) = (Vec::new(), ty);
@@ -524,6 +568,12 @@ impl TableDecl {
 }
 
 impl ReadModel {
+    /// What an index of a collection finds it by: the type of its elements, of a `MAP` that of its keys. `None` where that
+    /// is no scalar or enum, or the column is no collection.
+    pub fn element<'m>(&'m self, ty: &'m ColumnType) -> Option<&'m ColumnType> {
+        element(&self.types, ty)
+    }
+
     /// The column of an entity in which a part of its key is stored; `None` where it is in none.
     pub fn key_column(&self, ty: TypeId, path: &[FieldId]) -> Option<ColumnId> {
         key_column(&self.types, ty, path)
@@ -606,9 +656,20 @@ impl ObjectType {
         &self.columns[id.0 as usize]
     }
 
-    /// The column with that name.
+    /// The column in which the engine keeps the time of the last event that wrote a row, where a `ttl` counts from it.
+    pub fn time_column(&self) -> Option<ColumnId> {
+        let index = self.columns.iter().position(|column| column.name == TIME)?;
+        Some(ColumnId(u32::try_from(index).expect("columns are counted in u32")))
+    }
+
+    /// Names of the columns that an author can mean.
+    pub fn column_names(&self) -> impl Iterator<Item = &str> + Clone {
+        self.columns.iter().map(|column| column.name.as_str()).filter(|name| *name != TIME)
+    }
+
+    /// The column with that name, of those that an author can mean.
     pub fn column_named(&self, name: &str) -> Option<ColumnId> {
-        let index = self.columns.iter().position(|column| column.name == name)?;
+        let index = self.columns.iter().position(|column| column.name == name && name != TIME)?;
         Some(ColumnId(u32::try_from(index).expect("columns are counted in u32")))
     }
 }

@@ -14,6 +14,9 @@ pub const NAME_BYTES_MAX: usize = 48;
 /// What follows a table's name in that of the table of its buckets.
 pub const BUCKETS: &str = "__buckets";
 
+/// The column of the time of the last event that wrote a row.
+pub const TIME: &str = "__time";
+
 /// A name as the store writes it: `placedAt` becomes `placed_at`, `HTTPStatus` becomes `http_status`.
 pub fn snake(name: &str) -> String {
     let letters: Vec<char> = name.chars().collect();

@@ -4,11 +4,12 @@
 //! Which table answers is `plan`'s.
 
 use super::bind::Binder;
-use super::columns::{duration_ms, no_duration};
+use super::columns::{Allowed, ColumnUse, Text, columns, duration_ms, no_duration};
 use super::directive::{Place, Use, uses};
 use super::parse::{In, name_span, place, twice};
 use super::{
-    ArgOp, Argument, ArgumentBinding, FieldSource, FieldType, Named, ReadDecl, Scalar, TypeId, TypeKind,
+    ArgOp, Argument, ArgumentBinding, FieldSource, FieldType, Named, Order, ReadDecl, Scalar, TypeId,
+    TypeKind,
 };
 use crate::diagnostic::{Diagnostic, Span};
 
@@ -169,8 +170,42 @@ impl Binder<'_> {
             }
             found
         });
+        let order = used.text("order").and_then(|text| self.read_order(text));
+        let max_age_s = number("maxAge", 0);
+        let is_private = used.choice("scope") == Some("PRIVATE");
+        if used.choice("scope").is_some() && max_age_s == 0 {
+            self.faults.push(
+                Diagnostic::error("S042", used.span, "`scope` has no use: no cache may keep the answer")
+                    .label("no `maxAge`")
+                    .help("Say how many seconds it may be kept: `maxAge: 30`, or leave `scope` out."),
+            );
+        }
         let text = |name: &str| used.text(name).map(|text| text.value.clone());
-        ReadDecl { table: text("table"), via: text("via"), page, max, lookback_ms, counted, span: used.span }
+        ReadDecl {
+            table: text("table"),
+            via: text("via"),
+            page,
+            max,
+            lookback_ms,
+            counted,
+            order,
+            max_age_s,
+            is_private,
+            span: used.span,
+        }
+    }
+
+    fn read_order(&mut self, text: &Text) -> Option<(Vec<(String, Order)>, Span)> {
+        match columns(text, Allowed::ExpressionsInOrder) {
+            Ok(uses) => {
+                let named = |used: ColumnUse| (used.column, used.order.unwrap_or_default());
+                Some((uses.into_iter().map(named).collect(), text.span))
+            }
+            Err(fault) => {
+                self.faults.push(fault);
+                None
+            }
+        }
     }
 
     fn arguments(
@@ -199,7 +234,7 @@ impl Binder<'_> {
                 self.check_paging(field, argument, &ty, span, answers);
                 ArgumentBinding::Paging
             } else {
-                let op = used.and_then(|used| used.choice("op")).map_or(ArgOp::Eq, op);
+                let op = used.and_then(|used| used.choice("op")).map_or(ArgOp::Eq, ArgOp::of);
                 self.check_argument(field, &name, &ty, op, argument, span);
                 let column = used.and_then(|used| used.text("column"));
                 ty = self.read_as_column(entity, column.map_or(&name, |text| &text.value), argument, ty);
@@ -219,7 +254,8 @@ impl Binder<'_> {
         mut ty: FieldType,
     ) -> FieldType {
         let entity = &self.types[entity.0 as usize];
-        let stored = entity.column_named(column).and_then(|column| entity.column(column).ty.named());
+        let stored = entity.column_named(column).map(|column| &entity.column(column).ty);
+        let stored = stored.and_then(|ty| super::element(&self.types, ty).unwrap_or(ty).named());
         if let Some(stored) =
             stored.filter(|_| self.unbound.contains_key(argument.ty.inner_named_type().as_str()))
         {
@@ -304,15 +340,3 @@ impl Binder<'_> {
 /// The arguments of the cursor connections specification, with their types.
 const PAGING: &[(&str, Scalar)] =
     &[("first", Scalar::Int), ("last", Scalar::Int), ("after", Scalar::String), ("before", Scalar::String)];
-
-fn op(word: &str) -> ArgOp {
-    match word {
-        "IN" => ArgOp::In,
-        "PREFIX" => ArgOp::Prefix,
-        "LT" => ArgOp::Lt,
-        "LTE" => ArgOp::Lte,
-        "GT" => ArgOp::Gt,
-        "GTE" => ArgOp::Gte,
-        _ => ArgOp::Eq,
-    }
-}

@@ -178,7 +178,7 @@ fn also_stored_as(declared: Scalar) -> &'static [Scalar] {
 
 /// Whether an argument (or a key) of one scalar can be compared with a column of another: their values are read as the
 /// column's.
-pub(crate) fn same_values(column: Scalar, argument: Scalar) -> bool {
+pub(super) fn same_values(column: Scalar, argument: Scalar) -> bool {
     let text = |scalar| matches!(scalar, Scalar::Id | Scalar::String | Scalar::Ascii);
     column == argument
         || (text(column) && text(argument))

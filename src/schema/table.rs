@@ -10,8 +10,8 @@ use super::directive::{Use, literal};
 use super::fieldset::{self, Path};
 use super::scalar::{is_ordered, scalar_name};
 use super::{
-    Bucket, ColumnId, ColumnType, EntityKey, Expiry, FieldId, FieldSource, KeyFunction, KeyPart, KeyPath,
-    Named, Order, Scalar, TableDecl, TypeId, TypeKind, key_column, path_shown,
+    Bucket, Column, ColumnId, ColumnType, EntityKey, Expiry, FieldId, FieldSource, KeyFunction, KeyPart,
+    KeyPath, Named, Order, Scalar, TIME, TableDecl, TypeId, TypeKind, key_column, path_shown,
 };
 use crate::diagnostic::{Diagnostic, Span};
 
@@ -257,7 +257,7 @@ impl Binder<'_> {
         });
         let fault = match reference {
             Some(key) => fault.help(format!("`{name}` is a reference; what is stored is its key: `{key}`.")),
-            None => with_nearest(fault, name, owner.columns.iter().map(|column| column.name.as_str())),
+            None => with_nearest(fault, name, owner.column_names()),
         };
         self.faults.push(fault);
         None
@@ -388,21 +388,15 @@ impl Binder<'_> {
         }
     }
 
-    /// `ttl` and `ttlFrom`, of which neither says anything without the other.
+    /// `ttl`, counted from the column in `ttlFrom`, else from the last event that wrote the row.
     fn expiry(&mut self, ty: TypeId, used: &Use) -> Option<Expiry> {
         let (ttl, from) = match (used.text("ttl"), used.text("ttlFrom")) {
-            (Some(ttl), Some(from)) => (ttl, from),
+            (Some(ttl), from) => (ttl, from),
             (None, None) => return None,
-            (Some(one), None) | (None, Some(one)) => {
-                let (name, other) =
-                    if used.text("ttl").is_some() { ("ttl", "ttlFrom") } else { ("ttlFrom", "ttl") };
-                let help = match other {
-                    "ttl" => "Say how long after it a row is gone: `ttl: \"90d\"`.",
-                    _ => "Name the DateTime column that the time is counted from: `ttlFrom: \"placedAt\"`.",
-                };
-                let message = format!("`{name}` says nothing without `{other}`");
+            (None, Some(from)) => {
+                let fault = Diagnostic::error("S037", from.span, "`ttlFrom` says nothing without `ttl`");
                 self.faults.push(
-                    Diagnostic::error("S037", one.span, message).label(format!("no `{other}`")).help(help),
+                    fault.label("no `ttl`").help("Say how long after it a row is gone: `ttl: \"90d\"`."),
                 );
                 return None;
             }
@@ -411,6 +405,9 @@ impl Binder<'_> {
         if after_ms.is_none() {
             self.faults.push(super::columns::no_duration(ttl));
         }
+        let Some(from) = from else {
+            return Some(Expiry { from: self.time_column(ty, used.span), after_ms: after_ms? });
+        };
         let column = self.column_in(ty, &from.value, from.span)?;
         let found = self.types[ty.0 as usize].column(column);
         if found.ty != ColumnType::Scalar(Scalar::DateTime) {
@@ -420,6 +417,18 @@ impl Binder<'_> {
             ));
         }
         Some(Expiry { from: column, after_ms: after_ms? })
+    }
+
+    /// The column of the time of the last event, made where it is first needed.
+    fn time_column(&mut self, ty: TypeId, span: Span) -> ColumnId {
+        let owner = &mut self.types[ty.0 as usize];
+        owner.time_column().unwrap_or_else(|| {
+            let column = ColumnId(u32::try_from(owner.columns.len()).expect("columns are counted in u32"));
+            let ty = ColumnType::Scalar(Scalar::DateTime);
+            let name = TIME.to_owned();
+            owner.columns.push(Column { name, ty, non_null: false, hidden: true, max: None, span });
+            column
+        })
     }
 
     fn table_fields(&mut self, ty: TypeId, text: &Text) -> Vec<ColumnId> {

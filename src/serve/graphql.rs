@@ -17,7 +17,7 @@ use super::negotiate::{Wanted, is_type, wanted};
 use super::params::{self, Params};
 use super::{Shared, guard, page};
 use crate::resolve::fresh::{parse_read_after, parse_wait};
-use crate::resolve::{Answer, Outcome, Request as Operation, Wait};
+use crate::resolve::{Answer, Caching, Outcome, Request as Operation, Wait};
 
 /// Said while there is no generation.
 pub(super) const NOTHING_ANSWERS: &str =
@@ -124,6 +124,14 @@ fn response(answer: Answer, wanted: Wanted, mutation_by_get: bool) -> Response {
         && !answer.position.is_empty()
     {
         headers.insert(READ_POSITION, position);
+    }
+    if let Some(Caching { max_age_s, is_private }) = answer.caching {
+        let scope = if is_private { "private" } else { "public" };
+        if let Ok(kept) = HeaderValue::from_str(&format!("max-age={max_age_s}, {scope}")) {
+            headers.insert(header::CACHE_CONTROL, kept);
+        }
+        // Who has written something may not be given what was kept before.
+        headers.insert(header::VARY, HeaderValue::from_static("accept, x-read-after, x-read-wait"));
     }
     if answer.stale {
         headers.insert(READ_STALE, HeaderValue::from_static("true"));

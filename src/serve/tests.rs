@@ -18,7 +18,7 @@ use super::{
 use crate::config::{self, Bytes};
 use crate::engine::{PartitionStatus, ProjectionStatus, Status, TopicStatus};
 use crate::event::{Position, TopicPartition};
-use crate::resolve::{Answer, Outcome, Request};
+use crate::resolve::{Answer, Caching, Outcome, Request};
 use crate::source::NewRecord;
 
 /// A backend with one field, a log in memory, and what a test sets.
@@ -67,7 +67,13 @@ impl Small {
         let position =
             if request.read_after.is_empty() { String::new() } else { "shop.orders:0@1".to_owned() };
         let stale = !request.read_after.is_empty();
-        Answer { body: body.to_string().into_bytes(), outcome, position, stale }
+        let kept = |is_private| Some(Caching { max_age_s: 30, is_private });
+        let caching = match &request.query {
+            query if query.contains("#private") => kept(true),
+            query if query.contains("#public") => kept(false),
+            _ => None,
+        };
+        Answer { body: body.to_string().into_bytes(), outcome, position, stale, caching }
     }
 
     fn parked_one(&self) -> ParkedView {
@@ -317,6 +323,20 @@ async fn a_body_that_comes_too_slowly_is_ended() {
         let answer = String::from_utf8(answer).expect("text");
         assert!(answer.starts_with("HTTP/1.1 408 "), "{path}: {answer}");
         assert!(answer.contains("the body did not come within 50 ms (`serve.deadline`)"), "{path}: {answer}");
+    }
+}
+
+#[tokio::test]
+async fn an_answer_says_how_long_it_may_be_kept_and_by_whom() {
+    let server = start(Small::new(), |_| {}).await;
+    let varies = Some("accept, x-read-after, x-read-wait");
+    for (query, kept, vary) in [
+        ("{ hello } #private", "max-age=30, private", varies),
+        ("{ hello } #public", "max-age=30, public", varies),
+        ("{ hello }", "no-store", Some("accept")),
+    ] {
+        let reply = server.query(query, &[]).await;
+        assert_eq!((reply.header("cache-control"), reply.header("vary")), (Some(kept), vary), "{query}");
     }
 }
 

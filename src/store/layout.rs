@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use super::{Bound, Scan, StoreError};
 use crate::plan::key::key_values;
-use crate::plan::{Plan, TableId, TablePlan, TableRole};
+use crate::plan::{KeyColumn, Plan, TableId, TablePlan, TableRole};
 use crate::schema::ColumnId;
 use crate::value::Value;
 use crate::value::encode::RowKey;
@@ -34,7 +34,11 @@ fn layout(plan: &Plan, table: &Arc<TablePlan>) -> Layout {
     });
     let width = columns.map(|column| column.0 as usize + 1).max().unwrap_or(0);
     let key = table.partition.iter().chain(&table.clustering).enumerate();
-    let plain = key.filter(|(_, column)| column.is_plain()).map(|(at, column)| (column.part.column, at));
+    // Of a collection the key has one element.
+    let is_held = |column: &KeyColumn| table.columns.contains(&column.part.column);
+    let plain = key
+        .filter(|(_, column)| column.is_plain() && is_held(column))
+        .map(|(at, column)| (column.part.column, at));
     Layout { table: Arc::clone(table), width, plain: plain.collect() }
 }
 

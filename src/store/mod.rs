@@ -47,6 +47,9 @@ pub enum StoreError {
     /// Another process has it, or it is of another version.
     #[error("{0}")]
     Refused(String),
+    /// The read would go past a bound: a sentence for whoever asks.
+    #[error("{0}")]
+    Bounded(String),
     #[error("{what}: {source}")]
     Io { what: String, source: std::io::Error },
 }
@@ -131,6 +134,9 @@ pub trait Tables: Send + Sync + 'static {
     ) -> BoxFuture<'a, Result<Vec<Option<StoredRow>>, StoreError>>;
 
     /// Reads living rows of one partition in clustering order, or its reverse.
+    ///
+    /// # Errors
+    /// Also [`StoreError::Bounded`] where more than [`OVER_MAX`] rows would be passed over because their time is over.
     fn scan<'a>(&'a self, scan: Scan<'a>) -> BoxFuture<'a, Result<Vec<StoredRow>, StoreError>>;
 
     /// Reads every living row of a table, in no promised order, in pages. For `test`, oracles and checks;
@@ -141,6 +147,14 @@ pub trait Tables: Send + Sync + 'static {
         after: Option<&'a RowKey>,
         limit: usize,
     ) -> BoxFuture<'a, Result<Vec<StoredRow>, StoreError>>;
+
+    /// Frees what rows whose time is over at a time, milliseconds since 1970, take up: looks at most at so many rows, and
+    /// goes on there at the next call. Nobody may ask for an earlier time afterwards. What a fold sees stays the same: an
+    /// event that is late by its own time finds its row as it was. Does nothing where the store frees them by itself.
+    fn sweep(&self, at_ms: i64, rows_max: usize) -> BoxFuture<'_, Result<Swept, StoreError>> {
+        let _ = (at_ms, rows_max);
+        Box::pin(async { Ok(Swept::default()) })
+    }
 
     /// Applies a batch, its phases in order: each is acknowledged before the next is sent.
     ///
@@ -168,6 +182,26 @@ pub trait Tables: Send + Sync + 'static {
         key: &'a ParkedKey,
         limit: usize,
     ) -> BoxFuture<'a, Result<Vec<QueuedEvent>, StoreError>>;
+}
+
+/// Most rows that one scan passes over because their time is over.
+pub const OVER_MAX: usize = 10_000;
+
+/// What a sweep has done.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Swept {
+    /// Rows that were looked at.
+    pub looked_at: usize,
+    /// Rows of tables, entries of indexes and names of buckets that are gone from their tables.
+    pub freed: usize,
+}
+
+/// The refusal of a scan that would pass over too many rows.
+fn too_many_over(table: &str) -> StoreError {
+    StoreError::Bounded(format!(
+        "More than {OVER_MAX} rows of this partition of {table:?} whose time is over lie before those asked for. They are \
+         being removed: ask again in a while."
+    ))
 }
 
 /// A row as stored.

@@ -9,7 +9,7 @@ use tokio::sync::watch;
 use crate::plan::TableId;
 use crate::store::{
     Batch, Columns, Parked, ParkedKey, Profile, Progress, ProgressMark, QueuedEvent, Scan, StoreError,
-    StoredRow, Tables,
+    StoredRow, Swept, Tables,
 };
 use crate::value::encode::RowKey;
 
@@ -118,6 +118,10 @@ impl Tables for Interrupted {
         columns: Columns<'a>,
     ) -> BoxFuture<'a, Result<Vec<Option<StoredRow>>, StoreError>> {
         self.inner.get(table, keys, columns)
+    }
+
+    fn sweep(&self, at_ms: i64, rows_max: usize) -> BoxFuture<'_, Result<Swept, StoreError>> {
+        self.inner.sweep(at_ms, rows_max)
     }
 
     fn scan<'a>(&'a self, scan: Scan<'a>) -> BoxFuture<'a, Result<Vec<StoredRow>, StoreError>> {

@@ -210,3 +210,35 @@ fn explain_shows_lists_and_prefixes_and_what_they_cost() {
         "range       name begins with $name",
     ]);
 }
+
+/// A walk goes through the names of buckets: they are written for base tables and for rows that nobody reads, too.
+#[tokio::test]
+async fn every_bucketed_table_is_walked_whatever_writes_it() {
+    let schema = r#"
+scalar DateTime
+type Query {
+  base(u: ID!): [T!]! @read
+  copy(u: ID!): [T!]! @read(table: "by_day")
+}
+type T @key(fields: "u at id") @table(name: "t", partition: "u, month(at)", clustering: "at, id")
+  @table(name: "by_day", partition: "u, day(at)", clustering: "at DESC, id") { u: ID!  id: ID!  at: DateTime!  n: Int }
+"#;
+    for (verb, kind) in [("upsert", "A blind set"), ("create", "B owned fold")] {
+        let projection = format!(
+            "projection: things\ninto: T\nfrom: {{ topic: things, format: json, type: event.type, recordKey: event.id }}\n\
+             key: {{ u: event.u, id: event.id, at: event.at }}\nunknown: park\nevents:\n  Set: {{ {verb}: {{ n: event.n }} }}\n"
+        );
+        project(schema, &projection).run(&["check", "--explain"]).says(0, &[kind]);
+        let mut both = Both::start(schema, &projection).await;
+        for (id, at) in
+            [("a", "2026-01-31T00:00:00Z"), ("b", "2026-02-01T00:00:00Z"), ("c", "2026-02-01T00:00:00Z")]
+        {
+            both.publish(&[json!({ "type": "Set", "id": id, "u": "u", "at": at, "n": 1 })]).await;
+        }
+        let answer = both.data("{ base(u: \"u\") { id } copy(u: \"u\") { id } }").await;
+        let ids = |ids: &[&str]| ids.iter().map(|id| json!({ "id": id })).collect::<Vec<_>>();
+        assert_eq!(answer["base"], json!(ids(&["a", "b", "c"])), "{kind}");
+        assert_eq!(answer["copy"], json!(ids(&["b", "c", "a"])), "{kind}");
+        both.end().await;
+    }
+}

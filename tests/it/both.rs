@@ -75,6 +75,22 @@ impl Both {
         self.publish_to("things", "id", events).await;
     }
 
+    /// Publishes events under their `id`, all before any is folded alone.
+    pub async fn publish_at_once(&mut self, events: &[Json]) {
+        for (engine, last) in self.engines.iter().zip(&mut self.last) {
+            let keyed = |event: &Json| {
+                let key = event["id"].as_str().map(|key| key.to_owned().into());
+                NewRecord { key, ..record(event) }
+            };
+            let records = events.iter().map(keyed).collect();
+            for position in engine.publish("things", records).await.expect("published") {
+                last.retain(|known: &Position| known.at != position.at);
+                last.push(position);
+            }
+            engine.catch_up().await.expect("folded");
+        }
+    }
+
     /// Publishes events to a topic, under this field of theirs.
     pub async fn publish_to(&mut self, topic: &str, key: &str, events: &[Json]) {
         for (engine, last) in self.engines.iter().zip(&mut self.last) {
@@ -98,7 +114,7 @@ impl Both {
 
     /// As [`Both::ask`], at a time.
     #[track_caller]
-    fn ask_at<'q>(&'q self, query: &'q str, at_ms: Option<i64>) -> impl Future<Output = Json> + 'q {
+    pub fn ask_at<'q>(&'q self, query: &'q str, at_ms: Option<i64>) -> impl Future<Output = Json> + 'q {
         let caller = std::panic::Location::caller();
         async move {
             let mut answers = Vec::new();

@@ -11,11 +11,12 @@ use std::sync::{Arc, Mutex};
 
 use fjall::{Database, Keyspace, OwnedWriteBatch as WriteBatch, PersistMode};
 use futures_util::future::BoxFuture;
-use rustc_hash::FxHashMap;
+use rustc_hash::{FxHashMap, FxHashSet};
 
 use super::meta::{self, MetaWrites};
 use super::open::{self, fault};
 use super::rows::Table;
+use super::sweep::Place;
 use super::{Durability, EmbeddedSettings};
 use crate::event::Offset;
 use crate::plan::{Plan, TableId};
@@ -24,7 +25,7 @@ use crate::store::layout;
 use crate::store::ledger::{self, Ledger, lock};
 use crate::store::{
     Batch, Columns, Mutation, Parked, ParkedKey, Profile, Progress, QueuedEvent, Scan, StoreError, StoredRow,
-    Tables,
+    Swept, Tables,
 };
 use crate::value::encode::RowKey;
 use crate::value::row::{DecodedRow, decode_row, encode_row, push_row, row_head};
@@ -32,12 +33,15 @@ use crate::value::{Value, look_at};
 
 /// What all handles to one generation share.
 pub(super) struct Generation {
-    database: Database,
+    pub database: Database,
     meta: Keyspace,
     number: u32,
     ledger: Ledger,
-    /// Held for a whole commit: it reads offsets before it writes.
-    committing: Mutex<()>,
+    /// Held for a whole commit, and for a step of a sweep: they read before they write.
+    pub committing: Mutex<()>,
+    /// Names of buckets that a sweep has removed. A projector may take them for stored, so whoever writes a row there
+    /// writes the name again.
+    pub unnamed: Mutex<FxHashSet<(TableId, RowKey)>>,
 }
 
 impl Generation {
@@ -50,6 +54,7 @@ impl Generation {
             number,
             ledger,
             committing: Mutex::new(()),
+            unnamed: Mutex::default(),
         })
     }
 
@@ -67,10 +72,12 @@ pub(super) struct EmbeddedTables {
     inner: Arc<Inner>,
 }
 
-struct Inner {
-    generation: Arc<Generation>,
+pub(super) struct Inner {
+    pub generation: Arc<Generation>,
     durability: Durability,
-    tables: Vec<Table>,
+    pub tables: Vec<Table>,
+    /// Where the sweep goes on.
+    pub swept_to: Mutex<Place>,
 }
 
 impl EmbeddedTables {
@@ -85,11 +92,36 @@ impl EmbeddedTables {
         let open = |layout: layout::Layout| {
             let name = format!("{}{suffix}", layout.table.space());
             let keyspace = open::keyspace(database, &name, settings)?;
-            Ok(Table { layout, keyspace })
+            let ends = layout.is_base() && !layout.table.expires.is_empty();
+            let aside = ends.then(|| {
+                open::keyspace(database, &format!("{}__over{suffix}", layout.table.space()), settings)
+            });
+            Ok(Table { layout, keyspace, aside: aside.transpose()?, crowded: Mutex::default() })
         };
         let tables = layout::layouts(plan).into_iter().map(open).collect::<Result<_, StoreError>>()?;
-        let inner = Inner { generation, durability: settings.durability, tables };
+        let swept_to = Mutex::default();
+        let inner = Inner { generation, durability: settings.durability, tables, swept_to };
         Ok(EmbeddedTables { inner: Arc::new(inner) })
+    }
+}
+
+impl EmbeddedTables {
+    /// Does what writes: it may wait for fjall's compaction or for the disk, so it must not hold up the runtime's thread.
+    fn aside<T: Send + 'static>(
+        &self,
+        write: impl FnOnce(&Inner) -> Result<T, StoreError> + Send + 'static,
+    ) -> BoxFuture<'_, Result<T, StoreError>> {
+        let inner = Arc::clone(&self.inner);
+        Box::pin(async move {
+            match tokio::runtime::Handle::try_current() {
+                Ok(runtime) => match runtime.spawn_blocking(move || write(&inner)).await {
+                    Ok(result) => result,
+                    Err(error) if error.is_panic() => std::panic::resume_unwind(error.into_panic()),
+                    Err(_) => Err(StoreError::Unavailable("the program is shutting down".to_owned())),
+                },
+                Err(_) => write(&inner),
+            }
+        })
     }
 }
 
@@ -127,19 +159,12 @@ impl Tables for EmbeddedTables {
         Box::pin(async move { self.inner.table(table)?.all(after, limit) })
     }
 
+    fn sweep(&self, at_ms: i64, rows_max: usize) -> BoxFuture<'_, Result<Swept, StoreError>> {
+        self.aside(move |inner| inner.sweep(at_ms, rows_max))
+    }
+
     fn commit(&self, batch: Batch) -> BoxFuture<'_, Result<(), StoreError>> {
-        let inner = Arc::clone(&self.inner);
-        Box::pin(async move {
-            // A commit may wait for fjall's compaction or for the disk, so it must not hold up the runtime's thread.
-            match tokio::runtime::Handle::try_current() {
-                Ok(runtime) => match runtime.spawn_blocking(move || inner.commit(batch)).await {
-                    Ok(result) => result,
-                    Err(error) if error.is_panic() => std::panic::resume_unwind(error.into_panic()),
-                    Err(_) => Err(StoreError::Unavailable("the program is shutting down".to_owned())),
-                },
-                Err(_) => inner.commit(batch),
-            }
-        })
+        self.aside(move |inner| inner.commit(batch))
     }
 
     fn progress(&self) -> Arc<Progress> {
@@ -200,7 +225,7 @@ impl Content {
 }
 
 impl Inner {
-    fn table(&self, id: TableId) -> Result<&Table, StoreError> {
+    pub fn table(&self, id: TableId) -> Result<&Table, StoreError> {
         layout::of(&self.tables, id)
     }
 
@@ -209,7 +234,11 @@ impl Inner {
         let _one_at_a_time = lock(&generation.committing);
         let mut progress = Progress::clone(&generation.ledger.progress());
         let is_next = continues(&progress, &batch);
+        let named = self.renamed(batch.derived.iter().chain(&batch.base))?;
         let mut pending = Pending::default();
+        for mutation in &named {
+            self.apply(&mut pending, mutation.clone(), is_next)?;
+        }
         pending.reserve(batch.buckets.len() + batch.derived.len() + batch.left.len() + batch.base.len());
         let written = batch.buckets.into_iter().chain(batch.derived).chain(batch.left).chain(batch.base);
         for mutation in written {
@@ -222,6 +251,11 @@ impl Inner {
         }
         let parked = writes.park(&generation.ledger.parked(), batch.parked)?;
         self.write(pending, writes)?;
+        let mut unnamed = lock(&generation.unnamed);
+        for mutation in named {
+            unnamed.remove(&(mutation.table(), mutation.key().clone()));
+        }
+        drop(unnamed);
         if let Some(parked) = parked {
             generation.ledger.set_parked(parked);
         }
@@ -246,23 +280,9 @@ impl Inner {
         let mut bytes = Vec::new();
         let mut rows = rows.into_iter();
         while let next @ 1.. = rows.len().min(ROWS_LOOKED_AT) {
-            let cells = rows.as_slice()[..next].iter().filter_map(|(_, row)| row.content.cells());
-            look_at(cells);
+            look_at(rows.as_slice()[..next].iter().filter_map(|(_, row)| row.content.cells()));
             for ((table, key), row) in rows.by_ref().take(next) {
-                let Table { layout, keyspace } = self.table(table)?;
-                bytes.clear();
-                match row.content {
-                    Content::Cells(cells) => {
-                        push_row(&mut bytes, row.offset, true, &cells, &layout.table.columns);
-                    }
-                    Content::Buried => push_row(&mut bytes, row.offset, false, &[], &[]),
-                    Content::Bytes(encoded) => bytes = encoded,
-                    Content::Removed => {
-                        write.remove(keyspace, key.bytes());
-                        continue;
-                    }
-                }
-                write.insert(keyspace, key.bytes(), bytes.as_slice());
+                self.table(table)?.put(&mut write, &key, row, &mut bytes)?;
             }
         }
         meta.into_batch(&mut write);
@@ -295,6 +315,35 @@ impl Inner {
         if stands.is_none_or(|stands| offset > stands || wins_ties && offset == stands) {
             pending.insert(place, PendingRow { offset, content });
         }
+        Ok(())
+    }
+}
+
+impl Table {
+    /// Adds what becomes of a row to a batch. `bytes` is room to encode it in.
+    fn put(
+        &self,
+        write: &mut WriteBatch,
+        key: &RowKey,
+        row: PendingRow,
+        bytes: &mut Vec<u8>,
+    ) -> Result<(), StoreError> {
+        if let Some(aside) = &self.aside
+            && aside.contains_key(key.bytes()).map_err(|error| fault("committing a batch", error))?
+        {
+            write.remove(aside, key.bytes());
+        }
+        bytes.clear();
+        match row.content {
+            Content::Cells(cells) => push_row(bytes, row.offset, true, &cells, &self.layout.table.columns),
+            Content::Buried => push_row(bytes, row.offset, false, &[], &[]),
+            Content::Bytes(encoded) => *bytes = encoded,
+            Content::Removed => {
+                write.remove(&self.keyspace, key.bytes());
+                return Ok(());
+            }
+        }
+        write.insert(&self.keyspace, key.bytes(), bytes.as_slice());
         Ok(())
     }
 }

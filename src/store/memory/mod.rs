@@ -382,16 +382,22 @@ fn living<'r>(
     limit: usize,
     at_ms: Option<i64>,
 ) -> Result<Vec<StoredRow>, StoreError> {
-    let is_there = |row: &StoredRow| at_ms.is_none_or(|at_ms| !layout.table.is_over(&row.cells, at_ms));
-    let mut found = Vec::new();
+    let is_over = |row: &StoredRow| at_ms.is_some_and(|at_ms| layout.table.is_over(&row.cells, at_ms));
+    let (mut found, mut passed) = (Vec::new(), 0);
     for (key, row) in rows.filter(|(_, row)| row.is_live()) {
         if found.len() == limit {
             break;
         }
-        if let Some(mut row) = stored(layout, key, row, Columns::All)?.filter(is_there) {
-            super::keep_wanted(columns, &mut row.cells);
-            found.push(row);
+        let Some(mut row) = stored(layout, key, row, Columns::All)? else { continue };
+        if is_over(&row) {
+            passed += 1;
+            if passed > super::OVER_MAX {
+                return Err(super::too_many_over(&layout.table.name));
+            }
+            continue;
         }
+        super::keep_wanted(columns, &mut row.cells);
+        found.push(row);
     }
     Ok(found)
 }

@@ -19,7 +19,7 @@ const GROUND: [&str; 2] = ["event", "diagnostic"];
 const APART: [(&str, &str); 2] = [("project", "resolve"), ("project", "serve")];
 
 /// Outside crates, and the places that may name them. A place is a path below `src`, without `.rs`.
-const CRATE_HOMES: [(&str, &[&str]); 19] = [
+const CRATE_HOMES: [(&str, &[&str]); 18] = [
     ("apollo_compiler", &["schema", "resolve"]),
     ("axum", &["serve"]),
     ("cel", &["expr"]),
@@ -31,7 +31,6 @@ const CRATE_HOMES: [(&str, &[&str]); 19] = [
     ("indicatif", &["cli"]),
     ("miette", &["diagnostic", "cli"]),
     ("libmimalloc_sys", &["allocator"]),
-    ("mimalloc", &["allocator"]),
     ("notify", &["engine", "cli"]),
     ("regex", &["expr"]),
     ("saphyr_parser", &["handler"]),

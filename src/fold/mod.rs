@@ -85,34 +85,31 @@ pub fn apply(
     row: &mut State,
     event: &Event,
 ) -> Result<Option<Undo>, Reject> {
-    let undo = unless_over(projection, row, event, |row| {
+    let mut undo = unless_over(projection, row, event, |row| {
         match guard::admit(projection, row.as_ref().map(|cells| cells.as_slice()), event)? {
             Some(marks) => apply_one(projection, key_cells, row, (event, None), &marks),
             None => Ok(None),
         }
     })?;
-    Ok(undo.map(|undo| timed(projection, row, event, undo)))
+    timed(projection, row, event, undo.as_mut());
+    Ok(undo)
 }
 
 /// Writes the event's time into the row that it has written, where a `ttl` counts from it.
-fn timed(projection: &Projection, row: &mut State, event: &Event, undo: Undo) -> Undo {
-    let (Some(column), Some(cells)) = (projection.shape.time, row) else { return undo };
+fn timed(projection: &Projection, row: &mut State, event: &Event, undo: Option<&mut Undo>) {
+    let (Some(column), Some(cells), Some(undo)) = (projection.shape.time, row, undo) else { return };
     let index = column.0 as usize;
     let cell = &mut Arc::<Cells>::make_mut(cells)[index];
     let old = std::mem::replace(cell, Value::Timestamp(event.time_ms));
-    Undo(match undo.0 {
-        Before::Row(before) => Before::Row(before),
-        Before::Patch(mut patch) => {
-            patch.note(index, old);
-            Before::Patch(patch)
-        }
-        Before::Several(mut changes) => {
+    match &mut undo.0 {
+        Before::Row(_) => {}
+        Before::Patch(patch) => patch.note(index, old),
+        Before::Several(changes) => {
             let mut patch = Patch::default();
             patch.set(index, old);
             changes.push(Undo(Before::Patch(patch)));
-            Before::Several(changes)
         }
-    })
+    }
 }
 
 /// Goes on with the row, or with none where the row's `ttl` is over at the event's time.
@@ -197,13 +194,14 @@ pub fn apply_all(
     events: &[Taken],
 ) -> Result<Option<Undo>, Reject> {
     let (Some(first), Some(last)) = (events.first(), events.last()) else { return Ok(None) };
-    let undo = unless_over(projection, row, &first.event, |row| {
+    let mut undo = unless_over(projection, row, &first.event, |row| {
         match guard::admit(projection, row.as_ref().map(|cells| cells.as_slice()), &first.event)? {
             Some(marks) => apply_each(projection, key_cells, row, events, &marks),
             None => Ok(None),
         }
     })?;
-    Ok(undo.map(|undo| timed(projection, row, &last.event, undo)))
+    timed(projection, row, &last.event, undo.as_mut());
+    Ok(undo)
 }
 
 fn apply_each(

@@ -97,24 +97,24 @@ pub fn check(shape: &RowShape, column: &Column, value: &Value) -> Result<(), Rej
     if !columns.iter().any(is_compound) {
         return Ok(());
     }
-    let inside = |place: String, record: &Value| {
+    let inside = |place: &dyn Fn() -> String, record: &Value| {
         let Value::Record(cells) = record else { return Ok(()) };
         check_variant(columns, cells)
-            .map_err(|found| reject(format!("{}{place} {}", column.name, found.reason)))?;
+            .map_err(|found| reject(format!("{}{} {}", column.name, place(), found.reason)))?;
         let mut parts = columns.iter().zip(cells).filter(|(column, _)| is_compound(column));
         parts.try_for_each(|(part, cell)| {
             check(shape, part, cell)
-                .map_err(|found| reject(format!("{}{place}.{}", column.name, found.reason)))
+                .map_err(|found| reject(format!("{}{}.{}", column.name, place(), found.reason)))
         })
     };
     match value {
         Value::List(items) => {
-            items.iter().enumerate().try_for_each(|(at, item)| inside(format!("[{at}]"), item))
+            items.iter().enumerate().try_for_each(|(at, item)| inside(&|| format!("[{at}]"), item))
         }
         Value::Map(entries) => {
-            entries.iter().try_for_each(|(key, item)| inside(format!("[{}]", shown(key)), item))
+            entries.iter().try_for_each(|(key, item)| inside(&|| format!("[{}]", shown(key)), item))
         }
-        record => inside(String::new(), record),
+        record => inside(&String::new, record),
     }
 }
 

@@ -98,7 +98,7 @@ pub fn bind_with(
         (model, plan, is_sound)
     });
     let definitions = match planned {
-        Some((model, Some(plan), is_sound)) => {
+        Some((mut model, Some(plan), is_sound)) => {
             let (bound, found) =
                 handler::load(&projections, defaults, &schemas, &sources, &model, &plan, custom);
             findings.extend(found);
@@ -110,6 +110,7 @@ pub fn bind_with(
                 projections: &sound,
             };
             findings.extend(lint::lint(subject, severities));
+            model.sdl = model.weighed_sdl(&|ty, field| plan.weight(&model, ty, field));
             Some(Definitions {
                 model: Arc::new(model),
                 plan: Arc::new(plan),

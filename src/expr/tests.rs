@@ -64,6 +64,7 @@ pub(super) fn model() -> ReadModel {
         }],
         query: CART,
         sdl: "".into(),
+        draft: Default::default(),
         api_sdl: "".into(),
     }
 }

@@ -5,6 +5,7 @@
 
 use serde_json::{Value, json};
 
+use super::cost;
 use super::{
     ENTRIES_MAX, Entries, KeyColumn, Part, Plan, ReadPlan, ReadSource, Shape, TablePlan, TableRole,
     VALUES_MAX, cql,
@@ -221,7 +222,7 @@ fn read_text(model: &ReadModel, plan: &Plan, read: &ReadPlan) -> String {
     if !order.is_empty() {
         text.push_str(&format!("    order       {order}\n"));
     }
-    let (reads, cost) = cost(model, plan, read);
+    let (reads, cost) = (partitions_read(model, plan, read), cost::cost(model, read));
     if plan.is_under_header(read) {
         let header = &parent.name;
         text.push_str(&format!(
@@ -356,19 +357,9 @@ fn span_of_time(ms: i64) -> String {
     format!("{} {name}", ms / size)
 }
 
-/// How many partitions are read, in words, and the cost: the shards of one bucket (1 without shards), 1 for the table
-/// of buckets and 1 for the completion.
-fn cost(model: &ReadModel, plan: &Plan, read: &ReadPlan) -> (String, u64) {
-    let shards: u64 = read
-        .partition
-        .iter()
-        .map(|part| if let Part::EachShard(n) = part { u64::from(*n) } else { 1 })
-        .product();
-    let is_key = |at: &usize| {
-        let from = ReadSource::Argument(*at);
-        read.equal.contains(&from) || read.partition.contains(&Part::From(from))
-    };
-    let lists: Vec<usize> = read.any_of(model).into_iter().filter(is_key).collect();
+/// How many partitions are read, in words.
+fn partitions_read(model: &ReadModel, plan: &Plan, read: &ReadPlan) -> String {
+    let (shards, lists) = (cost::shards(read), cost::listed_keys(model, read));
     let at_once = match (shards, &lists[..]) {
         (1, []) => "1 partition".to_string(),
         (shards, []) => format!("{shards} partitions at once"),
@@ -380,15 +371,12 @@ fn cost(model: &ReadModel, plan: &Plan, read: &ReadPlan) -> (String, u64) {
             format!("{partitions} for each value of {}, at most {VALUES_MAX}, merged", names.join(" and "))
         }
     };
-    let values = if lists.is_empty() { 1 } else { VALUES_MAX as u64 };
-    let shards = shards * values;
     let walks = read.partition.contains(&Part::EachBucket);
     let reads = match walks {
         true => format!("the buckets, then {at_once} for each bucket until the page is full"),
         false => at_once,
     };
     let counted = matches!(read.shape, Shape::Connection { counted: true, .. });
-    let cost = shards * (1 + u64::from(counted)) + u64::from(walks) + u64::from(read.completed);
     let reads = if counted { format!("{reads}, once more for the count") } else { reads };
     let reads = match (&read.ranged, read.filters.is_empty()) {
         (None, true) => reads,
@@ -405,9 +393,9 @@ fn cost(model: &ReadModel, plan: &Plan, read: &ReadPlan) -> (String, u64) {
     match read.completed {
         true => {
             let base = &plan.table(plan.entity(read.entity).base).name;
-            (format!("{reads}, then one batched read of {base}"), cost)
+            format!("{reads}, then one batched read of {base}")
         }
-        false => (reads, cost),
+        false => reads,
     }
 }
 
@@ -465,7 +453,7 @@ fn via_name(via: KeyFunction) -> Value {
 fn read_json(model: &ReadModel, plan: &Plan, read: &ReadPlan) -> Value {
     let (parent, table) = (model.ty(read.parent), plan.table(read.table));
     let field = parent.field(read.field);
-    let (reads, cost) = cost(model, plan, read);
+    let (reads, cost) = (partitions_read(model, plan, read), cost::cost(model, read));
     json!({
         "field": format!("{}.{}", parent.name, field.name),
         "table": table.name,

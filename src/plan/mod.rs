@@ -2,11 +2,12 @@
 //!
 //! Comes in: a [`ReadModel`]. Goes out: a [`Plan`], or every fault at once with the `@table` line that is
 //! missing. `layout` lays out tables, `key` makes keys, `fit` knows what a table can answer, `bind` binds reads,
-//! `argument` what they are given, `index` what indexes answer of it, `load` keys; `refuse` says why not, `cql` prints
+//! `argument` what they are given, `index` what indexes answer of it, `load` keys; `refuse` says why not, `cost` what a read costs, `cql` prints
 //! tables as CQL, `explain` shows it all. Reads nothing and writes nothing; what is stored badly is `lint`'s.
 
 mod argument;
 mod bind;
+mod cost;
 pub mod cql;
 pub mod explain;
 mod fit;

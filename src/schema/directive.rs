@@ -388,7 +388,7 @@ impl Known {
 }
 
 /// The names of directives that one `@link` brings: what it imports, under the names it gives them, and its own.
-fn link_names(link: &ast::Directive) -> Vec<String> {
+pub(super) fn link_names(link: &ast::Directive) -> Vec<String> {
     let mut names = Vec::new();
     let mut imported = |value: &Value| {
         if let Some(name) = value.as_str().and_then(|name| name.strip_prefix('@')) {

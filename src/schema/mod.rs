@@ -3,7 +3,7 @@
 //! Comes in: SDL text. Goes out: a [`ReadModel`], or every fault of the text at once, and the SDL that a
 //! gateway sees. `parse` reads the text, `directive` knows our directives, `columns`, `fieldset` and `options` the small languages
 //! inside them; `bind` makes the model with `scalar`, `variant`, `one_of`, `column`, `reference`, `table`, `header`, `interface`, `index`, `read` and
-//! `connection`; `names` has the rules of names; `sdl` cuts what is ours out of the text and appends what is derived; `editor` defines our directives for editors.
+//! `connection`; `names` has the rules of names; `sdl` cuts what is ours out of the text and appends what is derived, `hint` what gateways are told of sizes and caches, `link` the version; `editor` defines our directives for editors.
 //! Nothing here knows of tables' layout on disk (that is `plan`) or of events.
 
 mod bind;
@@ -14,8 +14,10 @@ mod directive;
 mod editor;
 mod fieldset;
 mod header;
+mod hint;
 mod index;
 mod interface;
+mod link;
 mod names;
 mod one_of;
 mod options;
@@ -38,6 +40,7 @@ pub use self::editor::directives_sdl;
 pub use self::names::{BUCKETS, NAME_BYTES_MAX, TIME, snake};
 pub use self::options::TableOption;
 pub use self::scalar::{cql_type, is_ordered, scalar_name};
+pub use self::sdl::Draft;
 pub use self::table::function_name;
 use crate::diagnostic::{Diagnostic, FileId, Severity, Sources, Span};
 
@@ -61,8 +64,11 @@ pub struct ReadModel {
     pub enums: Vec<EnumType>,
     /// The root type `Query`.
     pub query: TypeId,
-    /// The SDL that `kinora sdl` and `_service { sdl }` give, byte for byte.
+    /// The SDL that `kinora sdl` and `_service { sdl }` give, byte for byte. As loaded without costs,
+    /// which only a plan knows: [`ReadModel::weighed_sdl`].
     pub sdl: Arc<str>,
+    /// What `sdl` is made of once the cost of reads is known.
+    pub draft: Draft,
     /// The schema that operations are validated against: the types of `sdl` without the directives that only a
     /// gateway reads, with `_service` and `_entities`. Valid by itself.
     pub api_sdl: Arc<str>,
@@ -89,9 +95,10 @@ pub fn load(files: &[FileId], sources: &Sources) -> (Option<ReadModel>, Vec<Diag
         return (None, faults);
     };
     let none: Arc<str> = Arc::from("");
-    let mut model =
-        ReadModel { types: bound.types, enums: bound.enums, query, sdl: none.clone(), api_sdl: none };
-    model.sdl = sdl::subgraph(&parsed, &declarations, &model, sources).into();
+    let (types, enums, draft) = (bound.types, bound.enums, Draft::default());
+    let mut model = ReadModel { types, enums, query, sdl: none.clone(), draft, api_sdl: none };
+    model.draft = sdl::draft(&parsed, &declarations, &model, sources);
+    model.sdl = model.weighed_sdl(&|_, _| None);
     model.api_sdl = sdl::executable(&declarations, &model).into();
     match Schema::parse_and_validate(model.api_sdl.to_string(), "schema") {
         Ok(_) => (Some(model), faults),
@@ -568,6 +575,11 @@ impl TableDecl {
 }
 
 impl ReadModel {
+    /// `sdl` with what reads cost: `@cost` on each read that has a weight and no `@cost` of the author's.
+    pub fn weighed_sdl(&self, weight: &dyn Fn(TypeId, FieldId) -> Option<u32>) -> Arc<str> {
+        self.draft.text(weight).into()
+    }
+
     /// What an index of a collection finds it by: the type of its elements, of a `MAP` that of its keys. `None` where that
     /// is no scalar or enum, or the column is no collection.
     pub fn element<'m>(&'m self, ty: &'m ColumnType) -> Option<&'m ColumnType> {

@@ -1,40 +1,95 @@
 //! The SDL that a gateway sees, and the one that operations are validated against.
 //!
 //! Comes in: the author's text and the model. Goes out: the author's bytes with what is ours cut out by its span, what
-//! is derived appended in name order; and the executable schema with the federation's own fields.
+//! gateways are told put after the field it is of, what else is derived appended in name order; and the executable schema with the
+//! federation's own fields.
 
 use apollo_compiler::Node;
-use apollo_compiler::ast::{self, Definition, Directive, DirectiveList};
+use apollo_compiler::ast::{self, Definition, DirectiveList};
 
 use super::connection;
-use super::directive::{FEDERATION, is_ours};
+use super::directive::is_ours;
+use super::hint::{self, Hint, Hints};
+use super::link::{self, Link};
 use super::parse::{Declarations, Parsed, span};
-use super::{ReadModel, TypeKind};
+use super::{FieldId, ReadModel, TypeId, TypeKind};
 use crate::diagnostic::{Sources, Span};
 
-/// The subgraph's SDL, byte for byte as every command and `_service` give it.
-pub(super) fn subgraph(
+/// The subgraph's SDL but for what only a plan knows: what reads cost.
+#[derive(Debug, Default)]
+pub struct Draft {
+    authored: Vec<Chunk>,
+    /// What `@cost` is called in the author's text.
+    cost: String,
+    /// The directives that our `@link` imports, each with the version that it needs; `None` where the author has one.
+    used: Option<Vec<(String, u32)>>,
+    /// The derived types.
+    derived: Vec<String>,
+}
+
+#[derive(Debug)]
+enum Chunk {
+    Text(String),
+    /// Where the cost of a read may stand.
+    Cost(TypeId, FieldId),
+}
+
+impl Draft {
+    /// The SDL, byte for byte as every command and `_service` give it, with the `@cost` that each read has.
+    pub(super) fn text(&self, weight: &dyn Fn(TypeId, FieldId) -> Option<u32>) -> String {
+        let (mut text, mut has_costs) = (String::new(), false);
+        for chunk in &self.authored {
+            match chunk {
+                Chunk::Text(authored) => text.push_str(authored),
+                Chunk::Cost(ty, field) => {
+                    let Some(weight) = weight(*ty, *field) else { continue };
+                    has_costs = true;
+                    text.push_str(&format!(" @{}(weight: {weight})", self.cost));
+                }
+            }
+        }
+        if let Some(used) = &self.used {
+            let mut used = used.clone();
+            used.extend(has_costs.then(|| (hint::COST.to_string(), link::version_of(hint::COST))));
+            text.push('\n');
+            text.push_str(&link::line(used));
+        }
+        for derived in &self.derived {
+            text.push('\n');
+            text.push_str(derived);
+        }
+        text
+    }
+}
+
+/// The subgraph's SDL, ready for what reads cost.
+pub(super) fn draft(
     parsed: &[Parsed],
     declarations: &Declarations<'_>,
     model: &ReadModel,
     sources: &Sources,
-) -> String {
-    let mut parts: Vec<String> = Vec::new();
-    for file in parsed {
-        parts.push(authored(file, sources));
-    }
+) -> Draft {
     let link = Link::of(declarations);
+    let hints = Hints::new(model, declarations, link.as_ref());
+    let mut used = link::used_directives(parsed);
+    let mut authored: Vec<Chunk> = Vec::new();
+    for (index, file) in parsed.iter().enumerate() {
+        if index > 0 {
+            authored.push(Chunk::Text("\n".to_string()));
+        }
+        authored.extend(author_text(file, sources, &hints, &mut used));
+    }
     let derived: Vec<&super::ObjectType> = derived(declarations, model);
-    let mut used = used_directives(parsed);
     if !derived.is_empty() {
         used.push(("shareable".to_string(), 0));
     }
-    if link.is_none() {
-        parts.push(link_line(used));
-    }
     let shareable = link.as_ref().map_or("shareable".to_string(), |link| link.local_name("shareable"));
-    parts.extend(derived.iter().map(|ty| connection::sdl(ty, Some(&shareable))));
-    parts.join("\n")
+    Draft {
+        authored,
+        cost: hints.cost.unwrap_or_default(),
+        used: link.is_none().then_some(used),
+        derived: derived.iter().map(|ty| connection::sdl(ty, Some(&shareable))).collect(),
+    }
 }
 
 /// The derived types, in name order.
@@ -48,51 +103,78 @@ fn derived<'m>(declarations: &Declarations<'_>, model: &'m ReadModel) -> Vec<&'m
     derived
 }
 
-/// One file without what is ours; ends with a line break.
-fn authored(parsed: &Parsed, sources: &Sources) -> String {
+/// One file without what is ours and with what gateways are told beside it; ends with a line break. Says which directives
+/// that needs.
+fn author_text(
+    parsed: &Parsed,
+    sources: &Sources,
+    hints: &Hints<'_>,
+    used: &mut Vec<(String, u32)>,
+) -> Vec<Chunk> {
     let text = &sources.file(parsed.file).text;
-    let mut cuts = Cuts { text, sources, comment_ends: comment_ends(text), cuts: Vec::new() };
-    cuts.collect(parsed);
-    cuts.cuts.sort_unstable();
-    let (mut kept, mut at) = (String::with_capacity(text.len()), 0);
-    for (start, end) in cuts.cuts {
-        if start >= at {
-            kept.push_str(&text[at..start]);
+    let mut edits =
+        Edits { text, sources, comment_ends: comment_ends(text), cuts: Vec::new(), told: Vec::new() };
+    edits.collect(parsed, hints);
+    let keys = hints.of_entities(parsed.file).into_iter();
+    edits
+        .told
+        .extend(keys.map(|(key, hint)| (span(parsed.file, key.location(), sources).end as usize, hint)));
+    edits.cuts.sort_unstable();
+    edits.told.sort_by_key(|(at, _)| *at);
+    let (mut chunks, mut kept, mut at) = (Vec::new(), String::with_capacity(text.len()), 0);
+    let mut told = edits.told.into_iter().peekable();
+    // A cut that ends where something is told comes first, one that begins there after it.
+    for (start, end) in edits.cuts.into_iter().chain([(text.len(), text.len())]) {
+        while let Some((place, hint)) = told.next_if(|(place, _)| *place <= start) {
+            kept.push_str(text.get(at..place).unwrap_or_default());
+            at = at.max(place);
+            used.extend(hint.used.iter().map(|name| ((*name).to_string(), link::version_of(name))));
+            kept.push_str(&hint.before);
+            if let Some((ty, field)) = hint.read {
+                chunks.push(Chunk::Text(std::mem::take(&mut kept)));
+                chunks.push(Chunk::Cost(ty, field));
+            }
+            kept.push_str(&hint.after);
         }
+        kept.push_str(text.get(at..start).unwrap_or_default());
         at = at.max(end);
     }
-    kept.push_str(&text[at..]);
     if !kept.is_empty() && !kept.ends_with('\n') {
         kept.push('\n');
     }
-    kept
+    chunks.push(Chunk::Text(kept));
+    chunks
 }
 
-struct Cuts<'a> {
+struct Edits<'a> {
     text: &'a str,
     sources: &'a Sources,
     comment_ends: Vec<usize>,
     cuts: Vec<(usize, usize)>,
+    /// What is told, and after which byte.
+    told: Vec<(usize, Hint)>,
 }
 
-impl Cuts<'_> {
-    fn collect(&mut self, parsed: &Parsed) {
+impl Edits<'_> {
+    fn collect(&mut self, parsed: &Parsed, hints: &Hints<'_>) {
         for definition in &parsed.document.definitions {
-            let (directives, fields): (&DirectiveList, &[Node<ast::FieldDefinition>]) = match definition {
-                Definition::ObjectTypeDefinition(node) => (&node.directives, &node.fields),
-                Definition::ObjectTypeExtension(node) => (&node.directives, &node.fields),
+            let (name, directives, fields) = match definition {
+                Definition::ObjectTypeDefinition(node) => (&node.name, &node.directives, &node.fields),
+                Definition::ObjectTypeExtension(node) => (&node.name, &node.directives, &node.fields),
                 _ => continue,
             };
             self.cut_directives(parsed, directives);
             for field in fields {
+                let at = span(parsed.file, field.location(), self.sources);
                 if is_hidden(field) {
-                    self.cut_field(span(parsed.file, field.location(), self.sources));
+                    self.cut_field(at);
                     continue;
                 }
                 self.cut_directives(parsed, &field.directives);
                 for argument in &field.arguments {
                     self.cut_directives(parsed, &argument.directives);
                 }
+                self.told.extend(hints.of_field(name, field).map(|hint| (at.end as usize, hint)));
             }
         }
     }
@@ -130,7 +212,7 @@ impl Cuts<'_> {
 }
 
 /// Whether a field is stored, but not in the graph.
-fn is_hidden(field: &ast::FieldDefinition) -> bool {
+pub(super) fn is_hidden(field: &ast::FieldDefinition) -> bool {
     let column = field.directives.iter().find(|directive| directive.name == "column");
     let hidden = column.and_then(|column| column.arguments.iter().find(|argument| argument.name == "hidden"));
     hidden.is_some_and(|hidden| hidden.value.to_bool() == Some(true))
@@ -152,120 +234,6 @@ fn comment_ends(text: &str) -> Vec<usize> {
         }
     }
     ends
-}
-
-/// The author's own `@link` to the federation specification.
-struct Link {
-    prefix: String,
-    imports: Vec<(String, String)>,
-}
-
-impl Link {
-    fn of(declarations: &Declarations<'_>) -> Option<Link> {
-        let links = declarations.schema_directives.iter().filter(|directive| directive.node.name == "link");
-        let text = |link: &Directive, name: &str| -> Option<String> {
-            let argument = link.arguments.iter().find(|argument| argument.name == name)?;
-            Some(argument.value.as_str()?.to_string())
-        };
-        let link = links.map(|link| link.node).find(|link| {
-            text(link, "url").is_some_and(|url| url.starts_with("https://specs.apollo.dev/federation/"))
-        })?;
-        let mut imports = Vec::new();
-        let import = link.arguments.iter().find(|argument| argument.name == "import");
-        for item in import.and_then(|import| import.value.as_list()).into_iter().flatten() {
-            let (name, local) = match &**item {
-                ast::Value::Object(fields) => {
-                    let field = |wanted: &str| {
-                        let (_, value) = fields.iter().find(|(name, _)| name == wanted)?;
-                        value.as_str()
-                    };
-                    let Some(name) = field("name") else { continue };
-                    (name, field("as").unwrap_or(name))
-                }
-                item => match item.as_str() {
-                    Some(name) => (name, name),
-                    None => continue,
-                },
-            };
-            imports
-                .push((name.trim_start_matches('@').to_string(), local.trim_start_matches('@').to_string()));
-        }
-        Some(Link { prefix: text(link, "as").unwrap_or_else(|| "federation".to_string()), imports })
-    }
-
-    /// What a directive of the federation is called in the author's text.
-    fn local_name(&self, name: &str) -> String {
-        match self.imports.iter().find(|(imported, _)| imported == name) {
-            Some((_, local)) => local.clone(),
-            None => format!("{}__{name}", self.prefix),
-        }
-    }
-}
-
-/// The minor version of the federation specification that takes `@key` on interfaces.
-const ENTITY_INTERFACES: u32 = 3;
-
-/// Directives of the federation that the text applies, each with the minor version that it needs.
-fn used_directives(parsed: &[Parsed]) -> Vec<(String, u32)> {
-    let mut used = Vec::new();
-    for file in parsed {
-        for definition in &file.document.definitions {
-            let is_interface = matches!(
-                definition,
-                Definition::InterfaceTypeDefinition(_) | Definition::InterfaceTypeExtension(_)
-            );
-            each_directive(definition, &mut |directive| {
-                let Some((name, version)) = FEDERATION.iter().find(|(name, _)| directive.name == *name)
-                else {
-                    return;
-                };
-                let has_label = *name == "override"
-                    && directive.arguments.iter().any(|argument| argument.name == "label");
-                let version = match *name {
-                    "key" if is_interface => ENTITY_INTERFACES,
-                    _ if has_label => 7,
-                    _ => *version,
-                };
-                used.push(((*name).to_string(), version));
-            });
-        }
-    }
-    used
-}
-
-fn each_directive(definition: &Definition, found: &mut dyn FnMut(&Directive)) {
-    let mut all = |directives: &DirectiveList| directives.iter().for_each(|directive| found(directive));
-    all(definition.directives());
-    let fields = match definition {
-        Definition::ObjectTypeDefinition(node) => &node.fields,
-        Definition::ObjectTypeExtension(node) => &node.fields,
-        Definition::InterfaceTypeDefinition(node) => &node.fields,
-        Definition::InterfaceTypeExtension(node) => &node.fields,
-        Definition::EnumTypeDefinition(node) => {
-            return node.values.iter().for_each(|value| all(&value.directives));
-        }
-        Definition::EnumTypeExtension(node) => {
-            return node.values.iter().for_each(|value| all(&value.directives));
-        }
-        _ => return,
-    };
-    for field in fields.iter().filter(|field| !is_hidden(field)) {
-        all(&field.directives);
-        field.arguments.iter().for_each(|argument| all(&argument.directives));
-    }
-}
-
-/// The `@link` of the lowest version that knows all directives used.
-fn link_line(mut used: Vec<(String, u32)>) -> String {
-    let version = used.iter().map(|(_, version)| *version).max().unwrap_or(0);
-    used.sort();
-    used.dedup_by(|a, b| a.0 == b.0);
-    let url = format!("https://specs.apollo.dev/federation/v2.{version}");
-    let imports: Vec<String> = used.iter().map(|(name, _)| format!("\"@{name}\"")).collect();
-    match imports.is_empty() {
-        true => format!("extend schema @link(url: \"{url}\")\n"),
-        false => format!("extend schema @link(url: \"{url}\", import: [{}])\n", imports.join(", ")),
-    }
 }
 
 /// The whole executable schema: the author's types and the derived ones without directives that only a gateway

@@ -121,17 +121,151 @@ fn sdl_of(head: &str, fields: &str) -> String {
 const A: &str = "@key(fields: \"id\")";
 
 #[test]
-fn what_is_ours_goes_with_the_blanks_before_it_and_nothing_else() {
+fn what_is_ours_goes_with_the_blanks_before_it_and_no_other_text() {
     let sdl = sdl_of(
         "# head\n",
         "type A @key(fields: \"id\") # why\n  @table(name: \"a\", partition: \"id\") { # then\n  id: ID!,,\n  \
          \"Not for others.\"\n  secret: String @column(hidden: true) # gone\n  two: Int @column(hidden: true)\n  \
          x: [String!]!   @column(max: 5)   @deprecated y: Int @column(hidden: true) z: Int }",
     );
-    let expect = "# head\ntype Query { a(id: ID!): A }\ntype A @key(fields: \"id\") # why\n { # then\n  id: ID!,, # \
-                  gone\n  x: [String!]!   @deprecated z: Int }\n";
+    let expect = "# head\ntype Query { a(id: ID!): A }\ntype A @key(fields: \"id\") \
+                  # why\n { # then\n  id: ID!,, # \
+                  gone\n  x: [String!]!   @deprecated @listSize(assumedSize: 5) z: Int }\n";
     let (authored, _) = sdl.split_once("\nextend schema").expect("a link is appended");
     assert_eq!(authored, expect);
+}
+
+/// The gateway's SDL of a whole schema, with what its reads cost.
+fn told(text: &str) -> String {
+    let mut sources = Sources::default();
+    let file = sources.add("schema.graphql", text);
+    let (model, faults) = load(&[file], &sources);
+    let model = model.unwrap_or_else(|| panic!("{}", crate::diagnostic::render(&faults, &sources, false)));
+    let (plan, faults) = crate::plan::plan(&model, &sources);
+    assert!(faults.is_empty(), "{}", crate::diagnostic::render(&faults, &sources, false));
+    let plan = plan.expect("no fault");
+    model.weighed_sdl(&|ty, field| plan.weight(&model, ty, field)).to_string()
+}
+
+#[test]
+fn the_reference_shows_what_a_gateway_is_told() {
+    let (_, section) = PAGE.split_once("## What the gateway is told").expect("the section");
+    let block = |fence: &str| {
+        let (_, rest) = section.split_once(fence).expect("a block");
+        rest.split_once("```").expect("a block ends").0.to_string()
+    };
+    let sdl = told(&block("```graphql\n"));
+    assert!(sdl.starts_with(&block("```text\n")), "{sdl}");
+}
+
+const TOLD: &str = "scalar DateTime
+type Query {
+  one(id: ID!): A @read
+  byKind(kind: ID!, first: Int, last: Int, before: String, after: String): AConnection! @read(page: 7, count: CAPPED) # why
+  newest(kind: ID!, day: DateTime @arg(column: \"day\")): [A!]!
+    # said below
+    @read(table: \"b\", page: 3, max: 9)
+  sharded(x: ID!, first: Int): AConnection! @read(count: CAPPED)
+  several(ids: [ID!]! @arg(column: \"id\", op: IN)): [A!]! @read
+}
+type A @key(fields: \"id\") @table(name: \"a\", partition: \"id\")
+  @table(name: \"b\", partition: \"kind, day(at) AS day\", clustering: \"at, id\", fields: \"x\", rows: 5)
+  @table(name: \"c\", partition: \"x, hash(id, 4)\", clustering: \"id\") {
+  id: ID! kind: ID! at: DateTime! x: ID! secret: Int @column(hidden: true)
+  tags: [String!]! @column(as: SET, max: 12) @deprecated
+}
+";
+
+#[test]
+fn a_gateway_is_told_sizes_and_costs_after_the_field_they_are_of() {
+    let expect = r#"scalar DateTime
+type Query {
+  one(id: ID!): A @cost(weight: 1)
+  byKind(kind: ID!, first: Int, last: Int, before: String, after: String): AConnection! @cost(weight: 4) @listSize(assumedSize: 7, slicingArguments: ["first", "last"], sizedFields: ["edges", "nodes"], requireOneSlicingArgument: false) # why
+  newest(kind: ID!, day: DateTime): [A!]!
+    # said below
+ @listSize(assumedSize: 3)
+  sharded(x: ID!, first: Int): AConnection! @cost(weight: 8) @listSize(assumedSize: 20, slicingArguments: ["first"], sizedFields: ["edges", "nodes"], requireOneSlicingArgument: false)
+  several(ids: [ID!]!): [A!]! @listSize(assumedSize: 20)
+}
+type A @key(fields: "id") {
+  id: ID! kind: ID! at: DateTime! x: ID!
+  tags: [String!]! @deprecated @listSize(assumedSize: 12)
+}
+
+extend schema @link(url: "https://specs.apollo.dev/federation/v2.9", import: ["@cost", "@key", "@listSize", "@shareable"])
+"#;
+    let sdl = told(TOLD);
+    let (head, _) = sdl.split_once("\ntype AConnection").expect("paging types are appended");
+    assert_eq!(head, expect, "{sdl}");
+}
+
+#[test]
+fn a_gateway_is_told_what_the_authors_version_of_the_federation_has() {
+    let link = |version: u32, more: &str| {
+        told(&format!(
+            "extend schema @link(url: \"https://specs.apollo.dev/federation/v2.{version}\", import: [\"@key\"{more}])\n{TOLD}"
+        ))
+    };
+    let old = link(8, "");
+    for absent in ["cost", "listSize", "cacheTag"] {
+        assert!(!old.contains(absent), "{old}");
+    }
+    let middle = link(9, ", {name: \"@cost\", as: \"@price\"}");
+    assert!(middle.contains("): A @price(weight: 1)\n"), "{middle}");
+    assert!(
+        middle.contains("@federation__listSize(assumedSize: 12)") && !middle.contains("acheTag"),
+        "{middle}"
+    );
+    assert!(!link(12, "").contains("acheTag"), "tags are for those who import them");
+    let new = link(12, ", {name: \"@cacheTag\", as: \"@drop\"}");
+    for tag in [
+        "@key(fields: \"id\") @drop(format: \"a-{$key.id}\") {",
+        "A @drop(format: \"one-{$args.id}\") @federation__cost(weight: 1)\n",
+        "@drop(format: \"byKind-{$args.kind}\")",
+        " @drop(format: \"newest-{$args.kind}\") @federation__listSize(assumedSize: 3)\n",
+    ] {
+        assert!(new.contains(tag), "{tag} in {new}");
+    }
+    assert_eq!(new.matches("@drop(").count(), 5, "`several` has no argument that is one value: {new}");
+}
+
+#[test]
+fn what_the_author_tells_a_gateway_stays_alone_in_its_place() {
+    let text = "extend schema @link(url: \"https://specs.apollo.dev/federation/v2.12\",
+  import: [\"@key\", \"@cacheTag\", \"@cost\", \"@listSize\"])
+type Query { a(id: ID!): A @cacheTag(format: \"mine\") @cost(weight: 9) @read }
+type A @key(fields: \"id\") @cacheTag(format: \"own-{$key.id}\") @table(name: \"a\", partition: \"id\") {
+  id: ID! tags: [Int!]! @column(as: LIST, max: 4) @listSize(assumedSize: 2)
+}";
+    let sdl = told(text);
+    assert!(sdl.contains("A @cacheTag(format: \"mine\") @cost(weight: 9) }"), "{sdl}");
+    for (directive, count) in [("@cacheTag(", 2), ("@cost(", 1), ("@listSize(", 1)] {
+        assert_eq!(sdl.matches(directive).count(), count, "{sdl}");
+    }
+    let defined = told(&format!(
+        "directive @cost(weight: Int!) on FIELD_DEFINITION\ntype Query {{ a(id: ID!): A @read }}\ntype A {A} @table(name: \"a\", partition: \"id\") {{ id: ID! }}"
+    ));
+    assert!(!defined.contains("@cost(weight: 1)") && !defined.contains("\"@cost\""), "{defined}");
+}
+
+#[test]
+fn a_tag_of_an_entity_has_the_fields_that_all_its_keys_share() {
+    let tag = |keys: &str| {
+        let sdl = told(&format!(
+            "extend schema @link(url: \"https://specs.apollo.dev/federation/v2.12\", import: [\"@key\", \"@cacheTag\"])
+type Query {{ a(id: ID!): AThing @read }}
+type AThing {keys} @table(name: \"a\", partition: \"id\") @table(name: \"b\", partition: \"x, id\") \
+             @table(name: \"c\", partition: \"x\", clustering: \"id\") {{ id: ID! x: ID! }}"
+        ));
+        let tag = sdl.split_once("@cacheTag(format: \"aThing").map(|(_, rest)| rest.to_string());
+        tag.map(|rest| rest.split('"').next().unwrap_or_default().to_string())
+    };
+    assert_eq!(tag("@key(fields: \"id\")").as_deref(), Some("-{$key.id}"));
+    assert_eq!(tag("@key(fields: \"x id\")").as_deref(), Some("-{$key.x}-{$key.id}"));
+    assert_eq!(tag("@key(fields: \"x id\") @key(fields: \"id\")").as_deref(), Some("-{$key.id}"));
+    assert_eq!(tag("@key(fields: \"id\") @key(fields: \"x\")"), None);
+    assert_eq!(tag("@key(fields: \"id\", resolvable: false)"), None);
 }
 
 #[test]
@@ -148,6 +282,9 @@ fn the_link_has_the_lowest_version_that_covers_what_is_used() {
         let sdl = sdl_of("", &format!("type A {A} {table} {{ id: ID!  x: Int {directive} }}\n"));
         assert!(sdl.contains(&format!("https://specs.apollo.dev/federation/{version}")), "{sdl}");
     }
+    let ty = format!("type A implements M {A} @table(name: \"a\", partition: \"id\") {{ id: ID! }}\n");
+    let sdl = sdl_of(&format!("interface M {A} {{ id: ID! }}\n"), &ty);
+    assert!(sdl.contains("https://specs.apollo.dev/federation/v2.3\""), "{sdl}");
 }
 
 #[test]
@@ -175,7 +312,7 @@ fn types_spread_over_files_are_one_model_whatever_their_order() {
     assert!(
         sdl(&[ty, query]).starts_with("type A @key(fields: \"id\") { id: ID! }\n\ntype Query"),
         "{}",
-        sdl(&[ty])
+        sdl(&[ty, query])
     );
 }
 

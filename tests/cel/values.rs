@@ -7,7 +7,14 @@ use kinora::schema::{ReadModel, TypeId};
 
 /// A read model without types.
 pub fn empty_model() -> ReadModel {
-    ReadModel { types: Vec::new(), enums: Vec::new(), query: TypeId(0), sdl: "".into(), api_sdl: "".into() }
+    ReadModel {
+        types: Vec::new(),
+        enums: Vec::new(),
+        query: TypeId(0),
+        sdl: "".into(),
+        draft: Default::default(),
+        api_sdl: "".into(),
+    }
 }
 
 /// What expressions see under the name `record`, of an event that is alone in its record.

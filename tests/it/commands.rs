@@ -148,7 +148,8 @@ async fn the_sdl_is_the_same_bytes_wherever_it_is_asked_for() {
             project.write(&format!("{folder}/{name}"), &text);
         }
     }
-    let printed = project.run(&["sdl"]).says(0, &[]).out.clone();
+    let told = ["OrderConnection! @cost(weight: 8) @listSize(assumedSize: 20"];
+    let printed = project.run(&["sdl"]).says(0, &told).out.clone();
     let as_json = project.run(&["sdl", "--format", "json"]).says(0, &[]).json();
     assert_eq!(as_json["sdl"].as_str(), Some(printed.as_str()));
     let dev = Dev::start(&project).await.ready().await;

@@ -129,7 +129,7 @@ fn the_gateway_sees_the_key_of_the_interface_and_the_version_that_knows_it() {
     project.run(&["sdl"]).says(
         0,
         &[
-            r#"@link(url: "https://specs.apollo.dev/federation/v2.3", import: ["@key"])"#,
+            r#"@link(url: "https://specs.apollo.dev/federation/v2.9", import: ["@cost", "@key"])"#,
             r#"interface Media @key(fields: "id") { id: ID! }"#,
             "extend interface Media { title: String! }",
             "extend union Extra = Song",

@@ -200,5 +200,8 @@ fn the_gateway_sees_lists_of_entities_and_the_lint_what_they_take_for_granted() 
             "Write its elements without `!`: `friends: [Friend]!`.",
         ],
     );
-    project.run(&["sdl"]).says(0, &["  items: [Item!]!\n", "  tagged: [Tag]\n"]);
+    project.run(&["sdl"]).says(
+        0,
+        &["  items: [Item!]! @listSize(assumedSize: 5)\n", "  tagged: [Tag] @listSize(assumedSize: 5)\n"],
+    );
 }

@@ -66,6 +66,13 @@ const services = await Promise.all(subgraphs.map(async (s) => ({ ...s, typeDefs:
 const composed = composition.composeServices(services);
 assert.deepEqual((composed.errors ?? []).map(String), [], 'the shop composes with the users subgraph');
 
+for (const told of [
+  /ordersToPick\([^)]*\): OrderConnection! .*@cost\(weight: 8\).*@listSize\(assumedSize: 20, slicingArguments: \["first"\]/,
+  /lines: \[OrderLine!\]! .*@listSize\(assumedSize: 500/,
+]) {
+  assert.match(composed.supergraphSdl, told, 'the supergraph has what the shop tells gateways');
+}
+
 // Every request to the shop is written down: how many a question costs is part of the promise.
 const shopRequests = [];
 class Recorded extends RemoteGraphQLDataSource {

@@ -70,7 +70,7 @@ pub(super) fn model() -> ReadModel {
 }
 
 fn column(name: &str, ty: ColumnType, non_null: bool) -> Column {
-    Column { name: name.to_owned(), ty, non_null, hidden: false, max: None, span: SPAN }
+    Column { name: name.to_owned(), ty, non_null, hidden: false, max: None, vector: None, span: SPAN }
 }
 
 fn object(name: &str, kind: TypeKind, columns: Vec<Column>) -> ObjectType {

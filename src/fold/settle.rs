@@ -1,4 +1,4 @@
-//! What every row must hold once an event is applied: nothing null that cannot be, no collection above its bound,
+//! What every row must hold once an event is applied: nothing null that cannot be, no collection above its bound, vectors whole,
 //! no key twice in a map, computed columns made anew, and for handlers written in Rust the right types.
 //!
 //! Comes in: the new cells. Goes out: the same cells with computed columns, or a [`Reject`] naming the column.
@@ -7,7 +7,7 @@ use super::{Patch, reject, unevaluated};
 use crate::event::Reject;
 use crate::expr::Slot;
 use crate::handler::{Compute, Projection, RowShape};
-use crate::schema::{Column, ColumnId, ColumnType, Scalar};
+use crate::schema::{Column, ColumnId, ColumnType, Scalar, Vector};
 use crate::value::Value;
 
 /// Checks a new row, and makes its computed columns.
@@ -139,7 +139,11 @@ fn check_alone(column: &Column, value: &Value) -> Result<(), Reject> {
         Value::Null if column.non_null => {
             Err(reject(format!("{} has no value, and cannot be null", column.name)))
         }
-        Value::List(items) | Value::Set(items) => check_len(column, items.len()),
+        Value::List(items) => match column.vector {
+            Some(vector) => check_vector(&column.name, vector, items),
+            None => check_len(column, items.len()),
+        },
+        Value::Set(items) => check_len(column, items.len()),
         Value::Map(entries) => {
             check_len(column, entries.len())?;
             match entries.windows(2).find(|pair| pair[0].0 >= pair[1].0) {
@@ -151,6 +155,19 @@ fn check_alone(column: &Column, value: &Value) -> Result<(), Reject> {
         }
         _ => Ok(()),
     }
+}
+
+/// A vector has all its numbers, and a direction where its angle is compared.
+fn check_vector(name: &str, vector: Vector, numbers: &[Value]) -> Result<(), Reject> {
+    if numbers.len() != vector.dimensions as usize {
+        let (found, wanted) = (numbers.len(), vector.dimensions);
+        return Err(reject(format!("{name} would have {found} numbers, a vector of it has {wanted}")));
+    }
+    let is_zero = |number: &Value| matches!(number, Value::Float(number) if *number == 0.0);
+    if vector.has_direction && numbers.iter().all(is_zero) {
+        return Err(reject(format!("{name} would have no direction: all its numbers are 0")));
+    }
+    Ok(())
 }
 
 /// A key as a reason shows it.

@@ -16,6 +16,8 @@ pub const COLLECTION_WARN: u32 = 500;
 pub const COLLECTION_MAX: u32 = 1_000;
 /// Parts of a value type above which a warning is given (L27).
 const PARTS_MAX: usize = 30;
+/// Numbers of a vector above which a warning is given (L27).
+const DIMENSIONS_WARN: u32 = 2_048;
 
 /// L11: a collection needs a bound. Without one it is an error, above [`COLLECTION_WARN`] a warning, above
 /// [`COLLECTION_MAX`] an error.
@@ -25,7 +27,9 @@ pub(super) fn l11(model: &ReadModel, sources: &Sources) -> Vec<Diagnostic> {
 }
 
 fn l11_of(ty: &ObjectType, column: &Column, sources: &Sources) -> Option<Diagnostic> {
-    if !matches!(column.ty, ColumnType::List(_) | ColumnType::Set(_) | ColumnType::Map { .. }) {
+    if column.vector.is_some()
+        || !matches!(column.ty, ColumnType::List(_) | ColumnType::Set(_) | ColumnType::Map { .. })
+    {
         return None;
     }
     let name = format!("{}.{}", ty.name, column.name);
@@ -57,7 +61,7 @@ fn bound(column: &Column, sources: &Sources) -> Option<Fix> {
     }
 }
 
-/// L27: a value type of very many parts.
+/// L27: a value type of very many parts, or a vector of very many numbers.
 pub(super) fn l27(model: &ReadModel) -> Vec<Diagnostic> {
     let wide = |ty: &&ObjectType| ty.kind == TypeKind::Udt && ty.columns.len() > PARTS_MAX;
     let finding = |ty: &ObjectType| {
@@ -67,5 +71,19 @@ pub(super) fn l27(model: &ReadModel) -> Vec<Diagnostic> {
             .label("wide")
             .help("It is written and read whole. Store what is read alone in columns of the row.")
     };
-    model.types.iter().filter(wide).map(finding).collect()
+    let columns = model.types.iter().flat_map(|ty| ty.columns.iter().map(move |column| (ty, column)));
+    let long = columns.filter_map(|(ty, column)| {
+        let dimensions =
+            column.vector.map(|vector| vector.dimensions).filter(|count| *count > DIMENSIONS_WARN)?;
+        let message = format!(
+            "the vector `{}.{}` has {dimensions} numbers, above {DIMENSIONS_WARN}",
+            ty.name, column.name
+        );
+        Some(
+            Diagnostic::warning("L27", column.span, message)
+                .label("long")
+                .help("Every row is compared number by number. Use a model of embeddings that makes fewer."),
+        )
+    });
+    model.types.iter().filter(wide).map(finding).chain(long).collect()
 }

@@ -34,6 +34,9 @@ impl Ground<'_> {
             asked.sources.push(source);
             return Ok(());
         };
+        if *op == ArgOp::Ann {
+            return self.add_nearest(asked, argument, id, source);
+        }
         match op {
             ArgOp::Contains => self.check_element(child, id, argument)?,
             _ => self.check_type(child, id, argument)?,

@@ -25,7 +25,7 @@ pub(super) struct Ground<'a> {
 
 /// What one read asks for.
 pub(super) struct Asked<'a> {
-    parent: TypeId,
+    pub parent: TypeId,
     field_id: FieldId,
     pub field: &'a Field,
     pub decl: &'a ReadDecl,
@@ -35,6 +35,8 @@ pub(super) struct Asked<'a> {
     /// What fills each of `given`.
     pub sources: Vec<ReadSource>,
     pub bounds: Vec<(ColumnId, ArgOp, ReadSource)>,
+    /// The vector whose nearest rows are asked for, and what they are near to.
+    pub nearest: Option<(ColumnId, ReadSource)>,
 }
 
 impl Ground<'_> {
@@ -70,7 +72,8 @@ impl Ground<'_> {
     ) -> Asked<'a> {
         let (entity, shape) = self.answers(field, decl);
         let (given, sources, bounds) = (Vec::new(), Vec::new(), Vec::new());
-        let mut asked = Asked { parent, field_id, field, decl, entity, shape, given, sources, bounds };
+        let mut asked =
+            Asked { parent, field_id, field, decl, entity, shape, given, sources, bounds, nearest: None };
         if self.model.ty(parent).kind == TypeKind::Query {
             if decl.via.is_some() {
                 let fault = Diagnostic::error("S072", decl.span, "`via` has no use on a field of `Query`");
@@ -190,10 +193,14 @@ impl Ground<'_> {
     }
 
     fn bind(&self, asked: &Asked<'_>) -> Result<ReadPlan, Box<Diagnostic>> {
-        let Bound { table, fit, ranged, filters } = match &asked.decl.table {
-            Some(name) => self.named(asked, name)?,
-            None => self.inferred(asked)?,
+        let (found, nearest) = match &asked.nearest {
+            Some(wanted) => self.nearest(asked, wanted).map(|(bound, nearest)| (bound, Some(nearest)))?,
+            None => match &asked.decl.table {
+                Some(name) => (self.named(asked, name)?, None),
+                None => (self.inferred(asked)?, None),
+            },
         };
+        let Bound { table, fit, ranged, filters } = found;
         if asked.decl.lookback_ms.is_some() && !fit.walks_buckets() {
             let message = format!("`lookback` has no use: no buckets of `{}` are walked", table.name);
             let fault = Diagnostic::error("S073", asked.decl.span, message).label("no buckets");
@@ -223,6 +230,7 @@ impl Ground<'_> {
             completed: !table.complete || ranged.is_some(),
             ranged,
             filters,
+            nearest,
         })
     }
 
@@ -350,7 +358,7 @@ impl Ground<'_> {
         }
     }
 
-    fn fit(&self, asked: &Asked<'_>, table: &TablePlan) -> Result<Fit, Misfit> {
+    pub(super) fn fit(&self, asked: &Asked<'_>, table: &TablePlan) -> Result<Fit, Misfit> {
         let child = self.model.ty(asked.entity);
         let name = |column: ColumnId| child.column(column).name.clone();
         let range = asked.bounds.first().map(|(column, ..)| *column);
@@ -361,7 +369,12 @@ impl Ground<'_> {
         fit(table, &asked.given, range, &name)
     }
 
-    fn refused(&self, asked: &Asked<'_>, table: Option<&TablePlan>, misfit: &Misfit) -> Diagnostic {
+    pub(super) fn refused(
+        &self,
+        asked: &Asked<'_>,
+        table: Option<&TablePlan>,
+        misfit: &Misfit,
+    ) -> Diagnostic {
         let parent = self.model.ty(asked.parent);
         let field = format!("{}.{}", parent.name, asked.field.name);
         let child = self.model.ty(asked.entity);
@@ -474,7 +487,7 @@ fn is_list(ty: &FieldType) -> bool {
     matches!(ty, FieldType::List { .. })
 }
 
-fn is_index(table: &TablePlan) -> bool {
+pub(super) fn is_index(table: &TablePlan) -> bool {
     matches!(table.role, TableRole::Index { .. })
 }
 

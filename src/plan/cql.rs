@@ -3,8 +3,10 @@
 //! Comes in: a model and its plan. Goes out: statements, in an order in which they can be run. Names are without
 //! generation and keyspace; running them is a store's.
 
-use super::{Entries, KeyColumn, Plan, TablePlan, TableRole};
-use crate::schema::{BUCKETS, Column, ColumnId, ColumnType, Order, ReadModel, TypeId, TypeKind, snake};
+use super::{Entries, KeyColumn, Nearest, Plan, ReadPlan, TablePlan, TableRole};
+use crate::schema::{
+    BUCKETS, Column, ColumnId, ColumnType, IndexDecl, ObjectType, Order, ReadModel, TypeId, TypeKind, snake,
+};
 
 /// The statements that make everything the plan stores: `CREATE TYPE`, each after those it holds, then `CREATE TABLE`,
 /// and `CREATE INDEX` after its table.
@@ -40,7 +42,31 @@ pub fn create_statements(model: &ReadModel, plan: &Plan) -> Vec<String> {
             _ => statements.push(create_table(model, plan, table)),
         }
     }
+    for entity in &plan.entities {
+        let ty = model.ty(entity.entity);
+        for index in &ty.indexes {
+            statements.extend(create_vector_index(ty, index));
+        }
+    }
     statements
+}
+
+/// The statement that makes the index of a vector.
+fn create_vector_index(ty: &ObjectType, index: &IndexDecl) -> Option<String> {
+    let similarity = index.similarity?.word();
+    let (table, name) = (snake(&index.table), snake(&ty.column(index.column).name));
+    let index = quoted(&format!("{table}__by_{name}"));
+    Some(format!(
+        "CREATE INDEX {index} ON {} ({}) USING 'sai' WITH OPTIONS = {{ 'similarity_function': '{similarity}' }};",
+        quoted(&table),
+        quoted(&name)
+    ))
+}
+
+/// How a read of the nearest rows ends in CQL.
+pub(super) fn nearest_first(model: &ReadModel, read: &ReadPlan, nearest: &Nearest) -> String {
+    let name = snake(&model.ty(read.entity).column(nearest.column).name);
+    format!("ORDER BY {} ANN OF ? LIMIT ?", quoted(&name))
 }
 
 /// The statement that makes one table. The columns of a header over its partitions are static.
@@ -116,8 +142,8 @@ fn columns(model: &ReadModel, plan: &Plan, table: &TablePlan) -> Vec<(String, St
     }
     let is_key = |column: ColumnId| keys.iter().any(|key| key.is_plain() && key.part.column == column);
     for &id in table.columns.iter().filter(|&&column| !is_key(column)) {
-        let Column { name, ty, .. } = model.ty(table.entity).column(id);
-        let stored = cql_type(model, ty);
+        let name = &model.ty(table.entity).column(id).name;
+        let stored = column_type(model, model.ty(table.entity).column(id));
         // Cassandra looks only into collections that are not frozen. All cells are written anew with their row anyway.
         let stored = match looks_into(plan, table, id) {
             true => stored
@@ -154,7 +180,7 @@ fn create_type(model: &ReadModel, id: TypeId, done: &mut Vec<TypeId>, statements
     let fields: Vec<String> = ty
         .columns
         .iter()
-        .map(|column| format!("  {} {}", quoted(&snake(&column.name)), cql_type(model, &column.ty)))
+        .map(|column| format!("  {} {}", quoted(&snake(&column.name)), column_type(model, column)))
         .collect();
     statements.push(format!("CREATE TYPE {} (\n{}\n);", quoted_type(ty.stored_name()), fields.join(",\n")));
 }
@@ -164,6 +190,13 @@ fn record_of(ty: &ColumnType) -> Option<TypeId> {
         ColumnType::Record(record) | ColumnType::Map { record, .. } => Some(*record),
         ColumnType::List(of) | ColumnType::Set(of) => record_of(of),
         ColumnType::Scalar(_) | ColumnType::Enum(_) => None,
+    }
+}
+
+fn column_type(model: &ReadModel, column: &Column) -> String {
+    match column.vector {
+        Some(vector) => format!("vector<float, {}>", vector.dimensions),
+        None => cql_type(model, &column.ty),
     }
 }
 

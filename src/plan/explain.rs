@@ -218,9 +218,12 @@ fn read_text(model: &ReadModel, plan: &Plan, read: &ReadPlan) -> String {
     if !compared.is_empty() {
         text.push_str(&format!("    index       {}\n", compared.join(", ")));
     }
-    let order = order(&table.clustering[read.equal.len()..], read.reversed);
+    let order = read_order(model, table, read, field);
     if !order.is_empty() {
         text.push_str(&format!("    order       {order}\n"));
+    }
+    if let Some(nearest) = &read.nearest {
+        text.push_str(&format!("    CQL         {}\n", cql::nearest_first(model, read, nearest)));
     }
     let (reads, cost) = (partitions_read(model, plan, read), cost::cost(model, read));
     if plan.is_under_header(read) {
@@ -326,6 +329,16 @@ fn is_list(model: &ReadModel, read: &ReadPlan, from: &ReadSource) -> bool {
     matches!(from, ReadSource::Argument(index) if read.any_of(model).contains(index))
 }
 
+/// The order of a read's rows: by how near they are, then the table's.
+fn read_order(model: &ReadModel, table: &TablePlan, read: &ReadPlan, field: &Field) -> String {
+    let of_table = order(&table.clustering[read.equal.len()..], read.reversed);
+    let Some(nearest) = &read.nearest else { return of_table };
+    let name = &model.ty(read.entity).column(nearest.column).name;
+    let (to, by) = (source(model, read, field, &nearest.source), nearest.similarity.word());
+    let then = if of_table.is_empty() { String::new() } else { format!(", then {of_table}") };
+    format!("{name} nearest to {to} by {by}{then}")
+}
+
 fn order(clustering: &[KeyColumn], reversed: bool) -> String {
     let turned = |order| match (order, reversed) {
         (Order::Asc, false) | (Order::Desc, true) => Order::Asc,
@@ -378,6 +391,10 @@ fn partitions_read(model: &ReadModel, plan: &Plan, read: &ReadPlan) -> String {
     };
     let counted = matches!(read.shape, Shape::Connection { counted: true, .. });
     let reads = if counted { format!("{reads}, once more for the count") } else { reads };
+    let reads = match read.nearest {
+        Some(_) => format!("{reads}, whole, at most {ENTRIES_MAX} rows"),
+        None => reads,
+    };
     let reads = match (&read.ranged, read.filters.is_empty()) {
         (None, true) => reads,
         (Some(_), true) => {
@@ -454,18 +471,22 @@ fn read_json(model: &ReadModel, plan: &Plan, read: &ReadPlan) -> Value {
     let (parent, table) = (model.ty(read.parent), plan.table(read.table));
     let field = parent.field(read.field);
     let (reads, cost) = (partitions_read(model, plan, read), cost::cost(model, read));
-    json!({
+    let mut shown = json!({
         "field": format!("{}.{}", parent.name, field.name),
         "table": table.name,
         "partition": partition(model, table, read, field),
         "index": filters(model, plan, read, field),
-        "order": order(&table.clustering[read.equal.len()..], read.reversed),
+        "order": read_order(model, table, read, field),
         "answers": answers(table, read),
         "reads": reads,
         "cost": cost,
         "completed": read.completed,
         "underHeader": plan.is_under_header(read),
-    })
+    });
+    if let Some(nearest) = &read.nearest {
+        shown["cqlOrder"] = json!(cql::nearest_first(model, read, nearest));
+    }
+    shown
 }
 
 fn sign(op: ArgOp) -> &'static str {
@@ -474,6 +495,7 @@ fn sign(op: ArgOp) -> &'static str {
         ArgOp::In => "in",
         ArgOp::Prefix => "begins with",
         ArgOp::Contains => "contains",
+        ArgOp::Ann => "near to",
         ArgOp::Lt => "<",
         ArgOp::Lte => "<=",
         ArgOp::Gt => ">",

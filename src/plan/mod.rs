@@ -2,8 +2,9 @@
 //!
 //! Comes in: a [`ReadModel`]. Goes out: a [`Plan`], or every fault at once with the `@table` line that is
 //! missing. `layout` lays out tables, `key` makes keys, `fit` knows what a table can answer, `bind` binds reads,
-//! `argument` what they are given, `index` what indexes answer of it, `load` keys; `refuse` says why not, `cost` what a read costs, `cql` prints
-//! tables as CQL, `explain` shows it all. Reads nothing and writes nothing; what is stored badly is `lint`'s.
+//! `argument` what they are given, `index` what indexes answer of it, `nearest` what is near, `load` keys; `refuse` says why not, `cost`
+//! what a read costs, `cql` prints tables as CQL, `explain` shows it all. Reads nothing and writes nothing; what is stored badly is
+//! `lint`'s.
 
 mod argument;
 mod bind;
@@ -15,6 +16,7 @@ mod index;
 pub mod key;
 mod layout;
 mod load;
+mod nearest;
 mod refuse;
 #[cfg(test)]
 mod tests;
@@ -26,7 +28,7 @@ use crate::diagnostic::{Diagnostic, Severity, Sources};
 use crate::expr::Compiled;
 use crate::schema::{
     ArgOp, ArgumentBinding, ColumnId, ColumnType, Expiry, FieldId, KeyFunction, KeyPart, KeyPath, Named,
-    Order, ReadModel, TableOption, TypeId,
+    Order, ReadModel, Similarity, TableOption, TypeId,
 };
 use crate::value::Value;
 
@@ -182,6 +184,8 @@ pub struct ReadPlan {
     pub ranged: Option<Ranged>,
     /// What else must hold of a row, each answered by an index where the store has its own, here by its base row.
     pub filters: Vec<Filter>,
+    /// It answers the rows of its one partition in the order of how near a vector of theirs is, not the table's.
+    pub nearest: Option<Nearest>,
     pub shape: Shape,
     /// Whether it answers in the reverse of the table's order.
     pub reversed: bool,
@@ -202,6 +206,16 @@ pub struct Ranged {
 pub struct Filter {
     pub column: ColumnId,
     pub op: ArgOp,
+    pub source: ReadSource,
+}
+
+/// An order of rows: those whose vector is nearest to a given one come first.
+#[derive(Clone, Debug)]
+pub struct Nearest {
+    pub column: ColumnId,
+    /// How many numbers the column's vectors have.
+    pub dimensions: u32,
+    pub similarity: Similarity,
     pub source: ReadSource,
 }
 

@@ -8,7 +8,7 @@ use apollo_compiler::Node;
 use apollo_compiler::ast;
 use rustc_hash::FxHashMap;
 
-use crate::plan::{Part, Plan, ReadSource, Shape as Answers, TableId, VALUES_MAX, key};
+use crate::plan::{Nearest, Part, Plan, ReadSource, Shape as Answers, TableId, VALUES_MAX, key};
 use crate::schema::{ArgOp, FieldType, Named, ReadModel};
 use crate::store::Tables;
 use crate::value::Value;
@@ -18,6 +18,7 @@ use super::coerce::{Given, coerce};
 use super::data::{Data, Loaded, Object, Page, Target, for_each, visit};
 use super::entity;
 use super::error::{Code, Fault};
+use super::nearest::{self, Near};
 use super::operation::Operation;
 use super::page::{Home, Paging, Signer, Wanted};
 use super::planned::{Load, Read, Set, Site, Wants};
@@ -218,10 +219,13 @@ impl<'a> Executor<'a> {
                         place.extend_from_slice(op.word().as_bytes());
                         push_part(&mut place, value, crate::schema::Order::Asc);
                     }
+                    let near = bound.nearest.as_ref();
+                    let near = near.and_then(|nearest| Near::new(nearest, &value(&nearest.source)));
+                    near.iter().for_each(|near| near.push_place(&mut place));
                     match known.get(&place) {
                         Some(target) => *target,
                         None => {
-                            let asked = Asked { partition, equal, bounds, ranged, filters };
+                            let asked = Asked { partition, equal, bounds, ranged, filters, near };
                             let target = reader.target(asked, &place);
                             known.insert(place, target);
                             target
@@ -242,7 +246,10 @@ impl<'a> Executor<'a> {
         let bound = &self.plan.reads[read.read];
         let declared = &self.model.ty(bound.parent).field(bound.field).args;
         let mut values = Vec::with_capacity(declared.len());
-        for ((argument, given), read_as) in declared.iter().zip(&read.arguments).zip(&bound.arguments) {
+        for (index, argument) in declared.iter().enumerate() {
+            let (given, read_as) = (&read.arguments[index], &bound.arguments[index]);
+            let source = ReadSource::Argument(index);
+            let nearest = bound.nearest.as_ref().filter(|nearest| nearest.source == source);
             let node = given.as_ref();
             let (Some(given), Some(named)) = (self.operation.variables.argument(node), *read_as) else {
                 values.push(None);
@@ -251,12 +258,32 @@ impl<'a> Executor<'a> {
             let refused =
                 |why: String| Fault::new(Code::BadUserInput, format!("Argument `{}`: {why}.", argument.name));
             let value = match (&argument.ty, given) {
-                (FieldType::List { .. }, given) if given != Given::Null => self.list(named, node),
+                (FieldType::List { .. }, given) if given != Given::Null => match nearest {
+                    Some(nearest) => self.vector(nearest, named, node),
+                    None => self.list(named, node),
+                },
                 (_, given) => coerce(self.model, named, &given),
             };
             values.push(Some(value.map_err(refused)?));
         }
         Ok(values)
+    }
+
+    /// A vector, checked as those of the column are.
+    fn vector(
+        &self,
+        nearest: &Nearest,
+        named: Named,
+        given: Option<&Node<ast::Value>>,
+    ) -> Result<Value, String> {
+        let Some(given) = given else { return Ok(Value::Null) };
+        let json = self.operation.variables.json(given);
+        let items = json.as_array().map_or(std::slice::from_ref(&*json), Vec::as_slice);
+        nearest::check_count(nearest, items.len())?;
+        let numbers = items.iter().map(|item| coerce(self.model, named, &Given::json(item)));
+        let numbers = numbers.collect::<Result<Vec<Value>, String>>()?;
+        nearest::check_numbers(nearest, &numbers)?;
+        Ok(Value::List(numbers))
     }
 
     /// The values of a list; a lone value is a list of one.
@@ -279,6 +306,7 @@ struct Asked {
     bounds: Vec<(ArgOp, Value)>,
     ranged: Vec<(ArgOp, Value)>,
     filters: Vec<Held>,
+    near: Option<Near>,
 }
 
 /// Makes the reads of one site, one for each different key among its parents.
@@ -293,7 +321,7 @@ struct ReadSite<'e, 'a> {
 
 impl ReadSite<'_, '_> {
     fn target(&mut self, asked: Asked, place: &[u8]) -> Target {
-        let Asked { partition, equal, bounds, ranged, filters } = asked;
+        let Asked { partition, equal, bounds, ranged, filters, near } = asked;
         let plan = self.executor.plan;
         let bound = &plan.reads[self.read.read];
         let table = plan.table(bound.table);
@@ -336,7 +364,7 @@ impl ReadSite<'_, '_> {
             home,
         });
         if let Some(range) = range {
-            let range = range.looking_back(lookback_ms);
+            let range = Range { near, ..range.looking_back(lookback_ms) };
             self.scans.push(ScanJob {
                 site: self.index,
                 range,

@@ -83,6 +83,9 @@ impl Executor<'_> {
         };
         let rows = match &scan.goes {
             Goes::Row(_) => walk.first(1).await.map(|found| Rows { found, ..Rows::default() }),
+            Goes::Page { wanted, .. } if scan.range.near.is_some() => {
+                walk.nearest(wanted.count).await.map(|found| Rows { found, ..Rows::default() })
+            }
             Goes::Page { wanted, wants, max, .. } => walk.page(wanted, *wants, *max).await,
         };
         rows.map_err(|error| match error {

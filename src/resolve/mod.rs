@@ -2,7 +2,7 @@
 //!
 //! Comes in: an operation's text, variables, a freshness wish, and the tables to read. Goes out: the bytes of a
 //! response. `operation` parses, validates and plans once (`select` and `refer`, kept in a bounded cache), `execute` runs level by level
-//! with one read set per table, `entity` answers `_entities`, `indexed` reads what indexes answer, `page` has cursors and connections, `fresh` positions
+//! with one read set per table, `entity` answers `_entities`, `indexed` reads what indexes answer, `nearest` orders rows by a vector, `page` has cursors and connections, `fresh` positions
 //! and waiting. Knows nothing of HTTP (`serve`) nor of the write loop (`project`).
 
 mod coerce;
@@ -14,6 +14,7 @@ mod fetch;
 pub mod fresh;
 mod indexed;
 mod limits;
+mod nearest;
 mod operation;
 mod page;
 mod parked;

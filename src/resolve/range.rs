@@ -11,6 +11,8 @@ use crate::store::Bound;
 use crate::value::Value;
 use crate::value::encode::RowKey;
 
+use super::nearest::Near;
+
 /// What a read covers: slices of partitions, whose rows are merged in the table's order.
 #[derive(Clone, Debug)]
 pub(super) struct Range {
@@ -24,6 +26,8 @@ pub(super) struct Range {
     pub ranged: Option<RangedSlice>,
     /// What must hold of the base row besides.
     pub filters: Vec<Held>,
+    /// What rows are put in order by, in place of the table's.
+    pub near: Option<Near>,
 }
 
 /// The part of each partition of an index's entries that is read.
@@ -81,6 +85,7 @@ impl Range {
             lookback_ms: None,
             ranged: None,
             filters: Vec::new(),
+            near: None,
         };
         for partition in &partitions {
             for equal in &equals {
@@ -178,7 +183,7 @@ impl Range {
             ArgOp::Gte => (ascending, Edge::Included(bytes)),
             ArgOp::Lt => (!ascending, Edge::Excluded(bytes)),
             ArgOp::Lte => (!ascending, Edge::Included(bytes)),
-            ArgOp::Eq | ArgOp::In | ArgOp::Contains | ArgOp::Prefix => {
+            ArgOp::Eq | ArgOp::In | ArgOp::Contains | ArgOp::Prefix | ArgOp::Ann => {
                 *from = tighter_from(from, Edge::Included(bytes.clone()));
                 *to = tighter_to(to, Edge::Included(bytes));
                 return Some(());
@@ -290,6 +295,8 @@ impl Held {
             (ArgOp::Gt, value) => cell > value,
             (ArgOp::Gte, value) => cell >= value,
             (ArgOp::Eq | ArgOp::In, value) => cell == value,
+            // It is an order, not a comparison.
+            (ArgOp::Ann, _) => true,
             (ArgOp::Prefix, value) => {
                 cell.as_str().zip(value.as_str()).is_some_and(|(text, begin)| text.starts_with(begin))
             }

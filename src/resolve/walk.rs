@@ -194,6 +194,11 @@ impl Walk<'_> {
 }
 
 impl Found {
+    /// A row of a range of one partition.
+    pub fn alone(row: StoredRow) -> Found {
+        Found { row, bucket: None, merged: false }
+    }
+
     fn mark(&self) -> Mark {
         let bucket = self.bucket.as_deref().unwrap_or_default();
         let partition = if self.merged { self.row.key.partition() } else { &[] };

@@ -13,7 +13,7 @@ use super::parse::{Declarations, In, ObjectDeclaration, name_span, place, span, 
 use super::scalar::{BUILT_IN, SCALARS, scalar_at, scalar_named, specified_by};
 use super::{
     Argument, EnumId, EnumType, Field, FieldId, FieldSource, FieldType, KeyFunction, Named, ObjectType,
-    Scalar, TypeId, TypeKind, connection, names,
+    Scalar, TypeId, TypeKind, Vector, connection, names,
 };
 use crate::diagnostic::{Diagnostic, FileId, Sources, Span, nearest};
 
@@ -56,6 +56,8 @@ pub(super) struct FieldDraft<'a> {
     pub ty: Option<FieldType>,
     /// What `@column(type:)` says that is stored.
     pub stored: Option<Scalar>,
+    /// That it is a vector, where `@column(type:)` says so.
+    pub vector: Option<Vector>,
 }
 
 impl FieldDraft<'_> {
@@ -300,7 +302,7 @@ impl<'a> Binder<'a> {
             let directives: Vec<_> = node.directives.iter().map(|node| In { file, node }).collect();
             let found = uses(&directives, Place::Field, &self.known, self.sources, &mut self.faults);
             let ty = self.field_type(&node.ty, file);
-            drafts.push(FieldDraft { file, node, span: at, uses: found, ty, stored: None });
+            drafts.push(FieldDraft { file, node, span: at, uses: found, ty, stored: None, vector: None });
             self.type_field(drafts.last_mut().expect("one was pushed"));
         }
         drafts

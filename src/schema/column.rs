@@ -8,6 +8,7 @@ use super::columns::{Text, later};
 use super::directive::Use;
 use super::parse::name_span;
 use super::scalar::{is_ordered, same_values, scalar_name, typed, unknown_scalar};
+use super::vector;
 use super::{Column, ColumnId, ColumnType, FieldSource, FieldType, Named, Scalar, TypeId, TypeKind};
 use crate::diagnostic::{Diagnostic, Span, nearest};
 
@@ -208,9 +209,17 @@ impl Binder<'_> {
         }
         let max = used
             .and_then(|used| used.int("max"))
-            .map(|max| u32::try_from(max).expect("checked when it was read"));
-        let column =
-            Column { name, ty: column_type, non_null: field_type.non_null(), hidden, max, span: field.span };
+            .map(|max| u32::try_from(max).expect("checked when it was read"))
+            .or(field.vector.map(|vector| vector.dimensions));
+        let column = Column {
+            name,
+            ty: column_type,
+            non_null: field_type.non_null(),
+            hidden,
+            max,
+            vector: field.vector,
+            span: field.span,
+        };
         if let Some((record, key)) = map {
             maps.push(MapDraft { ty, column: id, record, key });
         }
@@ -230,6 +239,15 @@ impl Binder<'_> {
         let key = used.and_then(|used| used.text("key"));
         let name = field.node.name.as_str();
         let fault = |message: String| Box::new(Diagnostic::error("S044", field.span, message));
+        if let (Some(_), Some(used)) = (field.vector, used)
+            && (collection.is_some() || key.is_some() || used.int("max").is_some())
+        {
+            let message = format!("`{name}` is a vector, so `as`, `key` and `max` have no use");
+            return Err(Diagnostic::error("S044", used.span, message)
+                .label("a vector")
+                .help("Leave them out: its type says how many numbers it has.")
+                .into());
+        }
         let FieldType::List { of, .. } = ty else {
             let used = used.filter(|used| collection.is_some() || key.is_some() || used.int("max").is_some());
             return match used {
@@ -349,7 +367,21 @@ impl Binder<'_> {
     /// Takes `@column(type:)`: what a field stores, and so what it answers; an `ID` stays one.
     pub(super) fn type_field(&mut self, field: &mut FieldDraft<'_>) {
         let Some(text) = field.used("column").and_then(|used| used.text("type")).cloned() else { return };
+        if vector::is_meant(&text.value) {
+            match vector::typed(field, &text) {
+                Ok(vector) => field.vector = Some(vector),
+                Err(fault) => self.faults.push(*fault),
+            }
+        }
         let Some(ty) = &mut field.ty else { return };
+        if vector::is_meant(&text.value) {
+            // Its numbers have 32 bits each, whether or not the rest of the type is right.
+            if matches!(ty.named(), Named::Scalar(Scalar::Float)) {
+                field.stored = Some(Scalar::Float32);
+                ty.set_named(Named::Scalar(Scalar::Float32));
+            }
+            return;
+        }
         if text.value.eq_ignore_ascii_case("counter") {
             self.faults.push(counter(text.span));
             return;

@@ -178,8 +178,8 @@ pub(super) const OURS: &[Ours] = &[
                 "op",
                 Kind::Choice {
                     name: "kinora__Op",
-                    now: &["EQ", "IN", "LT", "LTE", "GT", "GTE", "PREFIX", "CONTAINS"],
-                    later: &["ANN"],
+                    now: &["EQ", "IN", "LT", "LTE", "GT", "GTE", "PREFIX", "CONTAINS", "ANN"],
+                    later: &[],
                 },
                 "How the column is compared with it; `EQ` unless said.",
             ),
@@ -218,7 +218,7 @@ pub(super) const OURS: &[Ours] = &[
             may("key", TEXT, "The field by which a `MAP` tells its elements apart."),
             may("max", Kind::Int { min: 1, max: 1_000_000 }, "Most elements of a collection."),
             may("hidden", Kind::Bool, "Whether it is stored without being in the graph."),
-            may("type", TEXT, "Its CQL type: `decimal`, `varint`, `ascii`."),
+            may("type", TEXT, "Its CQL type: `decimal`, `varint`, `ascii`, `vector<float, 384>`."),
         ],
     },
     Ours {
@@ -232,10 +232,19 @@ pub(super) const OURS: &[Ours] = &[
                 "ops",
                 Kind::Words {
                     name: "kinora__IndexOp",
-                    now: &["EQ", "IN", "LT", "LTE", "GT", "GTE", "CONTAINS"],
-                    later: &["PREFIX", "ANN"],
+                    now: &["EQ", "IN", "LT", "LTE", "GT", "GTE", "CONTAINS", "ANN"],
+                    later: &["PREFIX"],
                 },
-                "How it is compared; unless said `EQ`, of a collection `CONTAINS`.",
+                "How it is compared; unless said `EQ`, of a collection `CONTAINS`, of a vector `ANN`.",
+            ),
+            may(
+                "similarity",
+                Kind::Choice {
+                    name: "kinora__Similarity",
+                    now: &["COSINE", "DOT_PRODUCT", "EUCLIDEAN"],
+                    later: &[],
+                },
+                "By what vectors are near; `COSINE` unless said.",
             ),
         ],
     },

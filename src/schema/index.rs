@@ -6,7 +6,9 @@
 use super::bind::Binder;
 use super::column::{can_be_key, column_name, with_nearest};
 use super::directive::Use;
-use super::{ArgOp, ColumnId, ColumnType, FieldSource, IndexDecl, NAME_BYTES_MAX, TypeId, TypeKind, snake};
+use super::{
+    ArgOp, ColumnId, ColumnType, FieldSource, IndexDecl, NAME_BYTES_MAX, Similarity, TypeId, TypeKind, snake,
+};
 use crate::diagnostic::Diagnostic;
 
 impl Binder<'_> {
@@ -18,7 +20,13 @@ impl Binder<'_> {
                 for used in field.uses.iter().filter(|used| used.name == "index").cloned().collect::<Vec<_>>()
                 {
                     match self.index(ty, index, &used) {
-                        Ok(Some(found)) => self.types[ty.0 as usize].indexes.push(found),
+                        Ok(Some(found)) => {
+                            let owner = &mut self.types[ty.0 as usize];
+                            if let Some(vector) = &mut owner.columns[found.column.0 as usize].vector {
+                                vector.has_direction |= found.similarity == Some(Similarity::Cosine);
+                            }
+                            owner.indexes.push(found);
+                        }
                         Ok(None) => {}
                         Err(fault) => self.faults.push(*fault),
                     }
@@ -41,6 +49,15 @@ impl Binder<'_> {
         let ops = self.index_ops(ty, column, used).map_err(|(why, help)| {
             fault(format!("`{name}` cannot be indexed{why}")).label("cannot be indexed").help(help)
         })?;
+        let similarity = used.choice("similarity");
+        if similarity.is_some() && !ops.contains(&ArgOp::Ann) {
+            return Err(fault(format!("`similarity` of the index of `{name}` has no use: it is no vector"))
+                .label("no vector")
+                .help("Leave it out: vectors are columns of `@column(type: \"vector<float, n>\")`.")
+                .into());
+        }
+        let similarity =
+            ops.contains(&ArgOp::Ann).then(|| similarity.map_or(Similarity::Cosine, Similarity::of));
         // A table with a fault of its own is not in the list.
         let declared = self.drafts[ty.0 as usize].uses.iter().filter(|used| used.name == "table").count();
         if owner.tables.len() != declared {
@@ -98,7 +115,7 @@ impl Binder<'_> {
                 ))
                 .into());
         }
-        Ok(Some(IndexDecl { column, table: table.name.clone(), ops, span: used.span }))
+        Ok(Some(IndexDecl { column, table: table.name.clone(), ops, similarity, span: used.span }))
     }
 
     /// What an index answers, or why it cannot: what stands behind "cannot be indexed", and what to do.
@@ -108,8 +125,25 @@ impl Binder<'_> {
         column: ColumnId,
         used: &Use,
     ) -> Result<Vec<ArgOp>, (&'static str, &'static str)> {
-        let stored = &self.types[ty.0 as usize].column(column).ty;
-        let words = used.words("ops");
+        let column = self.types[ty.0 as usize].column(column);
+        let (stored, words) = (&column.ty, used.words("ops"));
+        let is_asked_for_near = words.is_some_and(|words| words.contains(&"ANN"));
+        match column.vector {
+            Some(_) if words.is_none_or(|words| words == ["ANN"]) => return Ok(vec![ArgOp::Ann]),
+            Some(_) => {
+                return Err((
+                    " so: a vector is found by what it is near to",
+                    "Write `ops: [ANN]`: rows whose vector is nearest to the argument.",
+                ));
+            }
+            None if is_asked_for_near => {
+                return Err((
+                    " by `ANN`: it is no vector",
+                    "Vectors are lists of numbers with `@column(type: \"vector<float, n>\")`.",
+                ));
+            }
+            None => {}
+        }
         if can_be_key(stored) {
             let ops: Vec<ArgOp> = words.unwrap_or(&["EQ"]).iter().map(|word| ArgOp::of(word)).collect();
             return match ops.contains(&ArgOp::Contains) {

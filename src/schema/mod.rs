@@ -30,6 +30,7 @@ mod table;
 #[cfg(test)]
 mod tests;
 mod variant;
+mod vector;
 
 use std::sync::Arc;
 
@@ -42,6 +43,7 @@ pub use self::options::TableOption;
 pub use self::scalar::{cql_type, is_ordered, scalar_name};
 pub use self::sdl::Draft;
 pub use self::table::function_name;
+pub use self::vector::{DIMENSIONS_MAX, Similarity, Vector};
 use crate::diagnostic::{Diagnostic, FileId, Severity, Sources, Span};
 
 /// Index of an object type in [`ReadModel::types`].
@@ -278,6 +280,8 @@ pub enum ArgOp {
     Prefix,
     /// A collection that holds the argument: an element, or of a `MAP` a key.
     Contains,
+    /// A vector near the argument: not a filter but an order, the nearest first.
+    Ann,
 }
 
 impl ArgOp {
@@ -292,13 +296,17 @@ impl ArgOp {
             ArgOp::Gte => "GTE",
             ArgOp::Prefix => "PREFIX",
             ArgOp::Contains => "CONTAINS",
+            ArgOp::Ann => "ANN",
         }
     }
 
     /// The comparison that a word stands for; `EQ` for any other.
     fn of(word: &str) -> ArgOp {
-        let all = [ArgOp::In, ArgOp::Lt, ArgOp::Lte, ArgOp::Gt, ArgOp::Gte, ArgOp::Prefix, ArgOp::Contains];
-        all.into_iter().find(|op| op.word() == word).unwrap_or(ArgOp::Eq)
+        use ArgOp::{Ann, Contains, Gt, Gte, In, Lt, Lte, Prefix};
+        [In, Lt, Lte, Gt, Gte, Prefix, Contains, Ann]
+            .into_iter()
+            .find(|op| op.word() == word)
+            .unwrap_or(ArgOp::Eq)
     }
 
     /// Whether it bounds a range.
@@ -413,6 +421,8 @@ pub struct Column {
     pub hidden: bool,
     /// Bound on the elements of a collection.
     pub max: Option<u32>,
+    /// Of a list of numbers that is a vector: what all its values have in common.
+    pub vector: Option<Vector>,
     pub span: Span,
 }
 
@@ -483,8 +493,10 @@ pub struct IndexDecl {
     pub column: ColumnId,
     /// Name of the table.
     pub table: String,
-    /// What can be asked of it: `EQ`, `IN`, ranges; of a collection `CONTAINS`.
+    /// What can be asked of it: `EQ`, `IN`, ranges; of a collection `CONTAINS`; of a vector `ANN`.
     pub ops: Vec<ArgOp>,
+    /// Of a vector.
+    pub similarity: Option<Similarity>,
     pub span: Span,
 }
 

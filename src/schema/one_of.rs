@@ -149,6 +149,7 @@ impl Binder<'_> {
             non_null,
             hidden: true,
             max: None,
+            vector: None,
             span: field.span,
         };
         let columns = &mut self.types[ty.0 as usize].columns;
@@ -196,6 +197,7 @@ impl Binder<'_> {
             non_null: true,
             hidden: false,
             max: None,
+            vector: None,
             span,
         };
         let columns: Vec<Column> = fields.iter().map(column).collect();

@@ -281,19 +281,20 @@ impl Binder<'_> {
                     .label("an output type")
                     .help("Arguments are scalars and enums: ask for the key.")
             }
-            (FieldType::List { of, .. }, ArgOp::In) => match &**of {
+            (FieldType::List { of, .. }, ArgOp::In | ArgOp::Ann) => match &**of {
                 FieldType::Named { non_null: true, .. } => return,
                 _ => fault(format!("the elements of `{name}` of `{field}` may be null, or are lists"))
                     .label("elements without `!`")
-                    .help(format!("No key is null. Write `{name}: [{element}!]!`.")),
+                    .help(format!("None of them is null. Write `{name}: [{element}!]!`.")),
             },
             (FieldType::List { .. }, _) => {
                 fault(format!("the argument `{name}` of `{field}` is a list, but is compared with one value"))
                     .label("a list")
                     .help(format!("Write `{name}: [{element}!]! @arg(op: IN)` for the rows of each value."))
             }
-            (FieldType::Named { .. }, ArgOp::In) => fault(format!(
-                "`op: IN` takes a list, but the argument `{name}` of `{field}` is `{}`",
+            (FieldType::Named { .. }, ArgOp::In | ArgOp::Ann) => fault(format!(
+                "`op: {}` takes a list, but the argument `{name}` of `{field}` is `{}`",
+                op.word(),
                 argument.ty
             ))
             .label("not a list")

@@ -55,6 +55,7 @@ impl Binder<'_> {
             non_null,
             hidden: true,
             max: None,
+            vector: None,
             span: at,
         });
     }

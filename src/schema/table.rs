@@ -426,7 +426,15 @@ impl Binder<'_> {
             let column = ColumnId(u32::try_from(owner.columns.len()).expect("columns are counted in u32"));
             let ty = ColumnType::Scalar(Scalar::DateTime);
             let name = TIME.to_owned();
-            owner.columns.push(Column { name, ty, non_null: false, hidden: true, max: None, span });
+            owner.columns.push(Column {
+                name,
+                ty,
+                non_null: false,
+                hidden: true,
+                max: None,
+                vector: None,
+                span,
+            });
             column
         })
     }

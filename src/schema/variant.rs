@@ -83,8 +83,15 @@ impl Binder<'_> {
         let names = members.iter().map(|(name, _)| name.clone()).collect();
         let values = EnumId(u32::try_from(self.enums.len()).expect("enums are counted in u32"));
         self.enums.push(EnumType { name, values: names, span });
-        let column =
-            |name: String, ty, non_null| Column { name, ty, non_null, hidden: false, max: None, span };
+        let column = |name: String, ty, non_null| Column {
+            name,
+            ty,
+            non_null,
+            hidden: false,
+            max: None,
+            vector: None,
+            span,
+        };
         let mut columns = vec![column(TYPE_NAME.to_string(), ColumnType::Enum(values), true)];
         columns.extend(
             members.into_iter().map(|(name, record)| column(name, ColumnType::Record(record), false)),

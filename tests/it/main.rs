@@ -36,3 +36,4 @@ mod scalars;
 mod starts;
 mod support;
 mod variants;
+mod vectors;

@@ -200,20 +200,8 @@ async fn without_ttl_from_a_row_ends_after_the_last_event_that_wrote_it() {
                             rows.iter().filter(|(_, row)| row.0 == org && row.2 + days * DAY_MS > at_ms);
                         there.map(|(id, row)| json!({ "id": id, "n": row.1 })).collect::<Vec<Json>>()
                     };
-                    let (all, fresh) = (within(3), within(1));
-                    let query = format!(
-                        "{{ inOrg(org: \"{org}\") {{ totalCount nodes {{ id n }} }} fresh(org: \"{org}\") {{ totalCount nodes \
-                         {{ id n }} }} byKind(org: \"{org}\", kind: \"k\") {{ id n }} }}"
-                    );
-                    let answer = both.data_at(&query, at_ms).await;
                     let place = format!("seed {seed}, round {round}, {org} at {at_ms}");
-                    assert_eq!(answer["inOrg"], json!({ "totalCount": all.len(), "nodes": all }), "{place}");
-                    assert_eq!(
-                        answer["fresh"],
-                        json!({ "totalCount": fresh.len(), "nodes": fresh }),
-                        "{place}"
-                    );
-                    assert_eq!(answer["byKind"], json!(fresh), "{place}");
+                    lists_are(&both, (org, at_ms), &within(3), &within(1), &place).await;
                 }
                 for (id, row) in &rows {
                     let there = row.2 + 3 * DAY_MS > at_ms;
@@ -225,6 +213,18 @@ async fn without_ttl_from_a_row_ends_after_the_last_event_that_wrote_it() {
         }
         both.end().await;
     }
+}
+
+/// Compares the lists of an organisation at a time with the rows that must be there, in all and in the table that ends sooner.
+async fn lists_are(both: &Both, (org, at_ms): (&str, i64), all: &[Json], fresh: &[Json], place: &str) {
+    let query = format!(
+        "{{ inOrg(org: \"{org}\") {{ totalCount nodes {{ id n }} }} fresh(org: \"{org}\") {{ totalCount nodes \
+         {{ id n }} }} byKind(org: \"{org}\", kind: \"k\") {{ id n }} }}"
+    );
+    let answer = both.data_at(&query, at_ms).await;
+    assert_eq!(answer["inOrg"], json!({ "totalCount": all.len(), "nodes": all }), "{place}");
+    assert_eq!(answer["fresh"], json!({ "totalCount": fresh.len(), "nodes": fresh }), "{place}");
+    assert_eq!(answer["byKind"], json!(fresh), "{place}");
 }
 
 const SWEPT: &str = r#"
@@ -313,20 +313,8 @@ async fn a_sweep_frees_rows_that_are_over_and_changes_no_answer() {
                         there.sort_by_key(|(id, row)| (row.2, (*id).clone()));
                         there.iter().map(|(id, row)| json!({ "id": id, "n": row.1 })).collect::<Vec<Json>>()
                     };
-                    let (all, fresh) = (within(3), within(1));
-                    let query = format!(
-                        "{{ inOrg(org: \"{org}\") {{ totalCount nodes {{ id n }} }} fresh(org: \"{org}\") {{ totalCount nodes \
-                         {{ id n }} }} byKind(org: \"{org}\", kind: \"k\") {{ id n }} }}"
-                    );
-                    let answer = both.data_at(&query, at_ms).await;
                     let place = format!("seed {seed}, round {round}, {org} at {at_ms}");
-                    assert_eq!(answer["inOrg"], json!({ "totalCount": all.len(), "nodes": all }), "{place}");
-                    assert_eq!(
-                        answer["fresh"],
-                        json!({ "totalCount": fresh.len(), "nodes": fresh }),
-                        "{place}"
-                    );
-                    assert_eq!(answer["byKind"], json!(fresh), "{place}");
+                    lists_are(&both, (org, at_ms), &within(3), &within(1), &place).await;
                 }
             }
         }

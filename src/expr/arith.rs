@@ -6,6 +6,7 @@
 use std::borrow::Cow;
 
 use crate::value::Decimal;
+use crate::value::decimal::DecimalError;
 
 use super::Fault;
 use super::json;
@@ -118,7 +119,8 @@ pub(super) fn plain(value: Val<'_>) -> Result<Val<'_>, Fault> {
     }
 }
 
-fn integers(operator: Binary, left: i64, right: i64) -> Option<i64> {
+/// Of whole numbers; `None` where that is out of range.
+pub(super) fn integers(operator: Binary, left: i64, right: i64) -> Option<i64> {
     match operator {
         Binary::Add => left.checked_add(right),
         Binary::Sub => left.checked_sub(right),
@@ -140,13 +142,19 @@ fn unsigned(operator: Binary, left: u64, right: u64) -> Option<u64> {
     }
 }
 
-fn decimals<'v>(operator: Binary, left: Decimal, right: Decimal) -> Result<Val<'v>, Fault> {
-    let found = match operator {
+/// Sum, difference or product of decimals.
+pub(super) fn exactly(operator: Binary, left: Decimal, right: Decimal) -> Result<Decimal, DecimalError> {
+    match operator {
         Binary::Add => left.checked_add(right),
         Binary::Sub => left.checked_sub(right),
         _ => left.checked_mul(right),
-    };
-    found.map(Val::Decimal).map_err(|error| Fault(format!("{left} {} {right}: {error}", operator.symbol())))
+    }
+}
+
+fn decimals<'v>(operator: Binary, left: Decimal, right: Decimal) -> Result<Val<'v>, Fault> {
+    exactly(operator, left, right)
+        .map(Val::Decimal)
+        .map_err(|error| Fault(format!("{left} {} {right}: {error}", operator.symbol())))
 }
 
 /// As IEEE 754 says: what is too large is infinite, and `0.0 / 0.0` is no number. No column holds either.

@@ -4,6 +4,7 @@
 
 use crate::value::{Decimal, Value};
 
+use super::arith;
 use super::parse::Binary;
 use super::val::Val;
 
@@ -24,25 +25,15 @@ impl Number {
         }
     }
 
-    /// Sum, difference or product with another.
+    /// What an operator makes of it and another.
     pub fn with(self, operator: Binary, other: Number) -> Option<Number> {
         if let (Number::Int(left), Number::Int(right)) = (self, other) {
-            let found = match operator {
-                Binary::Add => left.checked_add(right),
-                Binary::Sub => left.checked_sub(right),
-                Binary::Mul => left.checked_mul(right),
-                _ => None,
-            };
-            return found.map(Number::Int);
+            return arith::integers(operator, left, right).map(Number::Int);
         }
-        let (left, right) = (self.decimal(), other.decimal());
-        let found = match operator {
-            Binary::Add => left.checked_add(right),
-            Binary::Sub => left.checked_sub(right),
-            Binary::Mul => left.checked_mul(right),
-            _ => return None,
-        };
-        found.ok().map(Number::Decimal)
+        if matches!(operator, Binary::Div | Binary::Rem) {
+            return None;
+        }
+        arith::exactly(operator, self.decimal(), other.decimal()).ok().map(Number::Decimal)
     }
 
     /// A sum with this one more.

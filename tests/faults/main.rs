@@ -8,6 +8,7 @@
 
 mod accounts;
 mod damage;
+mod disks;
 mod kills;
 mod process;
 mod shop;

@@ -83,6 +83,11 @@ impl Dev {
         std::fs::read_to_string(&self.errors).unwrap_or_default()
     }
 
+    /// Where it writes its standard error.
+    pub fn error_file(&self) -> &Path {
+        &self.errors
+    }
+
     /// Kills it without warning.
     pub fn kill(&mut self) {
         self.child.kill().expect("it can be killed");

@@ -79,8 +79,17 @@ pub fn open_log(data: &Path) -> Result<Broker, Failed> {
 fn opened(data: &Path, log: Result<Broker, SourceError>) -> Result<Broker, Failed> {
     log.map_err(|error| match error {
         SourceError::Corrupt(_) => damaged(data, &error),
-        error => (Exit::Unreachable, error.to_string()),
+        error => not_written(&error),
     })
+}
+
+/// How a command ends whose records the log does not take.
+pub fn not_written(error: &SourceError) -> Failed {
+    let exit = match error {
+        SourceError::Halted(_) => Exit::Halted,
+        _ => Exit::Unreachable,
+    };
+    (exit, error.to_string())
 }
 
 /// Opens the store of a data directory that this process holds.

@@ -95,7 +95,7 @@ async fn serve(context: &Context, arguments: &Arguments, data: &Path, _lock: Dat
     engine.sweep_on();
     let sampled = settings.dev.sample.is_some() && !arguments.no_sample;
     if sampled {
-        fill(&engine).await.map_err(unreachable)?;
+        fill(&engine).await.map_err(|error| data::not_written(&error))?;
     }
     let token = Token::draw().map_err(unreachable)?;
     let options = Options {
@@ -141,12 +141,23 @@ async fn serve(context: &Context, arguments: &Arguments, data: &Path, _lock: Dat
         // Whoever asks twice does not wait for requests.
         () = told_to_stop() => Ok(Ok(())),
     };
+    let halted = halted(&engine.status().await);
     engine.shut_down().await;
-    match ended {
-        Ok(Ok(())) => Ok(()),
-        Ok(Err(error)) => Err(unreachable(error)),
-        Err(error) => Err((Exit::Bug, error.to_string())),
+    match (ended, halted) {
+        (Ok(Ok(())), None) => Ok(()),
+        (Ok(Ok(())), Some(reason)) => Err((Exit::Halted, reason)),
+        (Ok(Err(error)), _) => Err(unreachable(error)),
+        (Err(error), _) => Err((Exit::Bug, error.to_string())),
     }
+}
+
+/// What had halted when it was told to end.
+fn halted(status: &Status) -> Option<String> {
+    let log = status.log_halted.iter().map(|reason| format!("the log has halted: {reason}"));
+    let projections = status.projections.iter().filter(|projection| projection.state.starts_with("halted"));
+    let projections = projections.map(|one| format!("projection {:?} has {}", one.name, one.state));
+    let all: Vec<String> = log.chain(projections).collect();
+    (!all.is_empty()).then(|| all.join("; "))
 }
 
 pub fn engine_settings(settings: &Settings, made_secret: Vec<u8>) -> EmbeddedSettings {

@@ -282,6 +282,7 @@ impl Embedded {
                     partitions: topic.partitions.iter().map(|part| (part.start, part.end)).collect(),
                 })
                 .collect(),
+            log_halted: self.broker.halted(),
             diagnostics: self.refused.read().unwrap_or_else(PoisonError::into_inner).clone(),
         }
     }

@@ -62,6 +62,9 @@ pub struct Status {
     pub building: Option<Building>,
     pub topics: Vec<TopicStatus>,
     pub projections: Vec<ProjectionStatus>,
+    /// Why the log takes no more events; `None` while it does.
+    #[serde(default)]
+    pub log_halted: Option<String>,
     /// Diagnostics of the last reload that failed, as text; empty when the running definitions are the files'.
     pub diagnostics: Vec<String>,
 }

@@ -70,8 +70,8 @@ pub enum PublishError {
     /// The request cannot be done as it is: a topic's name, a partition that is not there.
     #[error("{0}")]
     Refused(String),
-    /// The log could not be written; nothing of it was.
-    #[error("the log is not answering: {0}")]
+    /// The log could not be written: it is full, or has halted. A partition that failed has nothing of it.
+    #[error("{0}")]
     Unavailable(String),
 }
 

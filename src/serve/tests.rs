@@ -107,6 +107,7 @@ impl Backend for Small {
                 generation: 1,
                 definitions: "3f9a6c2d1b0e4f57".into(),
                 building: None,
+                log_halted: None,
                 topics: vec![TopicStatus { name: "shop.orders".into(), partitions: vec![(0, 7), (0, 3)] }],
                 projections: vec![ProjectionStatus {
                     name: "orders".into(),

@@ -3,14 +3,13 @@
 //! Comes in: positions. Goes out: records that share the buffer they were read into. Files are read in chunks through
 //! the page cache, on the caller's thread; only waiting for new records is asynchronous.
 
-use std::fs::File;
-use std::io::{Read, Seek, SeekFrom};
 use std::sync::Arc;
 
 use bytes::Bytes;
 use futures_util::future::BoxFuture;
 use tokio::sync::watch;
 
+use super::disk::DiskFile;
 use super::log::{Partition, Segment};
 use super::record::{self, BadFrame};
 use crate::event::{Offset, Record, TopicPartition};
@@ -39,7 +38,7 @@ pub(super) struct Cursor {
 
 struct OpenSegment {
     segment: Arc<Segment>,
-    file: File,
+    file: Box<dyn DiskFile>,
     place: u64,
 }
 
@@ -131,7 +130,8 @@ fn open_at(partition: &Partition, offset: Offset) -> Result<OpenSegment, SourceE
     let segment = after.checked_sub(1).map(|at| Arc::clone(&segments[at]));
     let segment =
         segment.ok_or_else(|| SourceError::Gone(format!("offset {offset} is no longer in the log")))?;
-    let file = File::open(&segment.path)
+    let file = partition
+        .open_segment(&segment)
         .map_err(|source| SourceError::Io { what: format!("opening {}", segment.path.display()), source })?;
     let place = segment.place(offset);
     Ok(OpenSegment { segment, file, place })
@@ -160,13 +160,9 @@ impl OpenSegment {
         let left = self.segment.len().saturating_sub(self.place);
         let len = usize::try_from(left).unwrap_or(usize::MAX).min(want);
         let mut buffer = vec![0; len];
-        let read =
-            self.file.seek(SeekFrom::Start(self.place)).and_then(|_| self.file.read_exact(&mut buffer));
-        match read {
-            Ok(()) => Ok(Bytes::from(buffer)),
-            Err(error) if error.kind() == std::io::ErrorKind::UnexpectedEof => {
-                Err(self.corrupt("the file has become shorter than what was written"))
-            }
+        match self.file.read_at(&mut buffer, self.place) {
+            Ok(read) if read == len => Ok(Bytes::from(buffer)),
+            Ok(_) => Err(self.corrupt("the file has become shorter than what was written")),
             Err(source) => {
                 Err(SourceError::Io { what: format!("reading {}", self.segment.path.display()), source })
             }

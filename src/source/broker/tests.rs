@@ -1,5 +1,8 @@
 //! What is on the disk: recovery after crashes and damage, segments, names, and appends from many tasks at once.
 
+mod power;
+mod simulated;
+
 use super::*;
 use bytes::Bytes;
 
@@ -257,7 +260,7 @@ async fn a_log_that_another_has_open_can_be_looked_at_and_nothing_is_written() {
     let refused = look.create_topic("u", 1).expect_err("is not made").to_string();
     assert_eq!(refused, "this log is only looked at");
     let refused = look.append("t", records(&["c"])).await.expect_err("is not written").to_string();
-    assert_eq!(refused, "the log is not answering: this log is only looked at");
+    assert_eq!(refused, "the log has halted: this log is only looked at");
     assert!(Broker::look(&directory.path().join("none")).is_err());
     assert!(!directory.path().join("none").exists());
 }

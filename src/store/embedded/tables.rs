@@ -85,8 +85,13 @@ impl EmbeddedTables {
         plan: &Plan,
     ) -> Result<EmbeddedTables, StoreError> {
         let suffix = open::generation_suffix(generation.number);
+        let has_progress = !generation.ledger.progress().marks.is_empty();
         let open = |layout: layout::Layout| {
             let name = format!("{}{suffix}", layout.table.space());
+            if has_progress && !database.keyspace_exists(&name) {
+                let reason = format!("table {name:?} is gone, though events were folded into it");
+                return Err(StoreError::Corrupt(reason));
+            }
             let keyspace = open::keyspace(database, &name, settings)?;
             let ends = layout.is_base() && !layout.table.expires.is_empty();
             let aside = ends.then(|| {

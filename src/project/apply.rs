@@ -13,6 +13,7 @@ use crate::project::Halt;
 use crate::route::{Routed, route};
 use crate::store::{Columns, ParkedEntry, ParkedKey, QueuedEvent};
 use crate::value::encode::RowKey;
+use crate::value::weight;
 
 impl Projector {
     /// Routes records to rows, in order. `before` is how many records of other partitions stand before them. Parks what has no row, queues what must wait. Ends early at an event at which
@@ -99,12 +100,16 @@ impl Projector {
     }
 
     /// Loads the rows that are not loaded yet, from memory or from the store: whole, as a fold must see them.
-    pub(super) async fn load(&mut self, rows: &mut [Work]) -> Result<(), Halt> {
+    pub(super) async fn load(&mut self, touched: &mut Touched) -> Result<(), Halt> {
+        let Touched { rows, bytes, .. } = touched;
         // Those that earlier records of the batch touched are loaded, and stand in front.
         let loaded = rows.partition_point(|work| work.row.is_some());
         let mut missing = Vec::new();
         for work in &mut rows[loaded..] {
-            work.row = self.rows.get(&work.key).and_then(|bytes| Row::unpack(bytes, self.columns.len()));
+            if let Some(packed) = self.rows.get(&work.key) {
+                *bytes += packed.len();
+                work.row = Row::unpack(packed, self.columns.len());
+            }
             if work.row.is_none() {
                 missing.push(work.key.clone());
             }
@@ -113,6 +118,7 @@ impl Projector {
             let stored = self.tables.get(self.entity.base, &missing, Columns::All).await?;
             let lacking = rows[loaded..].iter_mut().filter(|work| work.row.is_none());
             for (work, stored) in lacking.zip(stored) {
+                *bytes += stored.as_ref().map_or(0, |row| weight(&row.cells));
                 work.row = Some(Row::from_store(stored));
             }
         }

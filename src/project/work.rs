@@ -18,6 +18,8 @@ use crate::value::row::{decode_row, push_row};
 pub(super) struct Touched {
     pub index: FxHashMap<RowKey, usize>,
     pub rows: Vec<Work>,
+    /// About how much memory the rows took when they were loaded.
+    pub bytes: usize,
 }
 
 /// One row's share of a batch.

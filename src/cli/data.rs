@@ -8,7 +8,7 @@ use crate::serve::{Endpoint, EndpointError};
 use crate::source::SourceError;
 use crate::source::broker::Broker;
 use crate::store::StoreError;
-use crate::store::embedded::{Durability, EmbeddedStore};
+use crate::store::embedded::{EmbeddedSettings, EmbeddedStore};
 
 /// A data directory held by this process, until it is dropped.
 #[derive(Debug)]
@@ -85,7 +85,12 @@ fn opened(data: &Path, log: Result<Broker, SourceError>) -> Result<Broker, Faile
 
 /// Opens the store of a data directory that this process holds.
 pub fn open_store(data: &Path) -> Result<EmbeddedStore, Failed> {
-    EmbeddedStore::open(&data.join("store"), Durability::default()).map_err(|error| match error {
+    open_store_with(data, EmbeddedSettings::default())
+}
+
+/// As [`open_store`], with settings.
+pub fn open_store_with(data: &Path, settings: EmbeddedSettings) -> Result<EmbeddedStore, Failed> {
+    EmbeddedStore::open_with(&data.join("store"), settings).map_err(|error| match error {
         StoreError::Corrupt(_) => {
             let data = data.display();
             let advice = "the log is whole: without this folder `kinora dev` folds it anew";

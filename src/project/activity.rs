@@ -139,6 +139,15 @@ impl Activity {
     }
 }
 
+impl Doing {
+    /// As if it had been seen.
+    #[cfg(test)]
+    pub(crate) fn of(stage: Stage, offset: Offset, tries: u32) -> Doing {
+        let at = TopicPartition { topic: "t".into(), partition: 0 };
+        Doing { stage, position: Some(Position { at, offset }), tries, steps: 0 }
+    }
+}
+
 impl std::fmt::Display for Doing {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.write_str(self.stage.words())?;

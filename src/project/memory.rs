@@ -90,9 +90,12 @@ mod tests {
 
     #[test]
     fn rows_are_bounded_by_their_number_and_by_their_bytes() {
-        for (rows, bytes, row, kept_max) in
-            [(100, 1 << 20, 10, 100), (100, 100_000, 9_000, 11), (100, 10_000, 20_000, 0), (0, 1 << 20, 10, 0)]
-        {
+        for (rows, bytes, row, kept_max) in [
+            (100, 1 << 20, 10, 100),
+            (100, 100_000, 9_000, 11),
+            (100, 10_000, 20_000, 0),
+            (0, 1 << 20, 10, 0),
+        ] {
             let mut remembered = Remembered::new(rows, bytes);
             for number in 0..1_000 {
                 remembered.put(key(number), vec![0; row].into());

@@ -9,10 +9,10 @@ use std::collections::VecDeque;
 
 use futures_util::future::select_all;
 
-use super::place::Place;
-use super::work::Touched;
 use super::activity::Stage;
 use super::budget::Share;
+use super::place::Place;
+use super::work::Touched;
 use super::{CHUNK_RECORDS, FETCH_BYTES, Halt, Input, Projector};
 use crate::event::{Offset, Record};
 use crate::source::{Fetched, Reader, Source, SourceError};

@@ -13,6 +13,7 @@ use fjall::{Database, Keyspace, OwnedWriteBatch as WriteBatch, PersistMode};
 use futures_util::future::BoxFuture;
 use rustc_hash::{FxHashMap, FxHashSet};
 
+use super::memtables::Gathered;
 use super::meta::{self, MetaWrites};
 use super::open::{self, fault};
 use super::rows::Table;
@@ -75,6 +76,8 @@ pub(super) struct EmbeddedTables {
 pub(super) struct Inner {
     pub generation: Arc<Generation>,
     durability: Durability,
+    /// Bytes that one table, and all together, may gather in memory.
+    pub memtables: (u64, u64),
     pub tables: Vec<Table>,
     /// Where the sweep goes on.
     pub swept_to: Mutex<Place>,
@@ -96,11 +99,18 @@ impl EmbeddedTables {
             let aside = ends.then(|| {
                 open::keyspace(database, &format!("{}__over{suffix}", layout.table.space()), settings)
             });
-            Ok(Table { layout, keyspace, aside: aside.transpose()?, crowded: Mutex::default() })
+            Ok(Table {
+                layout,
+                keyspace,
+                aside: aside.transpose()?,
+                crowded: Mutex::default(),
+                gathered: Gathered::default(),
+            })
         };
         let tables = layout::layouts(plan).into_iter().map(open).collect::<Result<_, StoreError>>()?;
         let swept_to = Mutex::default();
-        let inner = Inner { generation, durability: settings.durability, tables, swept_to };
+        let memtables = (settings.memtable_bytes, settings.memtables_bytes);
+        let inner = Inner { generation, durability: settings.durability, memtables, tables, swept_to };
         Ok(EmbeddedTables { inner: Arc::new(inner) })
     }
 }
@@ -286,7 +296,8 @@ impl Inner {
             }
         }
         meta.into_batch(&mut write);
-        write.durability(Some(mode)).commit().map_err(|error| fault("committing a batch", error))
+        write.durability(Some(mode)).commit().map_err(|error| fault("committing a batch", error))?;
+        self.bound_memtables()
     }
 
     fn apply(&self, pending: &mut Pending, mutation: Mutation, is_next: bool) -> Result<(), StoreError> {
@@ -343,6 +354,7 @@ impl Table {
                 return Ok(());
             }
         }
+        self.gathered.add(key.bytes().len() + bytes.len());
         write.insert(&self.keyspace, key.bytes(), bytes.as_slice());
         Ok(())
     }

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use crate::cli::{Exit, Failed};
 use crate::serve::{Endpoint, EndpointError};
 use crate::source::SourceError;
-use crate::source::broker::Broker;
+use crate::source::broker::{Broker, BrokerSettings};
 use crate::store::StoreError;
 use crate::store::embedded::{EmbeddedSettings, EmbeddedStore};
 
@@ -73,7 +73,12 @@ pub fn log_to_read(data: &Path) -> Result<(Option<DataLock>, Broker), Failed> {
 
 /// Opens the log of a data directory that this process holds.
 pub fn open_log(data: &Path) -> Result<Broker, Failed> {
-    opened(data, Broker::open(&data.join("log")))
+    open_log_with(data, BrokerSettings::default())
+}
+
+/// As [`open_log`], with settings.
+pub fn open_log_with(data: &Path, settings: BrokerSettings) -> Result<Broker, Failed> {
+    opened(data, Broker::open_with(&data.join("log"), settings))
 }
 
 fn opened(data: &Path, log: Result<Broker, SourceError>) -> Result<Broker, Failed> {

@@ -19,6 +19,7 @@ use crate::sample::{self, SampleEvent};
 use crate::serve::{Endpoint, Examples, Options, Server, Token};
 use crate::source::NewRecord;
 use crate::source::Source;
+use crate::source::broker::BrokerSettings;
 use crate::store;
 
 /// Arguments of `dev`.
@@ -93,11 +94,13 @@ async fn serve(context: &Context, arguments: &Arguments, data: &Path, _lock: Dat
     let mut signals =
         Signals::listen().map_err(|error| unreachable(format!("signals cannot be listened to: {error}")))?;
     let (mut serve_settings, mut store_settings) = (settings.serve.clone(), store_settings(settings));
-    let lowered = open_files::share(open_files::files_max(), &mut serve_settings, &mut store_settings);
+    let mut log_settings = BrokerSettings::default();
+    let users = (&mut serve_settings, &mut store_settings, &mut log_settings);
+    let lowered = open_files::share(open_files::files_max(), users);
     if let Some(lowered) = lowered.map_err(unreachable)? {
         tracing::warn!("{lowered}");
     }
-    let broker = Arc::new(data::open_log(data)?);
+    let broker = Arc::new(data::open_log_with(data, log_settings)?);
     let store = data::open_store_with(data, store_settings)?;
     let secret = cursor_secret(data).map_err(|error| {
         unreachable(format!("{} cannot be made or read: {error}", data.join("cursor.key").display()))

@@ -2,6 +2,7 @@
 //! hurts, so it is seen to before it begins.
 
 use crate::config;
+use crate::source::broker::BrokerSettings;
 use crate::store::embedded::EmbeddedSettings;
 
 /// Files without which `dev` does not begin: log, store, watches of definitions, and some connections.
@@ -9,15 +10,15 @@ const FILES_MIN: usize = 256;
 /// Most that the store keeps open.
 const STORE_FILES_MAX: usize = 900;
 
-/// Shares what may be opened: half for connections, a quarter for the store's tables, the rest for the log. Answers what was
+/// Shares what may be opened: half for connections, a quarter for the store's tables, as many for the log.
+/// What projections read the log with comes from what the others leave: connections are seldom as many as they may be. Answers what was
 /// lowered, for a person.
 ///
 /// # Errors
 /// They are too few.
 pub fn share(
     files_max: Option<usize>,
-    serve: &mut config::Serve,
-    store: &mut EmbeddedSettings,
+    (serve, store, log): (&mut config::Serve, &mut EmbeddedSettings, &mut BrokerSettings),
 ) -> Result<Option<String>, String> {
     let Some(files_max) = files_max else { return Ok(None) };
     if files_max < FILES_MIN {
@@ -27,6 +28,7 @@ pub fn share(
         ));
     }
     store.open_files = (files_max / 4).min(STORE_FILES_MAX);
+    log.partitions_max = log.partitions_max.min(files_max / 4);
     let connections_max = files_max / 2;
     if serve.connections <= connections_max {
         return Ok(None);
@@ -53,7 +55,9 @@ mod tests {
 
     fn shared(files_max: usize) -> (Result<Option<String>, String>, usize, usize) {
         let (mut serve, mut store) = (config::Serve::default(), EmbeddedSettings::default());
-        let said = share(Some(files_max), &mut serve, &mut store);
+        let mut log = BrokerSettings::default();
+        let said = share(Some(files_max), (&mut serve, &mut store, &mut log));
+        assert!(said.is_err() || log.partitions_max <= files_max / 4);
         (said, serve.connections, store.open_files)
     }
 

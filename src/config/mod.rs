@@ -122,10 +122,10 @@ pub struct Parking {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Project {
     /// `project.batch`: about how many bytes of events are folded in one batch, and of rows loaded for them. Default
-    /// `16MiB`, from `1KiB` to `64MiB`; at most a quarter of `project.budget`.
+    /// `16MiB`, from `1KiB` to `64MiB`; at most about a fifth of `project.budget`.
     pub batch: Bytes,
     /// `project.budget`: bytes of events and rows that all projections together hold between fetch and commit. Default
-    /// `128MiB`, which lets four whole batches be under way at once; from `1MiB` to `64GiB`.
+    /// `128MiB`, which lets three whole batches be under way at once, beside small ones; from `1MiB` to `64GiB`.
     pub budget: Bytes,
     /// `project.cache`: bytes of rows that all projections of a generation together keep between batches. Default
     /// `32MiB`, from `1MiB` to `64GiB`.

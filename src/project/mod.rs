@@ -51,7 +51,7 @@ use crate::value::look_at;
 #[derive(Clone, Copy, Debug)]
 pub struct ProjectSettings {
     /// Events of one partition folded into one batch, in bytes; and bytes of the rows that are loaded for them. A row is
-    /// written once for all of its events among them. At most a quarter of the budget.
+    /// written once for all of its events among them. At most a fifth of the budget, about.
     pub batch_bytes_max: usize,
     /// Rows of a batch, about: when so many are touched it is committed before more records are folded.
     pub batch_rows_max: usize,
@@ -430,7 +430,7 @@ impl Projector {
 
     /// Bytes of the events of a batch, and of the rows loaded for them: so that two projectors at least can work at a time.
     fn batch_bytes_max(&self) -> usize {
-        self.settings.batch_bytes_max.min(self.budget.bytes_max() / 4)
+        self.settings.batch_bytes_max.min(self.budget.half() / 2)
     }
 
     /// Folds what was fetched, and what more of its partition is at hand, and commits it in as few batches as its

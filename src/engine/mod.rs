@@ -15,6 +15,7 @@ mod mend_tests;
 pub mod sample;
 mod starts;
 pub mod watch;
+pub mod watchdog;
 
 use std::sync::Arc;
 
@@ -26,6 +27,8 @@ use crate::plan::{Feed, Plan};
 use crate::resolve::Graph;
 use crate::schema::ReadModel;
 use crate::store::Tables;
+
+pub use watchdog::Stall;
 
 pub(crate) use embedded::now_ms;
 pub use embedded::{Embedded, EmbeddedSettings, EngineError, Looked};
@@ -97,8 +100,11 @@ pub struct ProjectionStatus {
     pub lag_events: u64,
     pub lag_ms: u64,
     pub parked_keys: usize,
-    /// `running`, `catching up`, or `halted: …` with the reason.
+    /// `running`, `catching up`, or `halted: …`, `waiting: …`, `stalled: …` with the reason.
     pub state: String,
+    /// Where it stands still, if it does.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub stalled: Option<Stall>,
 }
 
 /// A projection in one partition.

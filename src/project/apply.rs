@@ -13,6 +13,7 @@ use crate::project::Halt;
 use crate::route::{Routed, decode, route_decoded};
 use crate::store::{Columns, ParkedEntry, ParkedKey, QueuedEvent};
 use crate::value::encode::RowKey;
+use crate::value::weight;
 
 /// Records that are decoded before they are routed: few, since those behind one at which folding pauses are decoded again.
 const DECODED_AT_ONCE: usize = 16;
@@ -105,7 +106,8 @@ impl Projector {
     }
 
     /// Loads the rows that are not loaded yet, from memory or from the store: whole, as a fold must see them.
-    pub(super) async fn load(&mut self, rows: &mut [Work]) -> Result<(), Halt> {
+    pub(super) async fn load(&mut self, touched: &mut Touched) -> Result<(), Halt> {
+        let Touched { rows, bytes, .. } = touched;
         // Those that earlier records of the batch touched are loaded, and stand in front.
         let loaded = rows.partition_point(|work| work.row.is_some());
         let mut missing = Vec::new();
@@ -113,7 +115,10 @@ impl Projector {
         for work in &mut rows[loaded..] {
             let is_stored = self.seen.as_mut().is_none_or(|seen| seen.meet(&work.key));
             work.row = match is_stored {
-                true => self.rows.get(&work.key).and_then(|bytes| Row::unpack(bytes, self.columns.len())),
+                true => self.rows.get(&work.key).and_then(|packed| {
+                    *bytes += packed.len();
+                    Row::unpack(packed, self.columns.len())
+                }),
                 false => Some(Row::from_store(None)),
             };
             if work.row.is_none() {
@@ -124,6 +129,7 @@ impl Projector {
             let stored = self.tables.get(self.entity.base, &missing, Columns::All).await?;
             let lacking = rows[loaded..].iter_mut().filter(|work| work.row.is_none());
             for (work, stored) in lacking.zip(stored) {
+                *bytes += stored.as_ref().map_or(0, |row| weight(&row.cells));
                 work.row = Some(Row::from_store(stored));
             }
         }

@@ -6,16 +6,14 @@
 
 use std::sync::Arc;
 
+use super::activity::Stage;
 use super::work::{Row, Touch, Touched};
 use super::{Halt, Projector};
 use crate::event::{Event, Offset, Taken};
 use crate::route::RowRange;
 use crate::schema::ColumnId;
 use crate::store::{Bound, Columns, ParkedKey, QueuedEvent, Scan, StoredRow};
-use crate::value::Value;
-
-/// Rows read and written at once.
-const PAGE: usize = 500;
+use crate::value::{Value, weight};
 
 impl Projector {
     /// Deletes the rows of ranges for which the event's condition holds. `order` and `base` are its stamp.
@@ -45,19 +43,23 @@ impl Projector {
     ) -> Result<Option<Vec<u8>>, Halt> {
         let all = range.clustering.is_empty();
         let bound = if all { Bound::Unbounded } else { Bound::Included(&range.clustering) };
+        // As many as are loaded at once for events: the larger rows are, the fewer.
+        let page = self.chunk;
         let scan = Scan {
             table: self.entity.base,
             partition: &range.partition,
             from: after.map_or(bound, Bound::Excluded),
             to: bound,
             reverse: false,
-            limit: PAGE,
+            limit: page,
             columns: Columns::All,
             // A row whose time is over is for the fold to judge, by the event's time.
             at_ms: None,
         };
+        self.activity.enter(Stage::Deleting);
         let stored = self.tables.scan(scan).await?;
-        let next = stored.last().filter(|_| stored.len() == PAGE).map(|row| row.key.clustering().to_vec());
+        self.fit_chunk(stored.iter().map(|row| weight(&row.cells)).sum(), self.batch_bytes_max());
+        let next = stored.last().filter(|_| stored.len() == page).map(|row| row.key.clustering().to_vec());
         let mut touched = Touched::default();
         // A parked row waits, as one does that is not there.
         let (at, offset) = (&event.position.at, event.position.offset);

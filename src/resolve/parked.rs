@@ -89,6 +89,11 @@ impl<'a> Marks<'a> {
         self.out.push(b'}');
     }
 
+    /// Bytes of what it has met.
+    pub fn len(&self) -> usize {
+        self.out.len()
+    }
+
     /// Appends the member `parked`, if a parked row was met.
     pub fn push(&self, out: &mut Vec<u8>) {
         if !self.out.is_empty() {

@@ -115,6 +115,11 @@ pub trait Store: Send + Sync + 'static {
         plan: &'a Arc<Plan>,
     ) -> BoxFuture<'a, Result<Arc<dyn Tables>, StoreError>>;
 
+    /// Makes sure that what was acknowledged survives a power loss, where the store does not see to it by itself.
+    fn persist(&self) -> BoxFuture<'_, Result<(), StoreError>> {
+        Box::pin(async { Ok(()) })
+    }
+
     /// Removes a generation's tables, progress and parked keys.
     fn drop_generation(&self, generation: u32) -> BoxFuture<'_, Result<(), StoreError>>;
 }

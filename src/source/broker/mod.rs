@@ -38,6 +38,8 @@ const PARTITIONS_MAX: u32 = 10_000;
 const TOPIC_FILE_MAX: usize = 64 * 1024;
 /// Directories above the log's that may have been made with it: the data directory, and where that lies.
 const MADE_ABOVE: usize = 2;
+/// Most partitions of all topics, where the settings do not say fewer.
+const PARTITIONS_ALL_MAX: usize = 10_000;
 
 /// How the log is kept.
 #[derive(Clone, Copy, Debug)]
@@ -48,11 +50,14 @@ pub struct BrokerSettings {
     pub sync: bool,
     /// Bytes after which a new segment file is begun. Default: 64 MiB.
     pub segment_bytes: u64,
+    /// Partitions of all topics together: each keeps a file open, and each projection that reads it one more. A topic that
+    /// would be more is not made; those that are there stay. Default: 10,000.
+    pub partitions_max: usize,
 }
 
 impl Default for BrokerSettings {
     fn default() -> BrokerSettings {
-        BrokerSettings { sync: true, segment_bytes: 64 * 1024 * 1024 }
+        BrokerSettings { sync: true, segment_bytes: 64 * 1024 * 1024, partitions_max: PARTITIONS_ALL_MAX }
     }
 }
 
@@ -185,6 +190,16 @@ impl Broker {
         }
         if let Some(reason) = shared.failed() {
             return Err(SourceError::Halted(reason.to_owned()));
+        }
+        let (there, most) = (
+            topics.values().map(|topic| topic.partitions.len()).sum::<usize>(),
+            shared.settings.partitions_max,
+        );
+        if there + partitions as usize > most {
+            return Err(SourceError::Refused(format!(
+                "topic {name:?} is not made: the log has {there} partitions, and {most} are the most; give topics fewer \
+                 partitions, or let this process open more files, as with `ulimit -n 65536`"
+            )));
         }
         let path = self.inner.directory.join(name);
         make_topic(shared, &path, partitions)?;

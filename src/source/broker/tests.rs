@@ -285,7 +285,7 @@ async fn a_write_that_is_under_way_is_not_there_yet_and_stays_whole() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn what_is_looked_at_while_others_append_is_always_a_beginning() {
     let directory = tempfile::tempdir().expect("a directory");
-    let settings = BrokerSettings { sync: false, segment_bytes: 2_000 };
+    let settings = BrokerSettings { sync: false, segment_bytes: 2_000, ..BrokerSettings::default() };
     let broker = Broker::open_with(directory.path(), settings).expect("opens");
     broker.create_topic("t", 1).expect("is made");
     let writing = tokio::spawn(async move {
@@ -306,4 +306,23 @@ async fn what_is_looked_at_while_others_append_is_always_a_beginning() {
     }
     writing.await.expect("no panic");
     assert_eq!(values(&Broker::look(directory.path()).expect("looks")).await.len(), 1_200);
+}
+
+#[test]
+fn a_topic_that_would_take_too_many_files_is_not_made() {
+    let directory = tempfile::tempdir().expect("a directory");
+    let settings = BrokerSettings { partitions_max: 10, ..BrokerSettings::default() };
+    let broker = Broker::open_with(directory.path(), settings).expect("opens");
+    broker.create_topic("a", 6).expect("is made");
+    broker.create_topic("b", 4).expect("is made: ten are the most");
+    let refused = broker.create_topic("c", 1).expect_err("one too many").to_string();
+    assert!(
+        refused.starts_with("topic \"c\" is not made: the log has 10 partitions, and 10 are the most"),
+        "{refused}"
+    );
+    assert!(!directory.path().join("c").exists());
+    broker.create_topic("a", 6).expect("what is there stays");
+    drop(broker);
+    let settings = BrokerSettings { partitions_max: 1, ..BrokerSettings::default() };
+    Broker::open_with(directory.path(), settings).expect("opens with what it has");
 }

@@ -18,6 +18,11 @@ const VERSION_KEY: &[u8] = b"version";
 const META: &str = "meta";
 /// Threads that write and merge files. Of several, fjall's first hands work to the others in a loop that never rests.
 const WORKERS: usize = 1;
+/// What fjall insists on.
+const OPEN_FILES_MIN: usize = 10;
+/// Bytes of journals on the disk, fjall's default: tables whose newest rows only journals hold go to files before there are
+/// more. It bounds how much is read back when the store is opened.
+const JOURNAL_BYTES: u64 = 512 << 20;
 /// New files of a table before they are merged into its old ones. Each merge of rows with keys at random rewrites most of
 /// the table, each file costs a read a look at its filter; fjall's default is 4.
 const FILES_BEFORE_MERGE: u8 = 8;
@@ -28,7 +33,11 @@ pub(super) fn open(directory: &Path, settings: EmbeddedSettings) -> Result<(Data
     let io = |source| StoreError::Io { what: what(), source };
     std::fs::create_dir_all(directory).map_err(io)?;
     let last = journal::look_through(directory)?;
-    let builder = Database::builder(directory).cache_size(settings.cache_bytes).worker_threads(WORKERS);
+    let builder = Database::builder(directory)
+        .cache_size(settings.cache_bytes)
+        .max_cached_files(Some(settings.open_files.max(OPEN_FILES_MIN)))
+        .max_journaling_size(JOURNAL_BYTES)
+        .worker_threads(WORKERS);
     let database = unbroken(&what(), || builder.open())?.map_err(|error| match error {
         fjall::Error::Locked => StoreError::Refused(format!(
             "another process has the store in {} open; stop it, or let it do this through its admin address",

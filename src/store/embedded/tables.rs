@@ -13,6 +13,7 @@ use fjall::{Database, Keyspace};
 use futures_util::future::BoxFuture;
 use rustc_hash::FxHashSet;
 
+use super::memtables::Gathered;
 use super::meta::{self, MetaWrites};
 use super::open;
 use super::rows::Table;
@@ -71,6 +72,8 @@ pub(super) struct EmbeddedTables {
 pub(super) struct Inner {
     pub generation: Arc<Generation>,
     pub durability: Durability,
+    /// Bytes that one table, and all together, may gather in memory.
+    pub memtables: (u64, u64),
     pub tables: Vec<Table>,
     /// Where the sweep goes on.
     pub swept_to: Mutex<Place>,
@@ -97,11 +100,18 @@ impl EmbeddedTables {
             let aside = ends.then(|| {
                 open::keyspace(database, &format!("{}__over{suffix}", layout.table.space()), settings)
             });
-            Ok(Table { layout, keyspace, aside: aside.transpose()?, crowded: Mutex::default() })
+            Ok(Table {
+                layout,
+                keyspace,
+                aside: aside.transpose()?,
+                crowded: Mutex::default(),
+                gathered: Gathered::default(),
+            })
         };
         let tables = layout::layouts(plan).into_iter().map(open).collect::<Result<_, StoreError>>()?;
         let swept_to = Mutex::default();
-        let inner = Inner { generation, durability: settings.durability, tables, swept_to };
+        let memtables = (settings.memtable_bytes, settings.memtables_bytes);
+        let inner = Inner { generation, durability: settings.durability, memtables, tables, swept_to };
         Ok(EmbeddedTables { inner: Arc::new(inner) })
     }
 }

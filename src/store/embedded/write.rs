@@ -77,7 +77,8 @@ impl Inner {
             }
         }
         meta.into_batch(&mut write);
-        write.durability(Some(mode)).commit().map_err(|error| fault("committing a batch", error))
+        write.durability(Some(mode)).commit().map_err(|error| fault("committing a batch", error))?;
+        self.bound_memtables()
     }
 }
 
@@ -176,6 +177,7 @@ impl Table {
                 return Ok(());
             }
         }
+        self.gathered.add(key.bytes().len() + bytes.len());
         write.insert(&self.keyspace, key.bytes(), bytes.as_slice());
         Ok(())
     }

@@ -99,7 +99,7 @@ impl History {
 
     /// Opens the log; `None` where the process stopped meanwhile.
     fn open(&self) -> Option<Broker> {
-        let settings = BrokerSettings { sync: true, segment_bytes: 1_500 };
+        let settings = BrokerSettings { sync: true, segment_bytes: 1_500, ..BrokerSettings::default() };
         let disk: Arc<dyn Disk> = Arc::new(self.disk.clone());
         let path = Path::new(LOG);
         let made = disk

@@ -4,14 +4,20 @@
 
 use fastrand::Rng;
 
-/// Every form of a column; `at` is set by `always`, `total` computed, `ids` and `last` remember events.
-pub const SCHEMA: &str = r#"
+use super::copy::{Copy, copies};
+
+/// Every form of a column; `at` is set by `always`, `total` computed, `ids` and `last` remember events. What a program
+/// adds stands at `READS` and `TABLES`.
+const SCHEMA: &str = r#"
 scalar Long
-type Query { row(p: ID!, id: ID!): Row @read }
+scalar DateTime
+type Query {
+  row(p: ID!, id: ID!): Row @read
+READS}
 type Row
   @key(fields: "p id")
   @table(name: "rows", partition: "p", clustering: "id", rows: 1000)
-  @table(name: "by_word", partition: "word", clustering: "p, id", where: "n > 2", rows: 1000) {
+TABLES{
   p: ID!
   id: ID!
   n: Int!
@@ -27,6 +33,7 @@ type Row
   address: Address
   ids: [String!]! @column(as: LIST, max: 3, hidden: true)
   last: Long @column(hidden: true)
+  moment: DateTime!
 }
 type Part @udt { name: String!  count: Int!  remark: String }
 type Item @udt { k: String!  n: Int! }
@@ -50,6 +57,8 @@ pub struct Program {
     /// `T0` had `num` for `n` and no `a`; `T1` was split into itself and a `T2` of each item.
     pub upcasts: bool,
     pub rules: Vec<Rule>,
+    /// The tables beside the base table; never empty.
+    pub copies: Vec<Copy>,
 }
 
 #[derive(Clone, Debug)]
@@ -128,6 +137,7 @@ pub enum Set {
     Items,
     Address,
     Zip,
+    Moment,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -155,10 +165,18 @@ impl Program {
             assert_below: (rng.u32(0..3) == 0).then_some(12),
             upcasts: rng.bool(),
             rules: (0..TYPES.len()).map(|index| rule(rng, index)).collect(),
+            copies: copies(rng),
         }
     }
 
-    /// The file.
+    /// The file of the schema.
+    pub fn schema(&self) -> String {
+        let tables: String = self.copies.iter().map(|copy| copy.table()).collect();
+        let reads: String = self.copies.iter().map(|copy| copy.read()).collect();
+        SCHEMA.replace("READS", &reads).replace("TABLES", &tables)
+    }
+
+    /// The file of the projection.
     pub fn text(&self) -> String {
         let topics = if self.is_merged { &["a", "b"][..] } else { &["a"] };
         let mut text = String::from("projection: rows\ninto: Row\nfrom:\n");
@@ -295,6 +313,7 @@ impl Set {
             Set::Part | Set::PartCount => "parts",
             Set::Items => "items",
             Set::Address | Set::Zip => "address",
+            Set::Moment => "moment",
         }
     }
 
@@ -320,6 +339,7 @@ impl Set {
             Set::Items => "items: { each: event.items, as: i, set: { k: i.k, n: i.n } }".to_owned(),
             Set::Address => "address: { city: event.word, zip: event.a }".to_owned(),
             Set::Zip => "address.zip: event.a".to_owned(),
+            Set::Moment => "moment: event.moment".to_owned(),
         }
     }
 }
@@ -407,7 +427,7 @@ fn fill(rng: &mut Rng, case: &mut Case) {
     }
     let named = |set: Set| case.initially.iter().any(|known| known.column() == set.column());
     let mut sets = Vec::new();
-    for must in [number, Set::Word] {
+    for must in [number, Set::Word, Set::Moment] {
         if makes && !named(must) || rng.u32(0..3) == 0 {
             sets.push(must);
         }

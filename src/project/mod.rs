@@ -254,7 +254,7 @@ impl Projector {
             let from: Vec<_> = places.iter().map(|place| (place.at.clone(), place.next)).collect();
             Input::Turns(source.read(&from).await?)
         };
-        begin(&projection, &places, tables.as_ref()).await?;
+        begin(&projection, &mut places, tables.as_ref()).await?;
         let parked = ParkedKeys::from_store(&projection.name, &tables.parked());
         let entity = plan.entity(projection.entity).clone();
         Ok(Projector {

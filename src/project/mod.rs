@@ -235,6 +235,8 @@ impl Projector {
         if is_merged && tables.profile() != Profile::Atomic {
             return Err(Halt::NotAtomic { projection: projection.name.to_string() });
         }
+        // Progress first: read after the ends of the log, it could lie beyond them, and the log would seem cut off.
+        tables.reload().await?;
         let mut topics = Vec::new();
         for name in projection.topics() {
             topics.push(source.topic(name).await?.ok_or_else(|| Halt::NoTopic {
@@ -242,7 +244,6 @@ impl Projector {
                 projection: projection.name.to_string(),
             })?);
         }
-        tables.reload().await?;
         let mut places = Vec::new();
         for topic in &topics {
             places.extend(self::places(&projection, topic, tables.as_ref(), (now_us, starts))?);

@@ -16,7 +16,7 @@ use crate::case::Bound;
 use crate::history::History;
 use crate::language::copy::Copy;
 use crate::language::reference::{Key, MOMENTS, Row};
-use crate::language::stored::{cells, copied, rows, shown};
+use crate::language::stored::{cells, copied, index, rows, shown};
 
 pub type Held = Result<(), String>;
 
@@ -293,6 +293,7 @@ impl Generation {
     pub async fn whole(&mut self) -> Held {
         self.progress().await?;
         for table in &self.bound.definitions.plan.tables {
+            index(table, self.tables.as_ref(), &self.history.last.rows).await?;
             let Some(wanted) = rows(&self.bound.program, &table.name, &self.history.last.rows) else {
                 continue;
             };

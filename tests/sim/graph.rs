@@ -43,7 +43,7 @@ pub async fn answers(generation: &Generation) -> Held {
                 last.rows.iter().filter(is_there).map(|(key, row)| shown(key, row)).collect();
             let ty = match name {
                 "n" => "Int!",
-                "p" => "ID!",
+                "p" | "id" => "ID!",
                 _ => "String!",
             };
             let table = copy.name();

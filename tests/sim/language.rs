@@ -1,5 +1,7 @@
 //! The generator of projections and the independent reference, as the model tests have them.
 
+#[path = "../model/language/blind.rs"]
+pub mod blind;
 #[path = "../model/language/copy.rs"]
 pub mod copy;
 #[path = "../model/language/events.rs"]

@@ -10,9 +10,11 @@
 mod case;
 mod check;
 mod desk;
+mod ends;
 mod graph;
 mod history;
 mod language;
+mod owners;
 mod planted;
 mod runs;
 mod seen;

@@ -3,72 +3,36 @@
 //! Owners are futures that this polls itself, one at a time, whenever something they asked for was answered: a seed is one
 //! order of everything. Time is tokio's, and passes only when the world says so.
 
-use std::collections::BTreeSet;
-use std::future::Future;
-use std::pin::Pin;
 use std::sync::Arc;
-use std::task::{Context, Poll, Waker};
-use std::time::Duration;
 
 use fastrand::Rng;
 use kinora::event::TopicPartition;
-use kinora::handler::Projection;
-use kinora::plan::{Plan, TableId};
-use kinora::project::{Halt, ProjectSettings, Projector, ProjectorState};
-use kinora::source::SourceError;
+use kinora::plan::TableRole;
 use kinora::store::embedded::{Durability, EmbeddedStore};
 use kinora::store::memory::MemoryStore;
-use kinora::store::{Batch, Columns, Mutation, Scan, Store, StoreError, Tables};
-use kinora::value::encode::RowKey;
-use tokio::sync::watch;
+use kinora::store::{Batch, Columns, Mutation, Scan, Store, StoreError};
 
-use crate::case::{Case, Fate, Kind, Step, settings};
+use crate::case::{Case, Fate, Kind, Step};
 use crate::check::{Generation, Held};
 use crate::desk::{Afloat, Answer, Ask, OwnerId, Shared, Writing};
-use crate::graph;
 use crate::history::{History, home};
-use crate::planted::{Plant, Planted};
+use crate::owners::Owner;
+use crate::planted::Plant;
 use crate::seen::Seen;
-use crate::source::{SimSource, record};
-use crate::tables::SimTables;
-
-/// Most owners of one run.
-const OWNERS_MAX: usize = 12;
-
-/// Most that live side by side.
-const OWNERS_ALIVE_MAX: usize = 3;
-
-/// How long it may take to catch up once nothing goes wrong any more.
-const CATCH_UP_SECONDS: u32 = 30;
-
-/// Of so many seeds one is compared through the graph too.
-const GRAPH_EVERY: u64 = 16;
-
-type Working = Pin<Box<dyn Future<Output = Result<(), String>>>>;
-
-struct Owner {
-    generation: usize,
-    /// `None` once it is gone.
-    working: Option<Working>,
-    stop: watch::Sender<bool>,
-    /// Rows that it has read since it last lost its memory.
-    read: BTreeSet<RowKey>,
-    /// Keys of copies that it has deleted.
-    left: BTreeSet<(TableId, RowKey)>,
-}
+use crate::source::record;
 
 pub struct World<'c> {
-    case: &'c Case,
-    plant: Option<Plant>,
-    desk: Shared,
-    store: Box<dyn Store>,
+    pub case: &'c Case,
+    pub plant: Option<Plant>,
+    pub desk: Shared,
+    pub store: Box<dyn Store>,
     /// Where the embedded store lies, for as long as it is open.
     _directory: Option<tempfile::TempDir>,
     pub generations: Vec<Generation>,
-    owners: Vec<Owner>,
-    appended: usize,
-    seen: &'c mut Seen,
-    trace: Option<&'c mut Vec<String>>,
+    pub owners: Vec<Owner>,
+    pub appended: usize,
+    pub seen: &'c mut Seen,
+    pub trace: Option<&'c mut Vec<String>>,
 }
 
 /// Carries out a case.
@@ -127,14 +91,14 @@ impl<'c> World<'c> {
         }
     }
 
-    fn say(&mut self, what: impl FnOnce() -> String) {
+    pub fn say(&mut self, what: impl FnOnce() -> String) {
         if let Some(trace) = &mut self.trace {
             trace.push(what());
         }
     }
 
     /// Begins the next generation.
-    async fn generation(&mut self) -> Held {
+    pub async fn generation(&mut self) -> Held {
         let number = self.generations.len();
         let bound = Arc::clone(&self.case.bound[number]);
         let history = History::of(&bound.program, &self.case.log);
@@ -181,7 +145,7 @@ impl<'c> World<'c> {
         }
     }
 
-    fn append(&mut self, count: usize) {
+    pub fn append(&mut self, count: usize) {
         let log = &self.case.log;
         let to = log.len().min(self.appended + count);
         for given in &log[self.appended..to] {
@@ -195,7 +159,7 @@ impl<'c> World<'c> {
         self.appended = to;
     }
 
-    async fn rebuild(&mut self) -> Held {
+    pub async fn rebuild(&mut self) -> Held {
         if self.generations.len() == self.case.bound.len() {
             return Ok(());
         }
@@ -206,7 +170,7 @@ impl<'c> World<'c> {
     }
 
     /// One ask that can be answered.
-    fn servable(&self, wanted: impl Fn(&Ask) -> bool, pick: u16) -> Option<u64> {
+    pub fn servable(&self, wanted: impl Fn(&Ask) -> bool, pick: u16) -> Option<u64> {
         let desk = self.desk.lock();
         let can = |ask: &Ask| match ask {
             Ask::Fetch(places, _) => places.iter().any(|place| desk.goes_on(place)),
@@ -221,27 +185,8 @@ impl<'c> World<'c> {
         self.desk.lock().pending[&id].clone()
     }
 
-    fn is_alive(&self, owner: OwnerId) -> bool {
-        self.owners[owner].working.is_some()
-    }
-
-    fn alive(&self, pick: u8) -> Option<OwnerId> {
-        let alive: Vec<OwnerId> = (0..self.owners.len()).filter(|owner| self.is_alive(*owner)).collect();
-        (!alive.is_empty()).then(|| alive[usize::from(pick) % alive.len()])
-    }
-
-    /// Whether an owner is the last that took over its generation.
-    fn is_newest(&self, owner: OwnerId) -> bool {
-        let generation = self.owners[owner].generation;
-        self.owners[owner + 1..].iter().all(|later| later.generation != generation)
-    }
-
-    fn tables_of(&self, owner: OwnerId) -> Arc<dyn Tables> {
-        Arc::clone(&self.generations[self.owners[owner].generation].tables)
-    }
-
     /// Answers an ask as it should be.
-    async fn serve(&mut self, id: u64) -> Held {
+    pub async fn serve(&mut self, id: u64) -> Held {
         let (owner, ask) = self.ask_of(id);
         let tables = self.tables_of(owner);
         let answer = match ask {
@@ -339,7 +284,7 @@ impl<'c> World<'c> {
         self.owners[owner].read.clear();
     }
 
-    async fn land_afloat(&mut self, pick: u16) -> Held {
+    pub async fn land_afloat(&mut self, pick: u16) -> Held {
         let Some(Afloat { owner, writing }) = self.desk.lock().take_afloat(pick) else { return Ok(()) };
         self.say(|| format!("of owner {owner}, late: {} arrives", shown(&writing)));
         if !self.is_newest(owner) {
@@ -351,7 +296,7 @@ impl<'c> World<'c> {
     }
 
     /// Applies a write, and checks what stands there now.
-    async fn land(&mut self, owner: OwnerId, writing: &Writing) -> Held {
+    pub async fn land(&mut self, owner: OwnerId, writing: &Writing) -> Held {
         let is_newest = self.is_newest(owner);
         let generation = self.owners[owner].generation;
         self.witness(owner, writing).await?;
@@ -390,7 +335,7 @@ impl<'c> World<'c> {
         let table = Arc::clone(
             self.generations[self.owners[owner].generation].bound.definitions.plan.table(mutation.table()),
         );
-        if matches!(table.role, kinora::plan::TableRole::Buckets { .. }) {
+        if matches!(table.role, TableRole::Buckets { .. }) {
             self.seen.note("a bucket got its name");
         }
         let tables = self.tables_of(owner);
@@ -421,208 +366,6 @@ impl<'c> World<'c> {
         }
         Ok(())
     }
-
-    async fn crash(&mut self, owner: OwnerId) -> Held {
-        self.say(|| format!("owner {owner} crashes"));
-        let asked: Vec<(u64, Ask)> = {
-            let desk = self.desk.lock();
-            let mine = desk.pending.iter().filter(|(_, (of, _))| *of == owner);
-            mine.map(|(id, (_, ask))| (*id, ask.clone())).collect()
-        };
-        for (id, ask) in asked {
-            match ask {
-                Ask::Write(Writing::Batch(batch)) => {
-                    // A process that dies while a batch is on its way has written it, or not.
-                    self.seen.note("a crash while a batch was on its way");
-                    if id % 2 == 0 {
-                        self.land(owner, &Writing::Batch(batch)).await?;
-                    }
-                    self.desk.answer(id, Answer::Failed);
-                }
-                Ask::Write(Writing::Progress(_)) => self.seen.note("a crash between rows and progress"),
-                Ask::Write(_) => self.seen.note("a crash between the writes of a batch"),
-                Ask::Get(..) => self.seen.note("a crash while rows were read"),
-                _ => self.seen.note("a crash before a batch"),
-            }
-        }
-        self.owners[owner].working = None;
-        Ok(())
-    }
-
-    async fn start(&mut self, choice: u8, quarters: u64) -> Held {
-        let generation = usize::from(choice) % self.generations.len();
-        let rivals: Vec<OwnerId> = (0..self.owners.len())
-            .filter(|owner| self.is_alive(*owner) && self.owners[*owner].generation == generation)
-            .collect();
-        if self.case.alone {
-            for owner in rivals {
-                self.crash(owner).await?;
-            }
-        } else if rivals.len() >= OWNERS_ALIVE_MAX {
-            return Ok(());
-        } else if !rivals.is_empty() {
-            self.seen.note("two owners at once");
-        }
-        if self.owners.len() >= OWNERS_MAX {
-            return Ok(());
-        }
-        self.begin(generation, choice, quarters)
-    }
-
-    /// A new owner begins.
-    fn begin(&mut self, generation: usize, choice: u8, quarters: u64) -> Held {
-        let owner = self.owners.len();
-        // Merged, what was committed is what fixes the order: progress that is lost cannot be made up for.
-        let quarters = if self.case.is_merged() { 4 } else { quarters };
-        self.say(|| {
-            format!("owner {owner} takes over generation {generation}, with {quarters}/4 of its progress")
-        });
-        if quarters < 4
-            && self.generations[generation].tables.progress().marks.iter().any(|mark| mark.next > 0)
-        {
-            self.seen.note("applied events were delivered again");
-        }
-        let at = &self.generations[generation];
-        let tables = SimTables {
-            desk: self.desk.clone(),
-            owner,
-            inner: Arc::clone(&at.tables),
-            remembers_quarters: quarters,
-            view: Default::default(),
-            planted: Planted::new(self.plant, &self.desk, at, owner),
-        };
-        let source = SimSource { desk: self.desk.clone(), owner, plant: self.plant };
-        let (stop, stopped) = watch::channel(false);
-        let definitions = &at.bound.definitions;
-        let now_us = 1_000_000 + i64::from(self.desk.lock().rng.u16(..));
-        let working = work(
-            Arc::clone(&definitions.projections[0]),
-            Arc::clone(&definitions.plan),
-            (Arc::new(tables), source),
-            (settings(choice), now_us),
-            stopped,
-        );
-        self.owners.push(Owner {
-            generation,
-            working: Some(Box::pin(working)),
-            stop,
-            read: BTreeSet::new(),
-            left: BTreeSet::new(),
-        });
-        self.poll(owner)
-    }
-
-    fn poll(&mut self, owner: OwnerId) -> Held {
-        let Some(working) = &mut self.owners[owner].working else { return Ok(()) };
-        let unconstrained = &mut std::pin::pin!(tokio::task::unconstrained(working.as_mut()));
-        match unconstrained.as_mut().poll(&mut Context::from_waker(Waker::noop())) {
-            Poll::Pending => Ok(()),
-            Poll::Ready(ended) => {
-                self.owners[owner].working = None;
-                ended.map_err(|reason| format!("owner {owner} halted: {reason}"))?;
-                self.seen.note("an owner stopped when told");
-                self.say(|| format!("owner {owner} has stopped"));
-                Ok(())
-            }
-        }
-    }
-
-    /// Time passes: who pauses goes on.
-    async fn wait(&mut self, ms: u64) -> Held {
-        tokio::time::advance(Duration::from_millis(ms)).await;
-        (0..self.owners.len()).try_for_each(|owner| self.poll(owner))
-    }
-
-    /// Nothing goes wrong any more: whoever lives works on to the end of the log, and all that is afloat arrives.
-    async fn finish(&mut self) -> Held {
-        self.say(|| "nothing goes wrong any more".to_owned());
-        self.append(usize::MAX - self.appended);
-        if self.generations.len() < self.case.bound.len() {
-            self.rebuild().await?;
-        }
-        if self.case.end.lands_first {
-            self.land_all().await?;
-        }
-        for owner in 0..self.owners.len() {
-            if self.case.end.is_fresh && self.is_alive(owner) {
-                self.crash(owner).await?;
-            }
-        }
-        for generation in 0..self.generations.len() {
-            let works = |owner: &Owner| {
-                owner.generation == generation && owner.working.is_some() && !*owner.stop.borrow()
-            };
-            if !self.owners.iter().any(works) {
-                self.begin(generation, 3, 4)?;
-            }
-        }
-        self.catch_up().await?;
-        self.land_all().await?;
-        for generation in &mut self.generations {
-            generation.whole().await?;
-            // A share of the seeds: to plan the queries costs more than a run.
-            if self.case.seed.is_multiple_of(GRAPH_EVERY) {
-                graph::answers(generation).await?;
-                self.seen.note("clients asked for all rows");
-            }
-        }
-        if self.case.is_merged() {
-            self.seen.note("partitions were merged");
-        }
-        self.stop_all().await
-    }
-
-    async fn catch_up(&mut self) -> Held {
-        let mut rng = Rng::with_seed(self.case.seed);
-        let mut seconds = 0;
-        loop {
-            if let Some(id) = self.servable(|_| true, rng.u16(..)) {
-                self.serve(id).await?;
-                continue;
-            }
-            if (0..self.generations.len()).all(|generation| self.has_caught_up(generation))
-                && self.all_wait_for_records()
-            {
-                return Ok(());
-            }
-            if seconds == CATCH_UP_SECONDS {
-                return Err(format!("{seconds} s after the last fault not all is folded"));
-            }
-            seconds += 1;
-            self.wait(1_000).await?;
-        }
-    }
-
-    fn has_caught_up(&self, generation: usize) -> bool {
-        let log = &self.desk.lock().log;
-        log.iter().all(|(at, records)| self.generations[generation].next(at) == records.len() as u64)
-    }
-
-    fn all_wait_for_records(&self) -> bool {
-        let desk = self.desk.lock();
-        (0..self.owners.len())
-            .filter(|owner| self.is_alive(*owner))
-            .all(|owner| desk.pending.values().any(|(of, _)| *of == owner))
-    }
-
-    async fn land_all(&mut self) -> Held {
-        while !self.desk.lock().afloat.is_empty() {
-            self.land_afloat(u16::MAX).await?;
-        }
-        Ok(())
-    }
-
-    /// Owners that are told to stop do so, with nothing under way.
-    async fn stop_all(&mut self) -> Held {
-        for owner in 0..self.owners.len() {
-            let _ = self.owners[owner].stop.send(true);
-            self.poll(owner)?;
-            if self.is_alive(owner) {
-                return Err(format!("owner {owner} does not stop"));
-            }
-        }
-        Ok(())
-    }
 }
 
 fn text(error: StoreError) -> String {
@@ -636,36 +379,5 @@ fn shown(writing: &Writing) -> String {
         Writing::Park(change) => format!("{change:?}"),
         Writing::Progress(mark) => format!("progress {}:{} {}", mark.at.topic, mark.at.partition, mark.next),
         Writing::Batch(batch) => format!("{batch:?}"),
-    }
-}
-
-/// An owner: takes the projection up, and works until it is told to stop.
-async fn work(
-    projection: Arc<Projection>,
-    plan: Arc<Plan>,
-    (tables, source): (Arc<SimTables>, SimSource),
-    (settings, now_us): (ProjectSettings, i64),
-    stop: watch::Receiver<bool>,
-) -> Result<(), String> {
-    loop {
-        let (projection, plan) = (Arc::clone(&projection), Arc::clone(&plan));
-        let tables = Arc::clone(&tables) as Arc<dyn Tables>;
-        match Projector::open(projection, plan, tables, &source, settings, now_us).await {
-            Ok(projector) => {
-                let (state, said) = watch::channel(ProjectorState::Running);
-                projector.run(state, stop).await;
-                return match &*said.borrow() {
-                    ProjectorState::Halted(reason) => Err(reason.clone()),
-                    _ => Ok(()),
-                };
-            }
-            Err(Halt::Store(StoreError::Unavailable(_)) | Halt::Source(SourceError::Unavailable(_))) => {
-                if *stop.borrow() {
-                    return Ok(());
-                }
-                tokio::time::sleep(Duration::from_millis(50)).await;
-            }
-            Err(halt) => return Err(halt.to_string()),
-        }
     }
 }

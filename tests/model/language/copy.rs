@@ -19,9 +19,11 @@ pub enum Copy {
     ByMonth,
     ByShard,
     Words,
+    ById,
+    Halves,
 }
 
-const ALL: [Copy; 8] = [
+const ALL: [Copy; 10] = [
     Copy::ByWord,
     Copy::ByNumber,
     Copy::Lately,
@@ -30,6 +32,8 @@ const ALL: [Copy; 8] = [
     Copy::ByMonth,
     Copy::ByShard,
     Copy::Words,
+    Copy::ById,
+    Copy::Halves,
 ];
 
 /// One to four of them.
@@ -51,6 +55,8 @@ impl Copy {
             Copy::ByMonth => "by_month",
             Copy::ByShard => "by_shard",
             Copy::Words => "words",
+            Copy::ById => "by_id",
+            Copy::Halves => "halves",
         }
     }
 
@@ -67,6 +73,8 @@ impl Copy {
             }
             Copy::ByShard => r#"partition: "hash(word, 3)", clustering: "word, p, id""#,
             Copy::Words => r#"partition: "p", clustering: "word, id", fields: "word""#,
+            Copy::ById => r#"partition: "id", clustering: "p""#,
+            Copy::Halves => r#"partition: "hash(id, 2)", clustering: "p, id", fields: "word""#,
         };
         format!("  @table(name: \"{}\", {key}, rows: 1000)\n", self.name())
     }
@@ -77,18 +85,20 @@ impl Copy {
             Copy::ByWord | Copy::ByMonth => "word: String!",
             Copy::ByNumber | Copy::Lately => "n: Int!",
             Copy::ByOwn | Copy::ByDay | Copy::Words => "p: ID!",
-            Copy::ByShard => return String::new(),
+            Copy::ById => "id: ID!",
+            Copy::ByShard | Copy::Halves => return String::new(),
         };
         format!("  {0}({argument}): [Row!]! @read(table: \"{0}\")\n", self.name())
     }
 
     /// The argument with which its read finds a row.
-    pub fn argument(self, (p, _): &Key, row: &Row) -> Option<(&'static str, Json)> {
+    pub fn argument(self, (p, id): &Key, row: &Row) -> Option<(&'static str, Json)> {
         Some(match self {
             Copy::ByWord | Copy::ByMonth => ("word", json!(row.word)),
             Copy::ByNumber | Copy::Lately => ("n", json!(row.n)),
             Copy::ByOwn | Copy::ByDay | Copy::Words => ("p", json!(p)),
-            Copy::ByShard => return None,
+            Copy::ById => ("id", json!(id)),
+            Copy::ByShard | Copy::Halves => return None,
         })
     }
 
@@ -98,7 +108,7 @@ impl Copy {
             Copy::ByWord => row.n > Some(2),
             Copy::ByOwn => row.a.unwrap_or(0) > 3,
             Copy::ByMonth => row.n < Some(4),
-            Copy::ByNumber | Copy::Lately | Copy::ByDay | Copy::ByShard | Copy::Words => true,
+            _ => true,
         }
     }
 
@@ -106,7 +116,7 @@ impl Copy {
     pub fn columns(self) -> Option<&'static [&'static str]> {
         match self {
             Copy::Lately => Some(&["p", "id", "n", "word", "moment"]),
-            Copy::Words => Some(&["p", "id", "word"]),
+            Copy::Words | Copy::Halves => Some(&["p", "id", "word"]),
             _ => None,
         }
     }

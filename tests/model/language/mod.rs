@@ -1,9 +1,10 @@
 //! Random projections over random logs: the engine, on every store, comes to what the meaning of the language says.
 //!
-//! `program` and `copy` draw a projection and its tables and write their text, `events` a log, `reference` folds by the
+//! `program`, `blind` and `copy` draw a projection and its tables and write their text, `events` a log, `reference` folds by the
 //! meaning of the language, `stored` says how its rows stand in a store, `run` lets the engine fold with redelivery, batch
 //! boundaries and restarts. Seeds as everywhere: `KINORA_SEEDS`, `KINORA_SEED_BASE`.
 
+mod blind;
 #[allow(dead_code, reason = "the simulation asks for more of it")]
 mod copy;
 mod events;
@@ -65,6 +66,7 @@ fn every_rule_of_the_language_shows_in_some_log() {
     }
     let programs = || (1..=400).map(|seed| drawn(seed).0);
     assert!(programs().filter(|program| program.is_merged).count() > 50);
+    assert!(programs().filter(|program| program.is_blind).count() > 15);
     for rows in [Rows::Two, Rows::Each, Rows::Range] {
         assert!(programs().filter(|program| program.rules.iter().any(|rule| rule.rows == rows)).count() > 50);
     }

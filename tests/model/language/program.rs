@@ -4,10 +4,12 @@
 
 use fastrand::Rng;
 
+use super::blind;
 use super::copy::{Copy, copies};
+use super::reference::MOMENTS;
 
 /// Every form of a column; `at` is set by `always`, `total` computed, `ids` and `last` remember events. What a program
-/// adds stands at `READS` and `TABLES`.
+/// adds stands at the words in capitals.
 const SCHEMA: &str = r#"
 scalar Long
 scalar DateTime
@@ -21,12 +23,12 @@ TABLES{
   p: ID!
   id: ID!
   n: Int!
-  a: Int
+  a: IntEQUALS
   word: String!
   first: String
   at: String
   total: Int
-  tags: [String!]! @column(as: SET, max: 4)
+  tags: [String!]! @column(as: SET, max: 4)CONTAINS
   log: [String!]! @column(as: LIST, max: 5)
   parts: [Part!]! @column(as: MAP, key: "name", max: 3)
   items: [Item!]! @column(as: LIST, max: 4)
@@ -59,6 +61,10 @@ pub struct Program {
     pub rules: Vec<Rule>,
     /// The tables beside the base table; never empty.
     pub copies: Vec<Copy>,
+    /// `a` and `tags` are found by indexes too.
+    pub indexes: bool,
+    /// Kind A: upserts from the event alone.
+    pub is_blind: bool,
 }
 
 #[derive(Clone, Debug)]
@@ -138,6 +144,9 @@ pub enum Set {
     Address,
     Zip,
     Moment,
+    /// As `Word` and `Moment`, with a value where the event has none.
+    WordOr,
+    MomentOr,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -150,7 +159,7 @@ pub enum Remove {
 impl Program {
     pub fn draw(rng: &mut Rng) -> Program {
         let is_merged = rng.u32(0..3) == 0;
-        Program {
+        let mut program = Program {
             is_merged,
             remembers: rng.u32(0..3) == 0,
             sequence: (rng.u32(0..5) == 0).then(|| Sequence {
@@ -166,14 +175,25 @@ impl Program {
             upcasts: rng.bool(),
             rules: (0..TYPES.len()).map(|index| rule(rng, index)).collect(),
             copies: copies(rng),
+            indexes: rng.u32(0..4) == 0,
+            is_blind: false,
+        };
+        if !is_merged && rng.u32(0..8) == 0 {
+            blind::make(rng, &mut program);
         }
+        program
     }
 
     /// The file of the schema.
     pub fn schema(&self) -> String {
         let tables: String = self.copies.iter().map(|copy| copy.table()).collect();
         let reads: String = self.copies.iter().map(|copy| copy.read()).collect();
-        SCHEMA.replace("READS", &reads).replace("TABLES", &tables)
+        let index = |ops: &str| match self.indexes {
+            true => format!(r#" @index(table: "rows", ops: [{ops}])"#),
+            false => String::new(),
+        };
+        let text = SCHEMA.replace("READS", &reads).replace("TABLES", &tables);
+        text.replace("EQUALS", &index("EQ")).replace("CONTAINS", &index("CONTAINS"))
     }
 
     /// The file of the projection.
@@ -307,13 +327,13 @@ impl Set {
         match self {
             Set::N(_) => "n",
             Set::A => "a",
-            Set::Word => "word",
+            Set::Word | Set::WordOr => "word",
             Set::Tag | Set::Tags => "tags",
             Set::Log(..) => "log",
             Set::Part | Set::PartCount => "parts",
             Set::Items => "items",
             Set::Address | Set::Zip => "address",
-            Set::Moment => "moment",
+            Set::Moment | Set::MomentOr => "moment",
         }
     }
 
@@ -340,6 +360,8 @@ impl Set {
             Set::Address => "address: { city: event.word, zip: event.a }".to_owned(),
             Set::Zip => "address.zip: event.a".to_owned(),
             Set::Moment => "moment: event.moment".to_owned(),
+            Set::WordOr => "word: event.?word.orValue('none')".to_owned(),
+            Set::MomentOr => format!("moment: event.?moment.orValue(timestamp('{}'))", MOMENTS[3].0),
         }
     }
 }
@@ -370,7 +392,7 @@ fn rule(rng: &mut Rng, index: usize) -> Rule {
     Rule { rows, cases }
 }
 
-fn blank(verb: Verb) -> Case {
+pub fn blank(verb: Verb) -> Case {
     let nothing = Vec::new;
     Case {
         when: None,

@@ -463,11 +463,10 @@ impl<'p> Reference<'p> {
                 Field::Missing => {}
                 Field::Null => new.moment = None,
                 Field::Wrong => return Err(Rejected),
-                Field::Is(text) => {
-                    let known = MOMENTS.iter().find(|(written, _)| *written == text);
-                    new.moment = Some(known.ok_or(Rejected)?.1);
-                }
+                Field::Is(text) => new.moment = Some(moment(&text)?),
             },
+            Set::WordOr => new.word = Some(text(body, "word").or("none")?),
+            Set::MomentOr => new.moment = Some(moment(&text(body, "moment").or(MOMENTS[3].0)?)?),
             Set::Zip => {
                 if let Some((_, zip)) = &mut new.address {
                     int(body, "a").into_cell(zip)?;
@@ -485,6 +484,11 @@ fn holds(when: When, row: Option<&Row>, body: &Map<String, Json>) -> Or<bool> {
         When::Few(bound) => row.and_then(|row| row.n).unwrap_or(0) < bound,
         When::Absent => row.is_none(),
     })
+}
+
+/// One of the times that events carry.
+fn moment(text: &str) -> Or<i64> {
+    MOMENTS.iter().find(|(written, _)| *written == text).map(|(_, ms)| *ms).ok_or(Rejected)
 }
 
 /// A field of an event.
@@ -513,6 +517,18 @@ impl<T> Field<T> {
             Field::Is(value) => *cell = Some(value),
         }
         Ok(())
+    }
+
+    /// Something else where it is missing or null.
+    fn or(self, other: &str) -> Or<String>
+    where
+        T: Into<String>,
+    {
+        match self {
+            Field::Missing | Field::Null => Ok(other.to_owned()),
+            Field::Wrong => Err(Rejected),
+            Field::Is(value) => Ok(value.into()),
+        }
     }
 
     /// As an element that is added.

@@ -32,6 +32,7 @@ pub async fn compare(
     let definitions = definitions(program)?;
     let is_merged = definitions.projections[0].kind == UpdateKind::MergedFold;
     assert_eq!(is_merged, program.is_merged);
+    assert!(!program.is_blind || definitions.projections[0].kind == UpdateKind::BlindSet);
     let directory = tempfile::tempdir().expect("a directory can be made");
     let embedded = EmbeddedStore::open(directory.path(), Durability::default()).expect("it opens");
     let (atomic, stamped) = (MemoryStore::atomic(), MemoryStore::new());
@@ -108,6 +109,7 @@ async fn rows(
     expected: &State,
 ) -> Result<(), String> {
     for table in &definitions.plan.tables {
+        stored::index(table, tables, &expected.rows).await?;
         let Some(wanted) = stored::rows(program, &table.name, &expected.rows) else { continue };
         let stored = tables.all(table.id, None, 10_000).await.map_err(|error| error.to_string())?;
         let found: BTreeSet<String> = stored.iter().map(|row| shown(&row.cells)).collect();

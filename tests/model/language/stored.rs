@@ -7,7 +7,11 @@ use std::sync::Arc;
 
 use kinora::diagnostic::{Sources, render};
 use kinora::engine::{self, Definitions};
+use kinora::plan::key::row_keys;
+use kinora::plan::{TablePlan, TableRole};
+use kinora::store::Tables;
 use kinora::value::Value;
+use kinora::value::encode::RowKey;
 
 use super::copy::Copy;
 use super::program::Program;
@@ -38,6 +42,25 @@ pub fn rows(program: &Program, table: &str, rows: &BTreeMap<Key, Row>) -> Option
     }
     let copy = program.copies.iter().find(|copy| copy.name() == table)?;
     Some(rows.iter().filter_map(|(key, row)| copied(*copy, key, row)).collect())
+}
+
+/// An index has an entry for each element of each row, and no other.
+///
+/// # Errors
+/// How many it has too many, or lacks.
+pub async fn index(table: &TablePlan, tables: &dyn Tables, rows: &BTreeMap<Key, Row>) -> Result<(), String> {
+    if !matches!(table.role, TableRole::Index { .. }) {
+        return Ok(());
+    }
+    let stored = tables.all(table.id, None, 10_000).await.map_err(|error| error.to_string())?;
+    let found: BTreeSet<RowKey> = stored.into_iter().map(|row| row.key).collect();
+    let entries = rows.iter().flat_map(|((p, id), row)| row_keys(table, &cells(p, id, row)));
+    let wanted: BTreeSet<RowKey> = entries.collect();
+    let (extra, missing) = (found.difference(&wanted).count(), wanted.difference(&found).count());
+    match extra + missing {
+        0 => Ok(()),
+        _ => Err(format!("the index {} has {extra} entries too many, and lacks {missing}", table.name)),
+    }
 }
 
 /// A row as text, as it stands in a copy; `None` where it does not.
@@ -85,6 +108,14 @@ pub fn cells(p: &str, id: &str, row: &Row) -> Vec<Value> {
     ]
 }
 
+/// Cells as text. An empty collection and none are one, as in Cassandra: what only assigns does not make it.
 pub fn shown(cells: &[Value]) -> String {
+    let is_empty = |cell: &Value| match cell {
+        Value::List(items) | Value::Set(items) => items.is_empty(),
+        Value::Map(entries) => entries.is_empty(),
+        _ => false,
+    };
+    let cells: Vec<&Value> =
+        cells.iter().map(|cell| if is_empty(cell) { &Value::Null } else { cell }).collect();
     format!("{cells:?}")
 }

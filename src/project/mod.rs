@@ -4,7 +4,7 @@
 //! row's events in order, and commits rows, copies, parked keys and progress as one [`Batch`]. Everything it
 //! writes follows from the log's positions alone, so whatever is done twice, late or by two processes ends the
 //! same. `place` says where it continues, `merge` makes one stream of several partitions, `apply` takes records into the
-//! rows of a batch, which `work` holds, `batch` derives the writes of a row, `park` holds keys that wait, `range` deletes
+//! rows of a batch, which `work` holds, `seen` knows which rows are not stored yet, `batch` derives the writes of a row, `park` holds keys that wait, `range` deletes
 //! rows by the beginning of their key, `stamp` orders writes.
 //!
 //! A record that cannot be applied parks its key and the loop goes on. Trouble with the store or the log is tried
@@ -17,6 +17,7 @@ mod merge;
 pub mod park;
 mod place;
 mod range;
+mod seen;
 pub mod stamp;
 mod work;
 
@@ -34,6 +35,7 @@ use crate::project::batch::{Copies, Trail};
 use crate::project::merge::Merge;
 use crate::project::park::ParkedKeys;
 use crate::project::place::{Place, begin, places};
+use crate::project::seen::Seen;
 use crate::project::work::{Touched, Work};
 use crate::route::RowRange;
 use crate::schema::ColumnId;
@@ -144,6 +146,8 @@ pub struct Projector {
     parked: ParkedKeys,
     /// Rows as they stand in the store, as bytes: many small values would take several times the memory.
     rows: Cache<RowKey, Box<[u8]>>,
+    /// What need not be looked for; `None` where any row may be stored.
+    seen: Option<Seen>,
     /// All columns of a row.
     columns: Vec<ColumnId>,
     /// Names of buckets that are surely stored.
@@ -255,6 +259,9 @@ impl Projector {
             let from: Vec<_> = places.iter().map(|place| (place.at.clone(), place.next)).collect();
             Input::Turns(source.read(&from).await?)
         };
+        let partitions = topics.iter().flat_map(|topic| &topic.partitions);
+        let events = partitions.map(|partition| partition.end - partition.start).sum();
+        let seen = Seen::begin(&projection, &places, tables.as_ref(), events);
         begin(&projection, &mut places, tables.as_ref()).await?;
         let parked = ParkedKeys::from_store(&projection.name, &tables.parked());
         let entity = plan.entity(projection.entity).clone();
@@ -262,6 +269,7 @@ impl Projector {
             copies: Copies::of(&plan, &entity),
             entity,
             rows: Cache::new(settings.cached_rows_max),
+            seen,
             columns: (0..).map(ColumnId).take(projection.shape.columns.len()).collect(),
             buckets: Cache::with(
                 settings.cached_buckets_max,
@@ -351,6 +359,7 @@ impl Projector {
     /// Forgets what is in memory and reads on from the last commit.
     fn rewind(&mut self) -> Result<(), Halt> {
         self.rows.clear();
+        self.seen = None;
         self.buckets.clear();
         self.parked = ParkedKeys::from_store(&self.projection.name, &self.tables.parked());
         match &mut self.input {
@@ -452,7 +461,9 @@ impl Projector {
         if folded.next == self.places[place].next {
             return Ok(());
         }
-        let rows = std::mem::take(&mut folded.touched).rows;
+        // The next batch is about as large.
+        let next = Touched::with_room(folded.touched.rows.len());
+        let rows = std::mem::replace(&mut folded.touched, next).rows;
         let mark = self.mark(place, (folded.next, folded.end), folded.time_ms);
         let begins_at = Some(self.places[place].next);
         self.write(rows, self.places[place].base, vec![mark], begins_at).await?;
@@ -500,6 +511,8 @@ impl Projector {
     /// Adds the writes of the rows to the batch; answers those that changed as they will stand, for memory.
     fn finish(&mut self, rows: Vec<Work>, base: i64, batch: &mut Batch) -> Vec<(RowKey, Box<[u8]>)> {
         let mut folded = Vec::with_capacity(rows.len().min(self.settings.cached_rows_max));
+        batch.base.reserve(rows.len());
+        batch.derived.reserve(rows.len());
         let mut bytes = Vec::new();
         let forgotten = rows.len().saturating_sub(self.settings.cached_rows_max);
         for (at, work) in rows.into_iter().enumerate() {

@@ -36,6 +36,12 @@ pub(super) struct Work {
 }
 
 impl Touched {
+    /// With room for so many rows.
+    pub fn with_room(rows: usize) -> Touched {
+        let index = FxHashMap::with_capacity_and_hasher(rows, rustc_hash::FxBuildHasher);
+        Touched { index, rows: Vec::with_capacity(rows) }
+    }
+
     /// The place of a row.
     pub fn place(&mut self, key: RowKey, key_cells: KeyCells) -> usize {
         *self.index.entry(key).or_insert_with_key(|key| {

@@ -204,6 +204,11 @@ impl<'m> MetaWrites<'m> {
         Ok(self.entries.insert(key, entry_bytes(&[event_value(event)])).is_none() && !stored)
     }
 
+    /// How many entries there are.
+    pub fn len(&self) -> usize {
+        self.entries.len()
+    }
+
     /// Adds the entries to a write.
     pub fn into_batch(self, write: &mut WriteBatch) {
         for (key, bytes) in self.entries {

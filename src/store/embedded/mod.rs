@@ -3,8 +3,8 @@
 //! Its profile is atomic: rows, copies, parked keys and progress of a batch are one write of fjall's. So a row keeps
 //! one stamp, the offset of its last event, and copies need no tombstones: what a crash leaves is always the
 //! state after a whole number of batches. `open` opens the directory and knows its version, `meta` has progress and
-//! parked keys, `rows` reads, `tables` writes, `sweep` frees rows that have ended. Each table of a generation is a keyspace `<table>__g<n>`; `meta` is
-//! one more.
+//! parked keys, `rows` reads, `tables` commits batches, which `write` makes writes of, `sweep` frees rows that have ended.
+//! Each table of a generation is a keyspace `<table>__g<n>`; `meta` is one more.
 
 mod meta;
 mod open;
@@ -13,6 +13,7 @@ mod sweep;
 mod tables;
 #[cfg(test)]
 mod tests;
+mod write;
 
 use std::collections::BTreeMap;
 use std::path::Path;

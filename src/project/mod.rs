@@ -260,6 +260,8 @@ impl Projector {
         if is_merged && tables.profile() != Profile::Atomic {
             return Err(Halt::NotAtomic { projection: projection.name.to_string() });
         }
+        // Progress first: read after the ends of the log, it could lie beyond them, and the log would seem cut off.
+        tables.reload().await?;
         let mut topics = Vec::new();
         for name in projection.topics() {
             topics.push(source.topic(name).await?.ok_or_else(|| Halt::NoTopic {
@@ -267,7 +269,6 @@ impl Projector {
                 projection: projection.name.to_string(),
             })?);
         }
-        tables.reload().await?;
         let mut places = Vec::new();
         for topic in &topics {
             places.extend(self::places(&projection, topic, tables.as_ref(), (now_us, starts))?);
@@ -282,7 +283,7 @@ impl Projector {
         let partitions = topics.iter().flat_map(|topic| &topic.partitions);
         let events = partitions.map(|partition| partition.end - partition.start).sum();
         let seen = Seen::begin(&projection, &places, tables.as_ref(), events);
-        begin(&projection, &places, tables.as_ref()).await?;
+        begin(&projection, &mut places, tables.as_ref()).await?;
         let parked = ParkedKeys::from_store(&projection.name, &tables.parked());
         let entity = plan.entity(projection.entity).clone();
         Ok(Projector {

@@ -33,24 +33,31 @@ impl Place {
     }
 }
 
-/// Writes down that what lies before a place is passed, where nothing of the partition was read and reading does not
-/// begin at the log's start: who waits for a position there waits for nothing.
+/// Writes down where each partition begins of which nothing was stored, before any row of it is: its stamps must have one
+/// base, whoever else begins it at the same time, and who waits for a position that lies before waits for nothing.
 pub(super) async fn begin(
     projection: &Projection,
-    places: &[Place],
+    places: &mut [Place],
     tables: &dyn Tables,
 ) -> Result<(), StoreError> {
     let known = tables.progress();
-    let new = |place: &&Place| place.next > 0 && known.of(&projection.name, &place.at).is_none();
+    let new = |place: &&Place| known.of(&projection.name, &place.at).is_none();
     let progress: Vec<ProgressMark> = places
         .iter()
         .filter(new)
         .map(|place| place.mark(projection, (place.next, place.next), place.time_ms))
         .collect();
-    match progress.is_empty() {
-        true => Ok(()),
-        false => tables.commit(Batch { progress, ..Batch::default() }).await,
+    if progress.is_empty() {
+        return Ok(());
     }
+    tables.commit(Batch { progress, ..Batch::default() }).await?;
+    // Of several that begin, the first has chosen.
+    tables.reload().await?;
+    let chosen = tables.progress();
+    for place in places {
+        place.base = chosen.of(&projection.name, &place.at).map_or(place.base, |mark| mark.base);
+    }
+    Ok(())
 }
 
 /// Where each partition continues, checked against the log as it is.

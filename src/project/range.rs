@@ -1,8 +1,8 @@
 //! An event that deletes all rows whose key begins as it says.
 //!
 //! Comes in: ranges of the base table and the event. Goes out: writes, page by page, each row's stamped as any other write of
-//! the event. What stood before the event in the log is written when this begins, so the store knows every row; progress
-//! passes the event only afterwards. Done again it deletes nothing more: rows that later events have made stand above it.
+//! the event. What stood before the event in the log is written when this begins, so the store knows every row, and
+//! memory forgets those of the range; progress passes the event only afterwards. Done again it deletes nothing more: rows that later events have made stand above it.
 
 use std::sync::Arc;
 
@@ -24,6 +24,8 @@ impl Projector {
         event: &Arc<Event>,
     ) -> Result<(), Halt> {
         for range in ranges {
+            // The scan shows no row that another owner has deleted already: what is kept of it in memory stands before that.
+            self.rows.retain(|key, _| !range.has(key));
             let mut after: Option<Vec<u8>> = None;
             while let Some(last) = self.delete_page((order, base), range, after.as_deref(), event).await? {
                 after = Some(last);

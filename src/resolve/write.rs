@@ -114,6 +114,11 @@ impl<'a> Writer<'a> {
                     (Shape::Scalar(scalar), value) if wire::push_scalar(&mut self.out, *scalar, value) => {
                         Ok(())
                     }
+                    // A row that was only ever assigned to has no collection of which no event spoke.
+                    (Shape::List { .. } | Shape::References { .. }, Value::Null) if field.non_null => {
+                        self.out.extend_from_slice(b"[]");
+                        Ok(())
+                    }
                     (_, Value::Null) => self.null(field),
                     _ => self.guarded(field, |writer| writer.value(field, shape, value, at.number)),
                 }

@@ -294,7 +294,8 @@ pub struct ProgressMark {
     pub end: Offset,
     /// Time of the last event passed, milliseconds since 1970; 0 before the first.
     pub time_ms: i64,
-    /// The partition's base B: the write timestamp of offset n is `B + n` microseconds.
+    /// The partition's base B: the write timestamp of offset n is `B + n` microseconds. That of the first mark which is
+    /// stored stays: one that comes with a later mark is not taken.
     pub base: i64,
 }
 

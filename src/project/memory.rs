@@ -7,6 +7,7 @@ use quick_cache::{UnitWeighter, Weighter};
 use rustc_hash::FxBuildHasher;
 
 use crate::plan::TablePlan;
+use crate::route::RowRange;
 use crate::value::encode::RowKey;
 
 /// Bytes that a row takes beside its own.
@@ -48,6 +49,11 @@ impl Remembered {
 
     pub fn remove(&mut self, key: &RowKey) {
         self.rows.remove(key);
+    }
+
+    /// Forgets the rows of a range.
+    pub fn remove_range(&mut self, range: &RowRange) {
+        self.rows.retain(|key, _| !range.has(key));
     }
 
     pub fn forget(&mut self) {

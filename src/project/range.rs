@@ -25,7 +25,7 @@ impl Projector {
     ) -> Result<(), Halt> {
         for range in ranges {
             // The scan shows no row that another owner has deleted already: what is kept of it in memory stands before that.
-            self.rows.retain(|key, _| !range.has(key));
+            self.rows.remove_range(range);
             let mut after: Option<Vec<u8>> = None;
             while let Some(last) = self.delete_page((order, base), range, after.as_deref(), event).await? {
                 after = Some(last);

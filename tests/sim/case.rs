@@ -230,6 +230,7 @@ pub fn settings(choice: u8) -> ProjectSettings {
         batch_bytes_max: [1, 700, 3_000, 1 << 20][choice % 4],
         batch_rows_max: [1, 3, 1_000][choice / 4 % 3],
         cached_rows_max: [1, 2, 100][choice / 12 % 3],
+        cached_bytes_max: [500, 8 << 20][choice / 72 % 2],
         cached_buckets_max: [1, 100][choice / 36 % 2],
         parked_keys_max: 1_000,
     }

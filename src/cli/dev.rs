@@ -165,11 +165,17 @@ async fn serve(context: &Context, arguments: &Arguments, data: &Path, _lock: Dat
         ended = end => ended,
     };
     if !hung.is_empty() {
-        context
-            .output
-            .error(&format!("{}; ended all the same, nothing acknowledged is lost", hung.join("; ")));
+        let exit = match halted {
+            Some(reason) => {
+                context.output.error(&reason);
+                Exit::Halted
+            }
+            None => Exit::Unreachable,
+        };
+        let hung = hung.join("; ");
+        context.output.error(&format!("{hung}; ended all the same, nothing acknowledged is lost"));
         // Whoever waits for what hangs would hang too.
-        leave(data, Exit::Unreachable as i32);
+        leave(data, exit as i32);
     }
     bound_the_rest(data);
     match (served, halted) {

@@ -395,7 +395,18 @@ impl Projector {
         self.buckets.forget();
         self.parked = ParkedKeys::from_store(&self.projection.name, &self.tables.parked());
         match &mut self.input {
-            Input::Merged(merge) => merge.rewind(&self.places)?,
+            Input::Merged(merge) => {
+                // What failed may have been applied, and what it parked waits: the order goes on where the store stands.
+                let stored = self.tables.progress();
+                for place in &mut self.places {
+                    if let Some(mark) = stored.of(&self.projection.name, &place.at)
+                        && mark.next > place.next
+                    {
+                        (place.next, place.time_ms) = (mark.next, mark.time_ms);
+                    }
+                }
+                merge.rewind(&self.places)?;
+            }
             Input::Turns(reader) => {
                 for place in &self.places {
                     reader.seek(&place.at, place.next)?;

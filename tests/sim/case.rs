@@ -133,7 +133,7 @@ impl Case {
         }
         let alone = kind != Kind::Stamped || rng.u8(0..4) == 0;
         let log = draw_log(&mut rng, &bound, alone);
-        let steps = draw_steps(&mut rng, log.len(), is_merged);
+        let steps = draw_steps(&mut rng, log.len());
         let end = End { lands_first: rng.bool(), is_fresh: rng.bool() };
         Case { seed, kind, bound, log, alone, steps, end }
     }
@@ -187,13 +187,12 @@ pub fn renumber(log: &mut [Given]) {
     }
 }
 
-fn draw_steps(rng: &mut Rng, records: usize, is_merged: bool) -> Vec<Step> {
+fn draw_steps(rng: &mut Rng, records: usize) -> Vec<Step> {
     // Some runs know little trouble, so that they get far between two faults.
     let trouble = [4, 12, 40][rng.usize(0..3)];
     let count = 20 + rng.usize(0..=records * 12);
     let mut steps = Vec::with_capacity(count + 1);
-    // Merged, the order depends on the log alone only where it is all there.
-    steps.push(if is_merged { Step::Append(u8::MAX) } else { Step::Append(rng.u8(0..8)) });
+    steps.push(Step::Append(rng.u8(0..8)));
     steps.push(Step::Start(0, 4));
     for _ in 0..count {
         let step = if rng.u8(0..100) < trouble { draw_fault(rng) } else { draw_good(rng) };

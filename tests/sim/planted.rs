@@ -78,6 +78,8 @@ pub enum Plant {
     StampsTie,
     /// Each owner chooses its own base of the stamps.
     BaseOfEachOwner,
+    /// The base is stored with the first rows, not before them.
+    BaseStoredLate,
     /// An event that must wait is lost.
     QueueEntryLost,
     /// The decision to park is lost.
@@ -103,7 +105,7 @@ pub enum Plant {
 }
 
 impl Plant {
-    pub const ALL: [Plant; 41] = [
+    pub const ALL: [Plant; 42] = [
         Plant::PositionIgnored,
         Plant::PositionOneLow,
         Plant::PositionOneHigh,
@@ -134,6 +136,7 @@ impl Plant {
         Plant::StampsFromTimes,
         Plant::StampsTie,
         Plant::BaseOfEachOwner,
+        Plant::BaseStoredLate,
         Plant::QueueEntryLost,
         Plant::ParkLost,
         Plant::ParkedUnknown,
@@ -286,6 +289,7 @@ impl Planted {
             Some(Plant::ProgressOneAhead) => {
                 batch.progress.iter_mut().for_each(|mark| mark.next += u64::from(mark.next > 0));
             }
+            Some(Plant::BaseStoredLate) => batch.progress.retain(|mark| mark.next > 0),
             Some(Plant::QueueEntryLost) => {
                 batch.parked.retain(|change| !matches!(change, ParkChange::Enqueue { .. }));
             }

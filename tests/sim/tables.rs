@@ -155,6 +155,10 @@ impl Tables for SimTables {
                 }
             }
             self.planted.told(sent.is_ok());
+            if sent.is_err() && self.profile() == Profile::Atomic {
+                // Progress and what waits are written as one, and known as one.
+                *self.view() = View { progress: self.inner.progress(), parked: self.inner.parked() };
+            }
             sent?;
             self.learn(marks);
             Ok(())

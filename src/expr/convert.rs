@@ -283,17 +283,7 @@ fn text_to_scalar(text: &str, scalar: Scalar) -> Option<Value> {
 fn to_record(value: &Val<'_>, record: &RecordTarget, misfit: &dyn Fn() -> Misfit) -> Result<Value, Misfit> {
     match value {
         Val::Record(cells) if cells.len() == record.columns.len() => Ok(Value::Record(cells.to_vec())),
-        Val::Money(money) => {
-            let mut cells = Vec::with_capacity(record.columns.len());
-            for column in &record.columns {
-                cells.push(match column.name.as_str() {
-                    "amount" => Value::Decimal(money.0),
-                    "currency" => Value::text(&*money.1),
-                    _ => return Err(misfit()),
-                });
-            }
-            Ok(Value::Record(cells))
-        }
+        Val::Money(money) => to_money(record, money.0, &money.1).ok_or_else(misfit),
         Val::Map(entries) => {
             let columns = record.columns.iter();
             columns.map(|column| field_of(entries, column)).collect::<Result<_, _>>().map(Value::Record)
@@ -317,6 +307,19 @@ fn to_record(value: &Val<'_>, record: &RecordTarget, misfit: &dyn Fn() -> Misfit
         }
         _ => Err(misfit()),
     }
+}
+
+/// A value type that holds an amount and its currency; `None` where it holds something else.
+pub(super) fn to_money(record: &RecordTarget, amount: Decimal, currency: &str) -> Option<Value> {
+    let mut cells = Vec::with_capacity(record.columns.len());
+    for column in &record.columns {
+        cells.push(match column.name.as_str() {
+            "amount" => Value::Decimal(amount),
+            "currency" => Value::text(currency),
+            _ => return None,
+        });
+    }
+    Some(Value::Record(cells))
 }
 
 /// A column's cell from a map that was made: `{'amount': …, 'currency': …}`.

@@ -52,6 +52,7 @@ use check::{Checker, Typed};
 use code::{By, Code};
 use convert::Target;
 use eval::Stop;
+use function::Function;
 
 pub use form::forms;
 pub use shape::{Format, ObjectShape, Shape, TextShape};
@@ -320,6 +321,9 @@ impl Compiled {
         if let Some(cell) = self.plain_field(frame) {
             return Ok(cell);
         }
+        if let Some(cell) = self.money(frame) {
+            return Ok(Some(cell));
+        }
         match self.found(frame)? {
             None | Some(Val::Nothing) => Ok(None),
             Some(value) => convert::to_cell(&value, &self.target, self.nullable, &self.name).map(Some),
@@ -334,6 +338,19 @@ impl Compiled {
             Some(field) => convert::json_to_scalar(field, *scalar).map(Some),
             None => Some(None),
         }
+    }
+
+    /// `money(amount, currency)` as a record, without a value in between. `None`: anything else, also what has no value, which
+    /// takes the general way and is told there.
+    fn money(&self, frame: &Frame<'_>) -> Option<Value> {
+        let (Code::Call(Function::Money, args, _), Target::Record(record)) = (&self.code, &self.target)
+        else {
+            return None;
+        };
+        let [amount, currency] = args.as_slice() else { return None };
+        let Val::Decimal(amount) = eval::eval(amount, frame).ok()? else { return None };
+        let currency = eval::eval(currency, frame).ok()?;
+        convert::to_money(record, amount, &reach::text_of(&currency)?)
     }
 
     /// Of a path of one field into an event: that field, where it is there. `None`: this is something else.

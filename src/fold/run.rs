@@ -32,7 +32,7 @@ pub fn fold(
 ) -> Result<Outcome, Reject> {
     let nothing = Outcome::Change(Change::Nothing);
     let Some(cases) = declared.events.get(&*event.kind) else { return Ok(nothing) };
-    let fields = Fields::of(&event.body);
+    let fields = if cases.looks_often { Fields::of(&event.body) } else { None };
     let mut slots = slots(cases, row, (event, element), fields.as_ref());
     let Some(case) = pick(declared, cases, &slots)? else { return Ok(nothing) };
     match (case.verb, row) {
@@ -63,7 +63,7 @@ pub fn assignments(
     (event, element): (&Event, Option<&Json>),
 ) -> Result<Option<Vec<(ColumnId, Value)>>, Reject> {
     let Some(cases) = declared.events.get(&*event.kind) else { return Ok(None) };
-    let fields = Fields::of(&event.body);
+    let fields = if cases.looks_often { Fields::of(&event.body) } else { None };
     let mut slots = slots(cases, None, (event, element), fields.as_ref());
     let Some(case) = pick(declared, cases, &slots)? else { return Ok(None) };
     let mut assigned: Vec<_> = evaluate(projection, cases, case, &mut slots, None)?.into_cells().collect();

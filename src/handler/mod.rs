@@ -228,6 +228,8 @@ pub struct EventCases {
     /// `let`s that these cases can see: those of the projection, then those of the event.
     pub lets: Vec<(String, Compiled)>,
     pub cases: Vec<Case>,
+    /// Whether they look up so many fields of the event that these are better laid side by side first.
+    pub looks_often: bool,
 }
 
 /// A condition, and the `let`s that it needs.

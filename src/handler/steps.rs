@@ -8,7 +8,7 @@ use std::sync::Arc;
 use super::assign::Scope;
 use super::bind::{Binder, quoted};
 use super::declaration::{CaseDecl, Declaration, EventDecl, RowsDecl, SetDecl};
-use super::names::{Element, FIRST_LET, Names};
+use super::names::{EVENT, Element, FIRST_LET, Names};
 use super::yaml::Text;
 use super::{Case, Condition, Declared, EventCases, Initially, Rows, Step, Verb};
 use crate::expr::{Compiled, Expected, Read, Shape, Type};
@@ -46,8 +46,24 @@ fn event_cases(
     let element = &Seen { event: known, element };
     bind_lets(binder, &event.lets, &mut lets, element);
     let cases = event.cases.iter();
-    let cases = cases.filter_map(|case| bind_case(binder, event, (case, always), &lets, element)).collect();
-    EventCases { rows, lets, cases }
+    let cases: Vec<Case> =
+        cases.filter_map(|case| bind_case(binder, event, (case, always), &lets, element)).collect();
+    let looks_often = looks(&lets, &cases) >= LOOKS_OFTEN;
+    EventCases { rows, lets, cases, looks_often }
+}
+
+/// Fields that are looked up in an event from where on it is cheaper to lay all of them side by side first.
+const LOOKS_OFTEN: usize = 5;
+
+/// About how many fields of an event its cases look up: the conditions of all, and the steps of the one with the most.
+fn looks(lets: &[(String, Compiled)], cases: &[Case]) -> usize {
+    let of_event = |read: &&Read| matches!(read, Read::Field(EVENT, _));
+    let fields = |compiled: &Compiled| compiled.reads.iter().filter(of_event).count();
+    let lets = lets.iter().map(|(_, value)| fields(value)).sum::<usize>();
+    let whens =
+        cases.iter().filter_map(|case| case.when.as_ref()).map(|when| fields(&when.holds)).sum::<usize>();
+    let of_steps = |case: &Case| case.all_steps().flat_map(Step::expressions).map(fields).sum();
+    lets + whens + cases.iter().map(of_steps).max().unwrap_or(0)
 }
 
 /// Whether an event deletes all rows whose key begins as its `key` says. Then it does nothing else.

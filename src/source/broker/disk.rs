@@ -5,7 +5,7 @@
 
 use std::fmt::Debug;
 use std::fs::{File, OpenOptions};
-use std::io::{self, ErrorKind, Write};
+use std::io::{self, ErrorKind, Read, Seek, SeekFrom, Write};
 use std::path::Path;
 
 /// Directories and the files in them.
@@ -44,6 +44,14 @@ pub(super) trait DiskFile: Debug + Send + Sync {
 
     /// Reads from a place on until the buffer is full or the file ends; answers how many bytes were read.
     fn read_at(&mut self, buffer: &mut [u8], place: u64) -> io::Result<usize>;
+
+    /// So many bytes from a place on, or fewer where the file ends before.
+    fn bytes_at(&mut self, len: usize, place: u64) -> io::Result<Vec<u8>> {
+        let mut bytes = vec![0; len];
+        let read = self.read_at(&mut bytes, place)?;
+        bytes.truncate(read);
+        Ok(bytes)
+    }
 
     /// Writes all bytes at its end. After an error any part of them may be there.
     fn append(&mut self, bytes: &[u8]) -> io::Result<()>;
@@ -121,6 +129,14 @@ impl DiskFile for RealFile {
         Ok(read)
     }
 
+    /// Into memory that nobody has cleared before.
+    fn bytes_at(&mut self, len: usize, place: u64) -> io::Result<Vec<u8>> {
+        let mut bytes = Vec::with_capacity(len);
+        self.0.seek(SeekFrom::Start(place))?;
+        (&self.0).take(len as u64).read_to_end(&mut bytes)?;
+        Ok(bytes)
+    }
+
     fn append(&mut self, bytes: &[u8]) -> io::Result<()> {
         self.0.write_all(bytes)
     }
@@ -141,7 +157,6 @@ fn read_some(file: &mut File, buffer: &mut [u8], place: u64) -> io::Result<usize
 
 #[cfg(not(unix))]
 fn read_some(file: &mut File, buffer: &mut [u8], place: u64) -> io::Result<usize> {
-    use std::io::{Read, Seek, SeekFrom};
     file.seek(SeekFrom::Start(place))?;
     file.read(buffer)
 }

@@ -137,6 +137,9 @@ fn open_at(partition: &Partition, offset: Offset) -> Result<OpenSegment, SourceE
     Ok(OpenSegment { segment, file, place })
 }
 
+/// Most records of a chunk for which room is made before they are read.
+const RECORDS_EXPECTED_MAX: usize = 4_096;
+
 impl OpenSegment {
     /// Records from `next` on that fit into a chunk of about `bytes_max`, one at least unless all that was read lies
     /// before `next`: then none, and the place has moved on.
@@ -159,9 +162,8 @@ impl OpenSegment {
     fn chunk(&mut self, want: usize) -> Result<Bytes, SourceError> {
         let left = self.segment.len().saturating_sub(self.place);
         let len = usize::try_from(left).unwrap_or(usize::MAX).min(want);
-        let mut buffer = vec![0; len];
-        match self.file.read_at(&mut buffer, self.place) {
-            Ok(read) if read == len => Ok(Bytes::from(buffer)),
+        match self.file.bytes_at(len, self.place) {
+            Ok(bytes) if bytes.len() == len => Ok(Bytes::from(bytes)),
             Ok(_) => Err(self.corrupt("the file has become shorter than what was written")),
             Err(source) => {
                 Err(SourceError::Io { what: format!("reading {}", self.segment.path.display()), source })
@@ -184,6 +186,10 @@ impl OpenSegment {
                 Err(BadFrame::Damaged(reason)) => return Err(self.corrupt(reason)),
             };
             if frame.offset >= next {
+                if records.is_empty() {
+                    // The others are about as long.
+                    records.reserve(((chunk.len() - at) / frame.len).min(RECORDS_EXPECTED_MAX));
+                }
                 let record = record::record(&chunk.slice(at..at + frame.len));
                 records.push(record.ok_or_else(|| self.corrupt("its lengths do not fit"))?);
             }

@@ -13,10 +13,14 @@ struct Written {
     before_last: usize,
 }
 
+fn open(directory: &Path) -> Result<Broker, SourceError> {
+    let settings = BrokerSettings { sync: false, segment_bytes: 700, ..BrokerSettings::default() };
+    Broker::open_with(directory, settings)
+}
+
 fn written(random: &mut fastrand::Rng) -> Written {
     let directory = tempfile::tempdir().expect("a directory can be made");
-    let settings = BrokerSettings { sync: false, segment_bytes: 700, ..BrokerSettings::default() };
-    let broker = Broker::open_with(directory.path(), settings).expect("it opens");
+    let broker = open(directory.path()).expect("it opens");
     broker.create_topic("t", 1).expect("it can be made");
     let (mut values, mut before_last) = (Vec::new(), 0);
     for write in 0..random.usize(2..12) {
@@ -39,19 +43,19 @@ fn a_damaged_log_has_a_beginning_of_its_records_or_says_that_it_is_damaged() {
         std::env::var(name).ok().and_then(|text| text.parse().ok()).unwrap_or(default)
     };
     let (seeds, base) = (number("KINORA_SEEDS", 300), number("KINORA_SEED_BASE", 1));
-    let (mut refused, mut shorter, mut whole) = (0, 0, 0);
+    let (mut refused, mut shorter) = (0, 0);
     for seed in base..base.saturating_add(seeds) {
         let shown = format!("KINORA_SEEDS=1 KINORA_SEED_BASE={seed}");
         let mut random = fastrand::Rng::with_seed(seed);
         let log = written(&mut random);
         let path = any_file(log.directory.path(), &mut random);
         damage(&path, &mut random);
-        match Broker::open(log.directory.path()).and_then(|broker| read(&broker)) {
+        match open(log.directory.path()).and_then(|broker| read(&broker)) {
             Ok(found) => {
                 assert!(log.values.starts_with(&found), "{shown}: {}: {found:?}", path.display());
                 let last_alone = found.len() == log.before_last || found.len() == log.values.len();
                 assert!(last_alone || is_cut_between(&log, &path), "{shown}: {}: {found:?}", path.display());
-                *(if found.len() == log.values.len() { &mut whole } else { &mut shorter }) += 1;
+                shorter += u32::from(found.len() < log.values.len());
             }
             Err(error @ (SourceError::Corrupt(_) | SourceError::Refused(_))) => {
                 let text = error.to_string();
@@ -61,7 +65,7 @@ fn a_damaged_log_has_a_beginning_of_its_records_or_says_that_it_is_damaged() {
             Err(error) => panic!("{shown}: {}: {error}", path.display()),
         }
     }
-    assert!(seeds < 100 || refused > 20 && shorter > 5 && whole > 0, "{refused}, {shorter}, {whole}");
+    assert!(seeds < 100 || refused > 20 && shorter > 20, "{refused} refused, {shorter} shorter");
 }
 
 /// Whether the damaged file is the last segment: one that was cut off behind a record is a shorter log.

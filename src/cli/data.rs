@@ -7,8 +7,8 @@ use crate::cli::{Exit, Failed};
 use crate::serve::{Endpoint, EndpointError};
 use crate::source::SourceError;
 use crate::source::broker::{Broker, BrokerSettings};
-use crate::store::StoreError;
 use crate::store::embedded::{EmbeddedSettings, EmbeddedStore};
+use crate::store::{ProgressMark, StoreError};
 
 /// A data directory held by this process, until it is dropped.
 #[derive(Debug)]
@@ -112,6 +112,29 @@ pub fn open_store_with(data: &Path, settings: EmbeddedSettings) -> Result<Embedd
         }
         error => (Exit::Unreachable, error.to_string()),
     })
+}
+
+/// Refuses a log that has lost records of which rows were made. If it took new ones at their offsets, those would never be
+/// folded.
+pub fn check_log(data: &Path, broker: &Broker, store: &EmbeddedStore) -> Result<(), Failed> {
+    let marks = store.reached().map_err(|error| (Exit::Halted, error.to_string()))?;
+    let topics = broker.infos();
+    for mark in marks {
+        let topic = topics.iter().find(|topic| topic.name == mark.at.topic && topic.id == mark.topic_id);
+        let partition = topic.and_then(|topic| topic.partitions.get(mark.at.partition as usize));
+        if let Some(partition) = partition.filter(|partition| partition.end < mark.next) {
+            let (ProgressMark { at, next, .. }, data) = (&mark, data.display());
+            return Err((
+                Exit::Halted,
+                format!(
+                    "{}:{} ends at offset {}, but rows were made of what lay before {next}: the log has lost its last \
+                     records; restore {data}/log from a copy, or move {data}/store away to fold what is left",
+                    at.topic, at.partition, partition.end
+                ),
+            ));
+        }
+    }
+    Ok(())
 }
 
 fn damaged(data: &Path, error: &SourceError) -> Failed {

@@ -102,6 +102,7 @@ async fn serve(context: &Context, arguments: &Arguments, data: &Path, _lock: Dat
     }
     let broker = Arc::new(data::open_log_with(data, log_settings)?);
     let store = data::open_store_with(data, store_settings)?;
+    data::check_log(data, &broker, &store)?;
     let secret = cursor_secret(data).map_err(|error| {
         unreachable(format!("{} cannot be made or read: {error}", data.join("cursor.key").display()))
     })?;

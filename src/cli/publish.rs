@@ -134,6 +134,9 @@ impl Publishing {
             Holder::Running(endpoint) => Sink::Running(endpoint),
             Holder::Us(lock) => {
                 let broker = data::open_log(&data)?;
+                if data.join("store").is_dir() {
+                    data::check_log(&data, &broker, &data::open_store(&data)?)?;
+                }
                 broker
                     .create_topic(&topic, context.settings.partitions(&topic))
                     .map_err(|error| data::not_written(&error))?;

@@ -10,6 +10,7 @@ use std::sync::Arc;
 use kinora::engine::{Definitions, EngineError};
 use kinora::source::broker::Broker;
 
+use crate::files::{self, is_journal};
 use crate::shop::{self, Rows};
 
 /// What became of a damaged store.
@@ -44,7 +45,7 @@ fn a_store_with_damaged_files_has_the_right_rows_or_says_that_it_is_damaged() {
     });
     let scratch = directory.path().join("scratch");
     let case = Case { log, definitions, expected, whole, scratch };
-    let files = files(&case.whole);
+    let files = files::below(&case.whole);
     let tables = files.iter().filter(|file| file.parent().is_some_and(|parent| parent.ends_with("tables")));
     assert!(tables.count() > 5, "too few tables for the test to say much: {files:?}");
     let mut outcomes: BTreeMap<(&str, Outcome), u32> = BTreeMap::new();
@@ -62,7 +63,8 @@ impl Case {
     /// Damages one file, as a seed says, and sees what comes of it.
     async fn run(&self, seed: u64, files: &[PathBuf]) -> (&'static str, Outcome) {
         let mut random = fastrand::Rng::with_seed(seed);
-        copy(&self.whole, &self.scratch, files);
+        let _ = std::fs::remove_dir_all(&self.scratch);
+        files::copy(&self.whole, &self.scratch, files);
         // Journals and what names the tables are few, and most depends on them.
         let journals: Vec<_> = files.iter().filter(|file| is_journal(file)).collect();
         let others: Vec<_> = files.iter().filter(|file| !is_journal(file)).collect();
@@ -120,40 +122,6 @@ fn damage(path: &Path, random: &mut fastrand::Rng) -> &'static str {
     };
     std::fs::write(path, bytes).expect("it can be written");
     kind
-}
-
-fn is_journal(path: &Path) -> bool {
-    path.extension().is_some_and(|ending| ending == "jnl")
-}
-
-/// All files below a directory, by their paths in it, in order.
-fn files(directory: &Path) -> Vec<PathBuf> {
-    let mut found = Vec::new();
-    let mut open = vec![PathBuf::new()];
-    while let Some(part) = open.pop() {
-        for entry in std::fs::read_dir(directory.join(&part)).expect("it can be listed") {
-            let entry = entry.expect("it can be listed");
-            let path = part.join(entry.file_name());
-            if entry.file_type().expect("it has one").is_dir() { open.push(path) } else { found.push(path) }
-        }
-    }
-    found.sort_unstable();
-    found
-}
-
-/// Copies files; of a journal without the room that it keeps for later.
-fn copy(from: &Path, to: &Path, files: &[PathBuf]) {
-    let _ = std::fs::remove_dir_all(to);
-    for file in files {
-        let mut bytes = std::fs::read(from.join(file)).expect("it can be read");
-        if is_journal(file) {
-            let used = bytes.iter().rposition(|byte| *byte != 0).map_or(0, |last| last + 1);
-            bytes.truncate(used);
-        }
-        let path = to.join(file);
-        std::fs::create_dir_all(path.parent().expect("it lies in one")).expect("it can be made");
-        std::fs::write(path, bytes).expect("it can be written");
-    }
 }
 
 /// The seeds of a random test.

@@ -122,7 +122,7 @@ impl Run {
 #[test]
 fn a_failing_fsync_of_the_log_ends_publishing_for_good_and_reads_go_on() {
     let Some(library) = interposer() else { return };
-    for (on, after, errno) in [("sync", 0, EIO), ("sync", 3, EIO), ("sync", 2, ENOSPC), ("write", 2, EIO)] {
+    for (on, after, errno) in [("sync", 0, EIO), ("sync", 2, ENOSPC), ("write", 2, EIO)] {
         let mut run = Run::new();
         let dev = run.start_with(&library, &Fault { on, below: "log", after, count: 1, errno });
         run.publish(&dev).expect("nothing fails yet");
@@ -148,7 +148,7 @@ fn a_failing_fsync_of_the_log_ends_publishing_for_good_and_reads_go_on() {
 #[test]
 fn a_log_without_room_refuses_and_goes_on_when_there_is_room() {
     let Some(library) = interposer() else { return };
-    for after in [0, 1, 5] {
+    for after in [0, 3] {
         let mut run = Run::new();
         let dev =
             run.start_with(&library, &Fault { on: "write", below: "log", after, count: 2, errno: ENOSPC });
@@ -169,7 +169,7 @@ fn a_log_without_room_refuses_and_goes_on_when_there_is_room() {
 #[test]
 fn a_store_that_cannot_write_halts_its_projections_by_name_and_what_was_folded_is_read() {
     let Some(library) = interposer() else { return };
-    for (after, errno) in [(0, EIO), (2, ENOSPC), (5, EIO)] {
+    for (after, errno) in [(0, EIO), (2, ENOSPC)] {
         let mut run = Run::new();
         let dev = run.start_with(&library, &Fault { on: "write", below: "store", after, count: 0, errno });
         run.publish(&dev).expect("nothing fails yet");

@@ -8,7 +8,10 @@
 
 mod accounts;
 mod damage;
+#[cfg(unix)]
 mod disks;
+mod files;
+mod formats;
 mod kills;
 mod process;
 mod shop;

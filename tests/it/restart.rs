@@ -106,6 +106,31 @@ async fn damaged_data_end_it_with_their_name_and_what_to_do() {
 }
 
 #[tokio::test]
+async fn a_log_that_has_lost_records_of_which_rows_were_made_takes_no_others_in_their_place() {
+    let project = Project::notes();
+    let dev = Dev::start(&project).await.ready().await;
+    for text in ["x", "y"] {
+        let position = dev.publish("notes", &[written("a", text)]).await;
+        assert_eq!(dev.text("a", &position).await.as_deref(), Some(text));
+    }
+    dev.signal("TERM").await;
+    let log = project.data().join("log/notes");
+    let segment = (0..4)
+        .map(|partition| log.join(format!("{partition}/00000000000000000000.log")))
+        .find(|path| std::fs::metadata(path).is_ok_and(|found| found.len() > 0))
+        .expect("one partition has the records");
+    let whole = std::fs::read(&segment).expect("readable");
+    std::fs::write(&segment, &whole[..whole.len() - 1]).expect("writable");
+    let says =
+        ["ends at offset 1, but rows were made of what lay before 2", "the log has lost its last records"];
+    project.run(&["dev", "--listen", "127.0.0.1:0"]).says(5, &says);
+    project.run_with(&["publish", "notes"], "{\"key\":\"a\",\"value\":{}}\n").says(5, &says);
+    std::fs::write(&segment, &whole).expect("writable");
+    let dev = Dev::start(&project).await.ready().await;
+    assert_eq!(dev.text("a", "").await.as_deref(), Some("y"));
+}
+
+#[tokio::test]
 async fn a_log_that_was_begun_anew_under_old_rows_is_refused_with_advice() {
     let project = Project::notes();
     let dev = Dev::start(&project).await.ready().await;

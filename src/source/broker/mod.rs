@@ -24,6 +24,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 use futures_util::future::BoxFuture;
 use serde::{Deserialize, Serialize};
 use tokio::sync::watch;
+use xxhash_rust::xxh3::xxh3_64;
 
 use super::{NewRecord, PartitionInfo, Reader, Source, SourceError, TopicInfo, partition};
 use crate::event::{Offset, Position, Record, TopicPartition};
@@ -94,6 +95,16 @@ struct TopicFile {
     /// 32 hexadecimal digits.
     id: String,
     partitions: u32,
+    /// Checksum of the three; topics of before there was one do without.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    sum: Option<String>,
+}
+
+impl TopicFile {
+    /// xxh3 of version, id and partitions as text, in hexadecimal.
+    fn sum_of(version: u32, id: &str, partitions: u32) -> String {
+        format!("{:016x}", xxh3_64(format!("{version} {id} {partitions}").as_bytes()))
+    }
 }
 
 impl Broker {
@@ -162,6 +173,12 @@ impl Broker {
             _lock: lock,
         };
         Ok(Broker { inner: Arc::new(inner) })
+    }
+
+    /// All topics, as they stand.
+    pub fn infos(&self) -> Vec<TopicInfo> {
+        let topics = self.inner.topics.read().unwrap_or_else(PoisonError::into_inner);
+        topics.values().map(|topic| topic.info()).collect()
     }
 
     /// Why this log takes no more records: a write or an fsync failed. `None` while it is whole, or full. What was
@@ -330,10 +347,7 @@ impl Topic {
 
 impl Source for Broker {
     fn topics(&self) -> BoxFuture<'_, Result<Vec<TopicInfo>, SourceError>> {
-        Box::pin(async {
-            let topics = self.inner.topics.read().unwrap_or_else(PoisonError::into_inner);
-            Ok(topics.values().map(|topic| topic.info()).collect())
-        })
+        Box::pin(async { Ok(self.infos()) })
     }
 
     fn topic<'a>(&'a self, name: &'a str) -> BoxFuture<'a, Result<Option<TopicInfo>, SourceError>> {
@@ -390,7 +404,8 @@ fn make_topic(shared: &Shared, path: &Path, partitions: u32) -> Result<(), Sourc
     getrandom::fill(&mut id)
         .map_err(|error| SourceError::Unavailable(format!("no random numbers for a topic's id: {error}")))?;
     let id = format!("{:032x}", u128::from_be_bytes(id));
-    let file = TopicFile { version: FORMAT_VERSION, id, partitions };
+    let sum = Some(TopicFile::sum_of(FORMAT_VERSION, &id, partitions));
+    let file = TopicFile { version: FORMAT_VERSION, id, partitions, sum };
     let text = serde_json::to_vec(&file).expect("numbers and text are always JSON");
     write_topic(shared, path, partitions, &text).map_err(|error| not_made(shared, path, error))
 }
@@ -447,6 +462,10 @@ fn open_topic(path: &Path, shared: &Arc<Shared>) -> Result<Option<Topic>, Source
             file.display(),
             found.version
         )));
+    }
+    let expected = TopicFile::sum_of(found.version, &found.id, found.partitions);
+    if found.sum.as_ref().is_some_and(|sum| *sum != expected) {
+        return Err(corrupt("its checksum does not match".to_owned()));
     }
     let id = u128::from_str_radix(&found.id, 16)
         .map_err(|error| corrupt(format!("id {:?}: {error}", found.id)))?;

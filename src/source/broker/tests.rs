@@ -1,5 +1,6 @@
 //! What is on the disk: recovery after crashes and damage, segments, names, and appends from many tasks at once.
 
+mod damage;
 mod power;
 mod simulated;
 

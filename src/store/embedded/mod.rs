@@ -26,7 +26,7 @@ use fjall::{Database, Keyspace};
 use futures_util::future::BoxFuture;
 
 use super::ledger::lock;
-use super::{Manifest, Profile, Store, StoreError, Tables};
+use super::{Manifest, Profile, ProgressMark, Store, StoreError, Tables};
 use crate::plan::Plan;
 use tables::{EmbeddedTables, Generation};
 
@@ -103,6 +103,19 @@ impl EmbeddedStore {
             manifest: Mutex::new(()),
             generations: Mutex::default(),
         })
+    }
+
+    /// How far the projections of each generation have come: what was made of events that lie before these offsets is stored.
+    ///
+    /// # Errors
+    /// The store cannot be read.
+    pub fn reached(&self) -> Result<Vec<ProgressMark>, StoreError> {
+        let Some(manifest) = meta::manifest(&self.meta)? else { return Ok(Vec::new()) };
+        let mut marks = Vec::new();
+        for generation in manifest.generations {
+            marks.extend(meta::progress(&self.meta, generation.number)?.marks);
+        }
+        Ok(marks)
     }
 
     fn generation(&self, number: u32) -> Result<Arc<Generation>, StoreError> {

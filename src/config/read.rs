@@ -21,7 +21,7 @@ pub struct Flag {
 }
 
 /// Every key that is not of a topic.
-pub(super) const KEYS: [&str; 20] = [
+pub(super) const KEYS: [&str; 21] = [
     "serve.listen",
     "serve.cursor_secrets",
     "serve.introspection",
@@ -41,6 +41,7 @@ pub(super) const KEYS: [&str; 20] = [
     "dev.sample",
     "dev.data",
     "parking.max_keys",
+    "parking.max_share",
     "project.batch",
 ];
 
@@ -284,6 +285,7 @@ fn set(settings: &mut Settings, key: &str, given: Given<'_>) -> Result<(), Fault
         }
         "dev.data" => settings.dev.data = value::text(given, "a path", |path| !path.is_empty())?.into(),
         "parking.max_keys" => settings.parking.max_keys = value::count(given, 0..=1_000_000)?,
+        "parking.max_share" => settings.parking.max_share = value::share(given)?,
         "project.batch" => settings.project.batch = value::bytes(given, Bytes::kib(1)..=Bytes::mib(64))?,
         _ => {
             let rule = key.strip_prefix("lint.").and_then(rule_of).ok_or(Fault::Unknown)?;

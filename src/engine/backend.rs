@@ -9,7 +9,7 @@ use crate::event::Position;
 use crate::resolve::{Answer, Request};
 use crate::serve::{Backend, ParkedDetail, ParkedView, PublishError, WaitingEvent};
 use crate::source::{NewRecord, Source, SourceError};
-use crate::store::{ParkedEntry, ParkedKey, QueuedEvent, Tables};
+use crate::store::{ParkedEntry, ParkedKey, QueuedEvent, Tables, all_parked};
 
 /// Events of a parked key's queue that are shown.
 const QUEUE_SHOWN: usize = 100;
@@ -49,17 +49,17 @@ impl Backend for Embedded {
     fn parked(&self) -> BoxFuture<'_, Vec<ParkedView>> {
         Box::pin(async move {
             let Some(serving) = self.serving() else { return Vec::new() };
-            let parked = serving.tables.parked();
-            parked.keys.iter().map(|((projection, _), entry)| view(projection, entry)).collect()
+            let parked = all_parked(serving.tables.as_ref()).await.unwrap_or_default();
+            parked.iter().map(|((projection, _), entry)| view(projection, entry)).collect()
         })
     }
 
     fn parked_key(&self, shown: String) -> BoxFuture<'_, Result<Vec<ParkedDetail>, String>> {
         Box::pin(async move {
             let Some(serving) = self.serving() else { return Ok(Vec::new()) };
-            let parked = serving.tables.parked();
+            let parked = all_parked(serving.tables.as_ref()).await.map_err(|error| error.to_string())?;
             let mut details = Vec::new();
-            for ((projection, key), entry) in parked.keys.iter().filter(|(_, entry)| *entry.shown == *shown) {
+            for ((projection, key), entry) in parked.iter().filter(|(_, entry)| *entry.shown == *shown) {
                 let queue = self.queue(serving.tables.as_ref(), projection, key).await?;
                 details.push(ParkedDetail { parked: view(projection, entry), queue });
             }
@@ -76,8 +76,10 @@ impl Embedded {
         projection: &str,
         key: &ParkedKey,
     ) -> Result<Vec<WaitingEvent>, String> {
-        let queued =
-            tables.parked_queue(projection, key, QUEUE_SHOWN).await.map_err(|error| error.to_string())?;
+        let queued = tables
+            .parked_queue(projection, key, None, QUEUE_SHOWN)
+            .await
+            .map_err(|error| error.to_string())?;
         let mut waiting = Vec::with_capacity(queued.len());
         for event in queued {
             waiting.push(self.waiting(event).await?);

@@ -605,7 +605,7 @@ impl Live {
             partitions,
             lag_events,
             lag_ms: u64::try_from(lag_ms).unwrap_or(0),
-            parked_keys: parked.keys.keys().filter(|(name, _)| *name == projection.name).count(),
+            parked_keys: parked.keys(&projection.name),
             state,
         }
     }

@@ -118,7 +118,7 @@ impl Projector {
         };
         while self.fold_merged(&mut gathered).await? {
             let is_full = gathered.bytes >= self.settings.batch_bytes_max
-                || gathered.touched.rows.len() >= self.settings.batch_rows_max;
+                || gathered.touched.rows.len() + self.parked.changed() >= self.settings.batch_rows_max;
             if is_full {
                 break;
             }
@@ -151,6 +151,7 @@ impl Projector {
             bytes += record.len_bytes().max(1);
         }
         gathered.bytes += bytes;
+        self.parked.see(count);
         self.load(&mut gathered.touched.rows).await?;
         for (place, order, row, touch) in touches {
             let at = self.places[place].at.clone();

@@ -6,7 +6,7 @@ use super::{Halt, stamp};
 use crate::event::{Offset, TopicPartition};
 use crate::handler::Projection;
 use crate::source::TopicInfo;
-use crate::store::{Batch, Began, ProgressMark, StoreError, Tables};
+use crate::store::{Batch, Began, Owner, ProgressMark, StoreError, Tables};
 
 #[derive(Clone)]
 pub(super) struct Place {
@@ -33,11 +33,30 @@ impl Place {
     }
 }
 
+/// Takes all partitions of a projection's topics.
+pub(super) async fn own(
+    projection: &Projection,
+    topics: &[TopicInfo],
+    tables: &dyn Tables,
+) -> Result<Arc<[Owner]>, StoreError> {
+    let partitions: Vec<TopicPartition> = topics
+        .iter()
+        .flat_map(|topic| {
+            (0u32..).zip(&topic.partitions).map(|(partition, _)| {
+                let topic = Arc::clone(&topic.name);
+                TopicPartition { topic, partition }
+            })
+        })
+        .collect();
+    Ok(tables.own(&projection.name, &partitions).await?.into())
+}
+
 /// Writes down that what lies before a place is passed, where nothing of the partition was read and reading does not
 /// begin at the log's start: who waits for a position there waits for nothing.
 pub(super) async fn begin(
     projection: &Projection,
     places: &[Place],
+    owners: &Arc<[Owner]>,
     tables: &dyn Tables,
 ) -> Result<(), StoreError> {
     let known = tables.progress();
@@ -49,7 +68,10 @@ pub(super) async fn begin(
         .collect();
     match progress.is_empty() {
         true => Ok(()),
-        false => tables.commit(Batch { progress, ..Batch::default() }).await,
+        false => {
+            let owners = Arc::clone(owners);
+            tables.commit(Batch { progress, owners, ..Batch::default() }).await
+        }
     }
 }
 

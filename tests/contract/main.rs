@@ -2,6 +2,7 @@
 //! promises to a store.
 
 mod merged;
+mod parked;
 mod projector;
 mod ranges;
 mod sources;

@@ -18,9 +18,9 @@ use kinora::resolve::{Limits, Request};
 use kinora::schema::{ColumnType, ReadModel, TypeId};
 use kinora::source::broker::Broker;
 use kinora::source::{NewRecord, Source, TopicInfo};
-use kinora::store::Store;
 use kinora::store::embedded::EmbeddedStore;
 use kinora::store::memory::MemoryStore;
+use kinora::store::{Store, all_parked};
 use kinora::testing::Interrupted;
 use kinora::value::Value;
 
@@ -101,6 +101,7 @@ impl Kinora {
             // So few that a fetch is committed in parts.
             batch_rows_max: if self.batch_bytes_max == 5_000 { 3 } else { 4_000 },
             parked_keys_max: usize::MAX,
+            parked_share_max: 1.0,
             // So small that rows are often read from the store again.
             cached_rows_max: 3,
             ..ProjectSettings::default()
@@ -224,8 +225,10 @@ impl Engine for Kinora {
     }
 
     fn parked(&mut self) -> Vec<Held> {
-        let parked = self.serving().tables.parked();
-        let held = parked.keys.iter().map(|((projection, _), entry)| Held {
+        let tables = Arc::clone(&self.serving().tables);
+        let parked =
+            self.running().runtime.block_on(all_parked(tables.as_ref())).expect("the store can be read");
+        let held = parked.iter().map(|((projection, _), entry)| Held {
             projection: projection.to_string(),
             key: entry.shown.to_string(),
             since: format!("{}:{}@{}", entry.since.at.topic, entry.since.at.partition, entry.since.offset),

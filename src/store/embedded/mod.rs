@@ -3,11 +3,12 @@
 //! Its profile is atomic: rows, copies, parked keys and progress of a batch are one write of fjall's. So a row keeps
 //! one stamp, the offset of its last event, and copies need no tombstones: what a crash leaves is always the
 //! state after a whole number of batches. `open` opens the directory and knows its version, `meta` has progress and
-//! parked keys, `rows` reads, `tables` writes, `sweep` frees rows that have ended. Each table of a generation is a keyspace `<table>__g<n>`; `meta` is
+//! owners, `parked` the keys that wait, `rows` reads, `tables` writes, `sweep` frees rows that have ended. Each table of a generation is a keyspace `<table>__g<n>`; `meta` is
 //! one more.
 
 mod meta;
 mod open;
+mod parked;
 mod rows;
 mod sweep;
 mod tables;

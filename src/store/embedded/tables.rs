@@ -15,17 +15,18 @@ use rustc_hash::{FxHashMap, FxHashSet};
 
 use super::meta::{self, MetaWrites};
 use super::open::{self, fault};
+use super::parked::{self, ParkedWrites};
 use super::rows::Table;
 use super::sweep::Place;
 use super::{Durability, EmbeddedSettings};
-use crate::event::Offset;
+use crate::event::{Offset, TopicPartition};
 use crate::plan::{Plan, TableId};
 use crate::schema::ColumnId;
 use crate::store::layout;
 use crate::store::ledger::{self, Ledger, lock};
 use crate::store::{
-    Batch, Columns, Mutation, Parked, ParkedKey, Profile, Progress, QueuedEvent, Scan, StoreError, StoredRow,
-    Swept, Tables,
+    Batch, Columns, Mutation, Owner, Parked, ParkedEntry, ParkedItem, ParkedKey, ParkedPage, Profile,
+    Progress, QueuedEvent, Scan, StoreError, StoredRow, Swept, Tables,
 };
 use crate::value::encode::RowKey;
 use crate::value::row::{DecodedRow, decode_row, encode_row, push_row, row_head};
@@ -45,9 +46,10 @@ pub(super) struct Generation {
 }
 
 impl Generation {
-    /// Reads progress and parked keys.
+    /// Reads progress, owners and parked keys.
     pub fn load(database: &Database, meta: &Keyspace, number: u32) -> Result<Generation, StoreError> {
-        let ledger = Ledger::new(meta::progress(meta, number)?, meta::parked(meta, number)?);
+        let ledger = Ledger::new(meta::progress(meta, number)?, parked::parked(meta, number)?);
+        *ledger.epochs() = meta::epochs(meta, number)?;
         Ok(Generation {
             database: database.clone(),
             meta: meta.clone(),
@@ -60,7 +62,7 @@ impl Generation {
 
     fn reload(&self) -> Result<(), StoreError> {
         let _no_commit = lock(&self.committing);
-        self.ledger.set_parked(meta::parked(&self.meta, self.number)?);
+        self.ledger.set_parked(parked::parked(&self.meta, self.number)?);
         self.ledger.set_progress(meta::progress(&self.meta, self.number)?);
         Ok(())
     }
@@ -163,6 +165,15 @@ impl Tables for EmbeddedTables {
         self.aside(move |inner| inner.sweep(at_ms, rows_max))
     }
 
+    fn own<'a>(
+        &'a self,
+        projection: &'a Arc<str>,
+        partitions: &'a [TopicPartition],
+    ) -> BoxFuture<'a, Result<Vec<Owner>, StoreError>> {
+        let (projection, partitions) = (Arc::clone(projection), partitions.to_vec());
+        self.aside(move |inner| inner.own(&projection, &partitions))
+    }
+
     fn commit(&self, batch: Batch) -> BoxFuture<'_, Result<(), StoreError>> {
         self.aside(move |inner| inner.commit(batch))
     }
@@ -179,18 +190,35 @@ impl Tables for EmbeddedTables {
         self.inner.generation.ledger.changes()
     }
 
-    fn parked(&self) -> Arc<Parked> {
+    fn parked(&self) -> Parked {
         self.inner.generation.ledger.parked()
+    }
+
+    fn parked_page<'a>(&'a self, page: ParkedPage<'a>) -> BoxFuture<'a, Result<Vec<ParkedItem>, StoreError>> {
+        let generation = &self.inner.generation;
+        Box::pin(async move { parked::page(&generation.meta, generation.number, page) })
+    }
+
+    fn parked_entry<'a>(
+        &'a self,
+        projection: &'a str,
+        key: &'a ParkedKey,
+    ) -> BoxFuture<'a, Result<Option<ParkedEntry>, StoreError>> {
+        let generation = &self.inner.generation;
+        Box::pin(async move { parked::entry(&generation.meta, generation.number, projection, key) })
     }
 
     fn parked_queue<'a>(
         &'a self,
         projection: &'a str,
         key: &'a ParkedKey,
+        after: Option<&'a QueuedEvent>,
         limit: usize,
     ) -> BoxFuture<'a, Result<Vec<QueuedEvent>, StoreError>> {
         let generation = &self.inner.generation;
-        Box::pin(async move { meta::queue(&generation.meta, generation.number, projection, key, limit) })
+        Box::pin(async move {
+            parked::queue(&generation.meta, generation.number, (projection, key), after, limit)
+        })
     }
 }
 
@@ -229,9 +257,30 @@ impl Inner {
         layout::of(&self.tables, id)
     }
 
+    /// Raises the epochs of partitions: one process holds the store, so what is in memory is what is stored.
+    fn own(&self, projection: &Arc<str>, partitions: &[TopicPartition]) -> Result<Vec<Owner>, StoreError> {
+        let generation = &*self.generation;
+        let _no_commit = lock(&generation.committing);
+        let owners = generation.ledger.epochs().next(projection, partitions);
+        let mut write = WriteBatch::with_capacity(generation.database.clone(), owners.len());
+        meta::own(&generation.meta, generation.number, &owners, &mut write);
+        let written = write.durability(Some(self.mode())).commit();
+        written.map_err(|error| fault("taking ownership", error))?;
+        owners.iter().for_each(|owner| generation.ledger.epochs().set(owner));
+        Ok(owners)
+    }
+
+    fn mode(&self) -> PersistMode {
+        match self.durability {
+            Durability::Buffer => PersistMode::Buffer,
+            Durability::Sync => PersistMode::SyncData,
+        }
+    }
+
     fn commit(&self, batch: Batch) -> Result<(), StoreError> {
         let generation = &*self.generation;
         let _one_at_a_time = lock(&generation.committing);
+        generation.ledger.epochs().check_all(&batch)?;
         let mut progress = Progress::clone(&generation.ledger.progress());
         let is_next = continues(&progress, &batch);
         let named = self.renamed(batch.derived.iter().chain(&batch.base))?;
@@ -249,15 +298,16 @@ impl Inner {
         if moved {
             writes.progress(&progress);
         }
-        let parked = writes.park(&generation.ledger.parked(), batch.parked)?;
-        self.write(pending, writes)?;
+        let place = (&generation.meta, generation.number);
+        let parked = ParkedWrites::of(place, batch.parked, &generation.ledger.parked(), is_next)?;
+        self.write(pending, writes, &parked)?;
         let mut unnamed = lock(&generation.unnamed);
         for mutation in named {
             unnamed.remove(&(mutation.table(), mutation.key().clone()));
         }
         drop(unnamed);
-        if let Some(parked) = parked {
-            generation.ledger.set_parked(parked);
+        if !parked.is_empty() {
+            generation.ledger.change_parked(|shown| parked.show(shown));
         }
         if moved {
             generation.ledger.set_progress(progress);
@@ -266,11 +316,12 @@ impl Inner {
     }
 
     /// Writes all at once.
-    fn write(&self, pending: Pending, meta: MetaWrites<'_>) -> Result<(), StoreError> {
-        let mode = match self.durability {
-            Durability::Buffer => PersistMode::Buffer,
-            Durability::Sync => PersistMode::SyncData,
-        };
+    fn write(
+        &self,
+        pending: Pending,
+        meta: MetaWrites<'_>,
+        parked: &ParkedWrites<'_>,
+    ) -> Result<(), StoreError> {
         let mut write = WriteBatch::with_capacity(self.generation.database.clone(), pending.len() + 1);
         // In order of the keys each finds its place in the tree near the one before.
         let mut rows: Vec<_> = pending.into_iter().collect();
@@ -285,8 +336,9 @@ impl Inner {
                 self.table(table)?.put(&mut write, &key, row, &mut bytes)?;
             }
         }
+        parked.add_to(&mut write);
         meta.into_batch(&mut write);
-        write.durability(Some(mode)).commit().map_err(|error| fault("committing a batch", error))
+        write.durability(Some(self.mode())).commit().map_err(|error| fault("committing a batch", error))
     }
 
     fn apply(&self, pending: &mut Pending, mutation: Mutation, is_next: bool) -> Result<(), StoreError> {

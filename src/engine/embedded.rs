@@ -8,13 +8,14 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use tokio::sync::watch;
+use tokio::sync::{mpsc, watch};
 use tokio::task::JoinHandle;
 
 use crate::engine::starts::{shown, starts};
 use crate::engine::{Building, Definitions, PartitionStatus, ProjectionStatus, Serving, Status, TopicStatus};
 use crate::event::{Offset, Position, Start, TopicPartition};
 use crate::handler::Projection;
+use crate::project::retry::{ParkedRequest, ParkedRequests};
 use crate::project::{Halt, ProjectSettings, Projector, ProjectorState};
 use crate::resolve::{Graph, GraphSettings, Limits};
 use crate::source::broker::Broker;
@@ -54,6 +55,9 @@ impl EmbeddedSettings {
 const SWEEP_EVERY: Duration = Duration::from_secs(1);
 const SWEEP_ROWS: usize = 2_000;
 const SWEEP_AFTER_MS: i64 = 60_000;
+
+/// Steps for parked keys that wait for a projection; whoever asks for more waits until there is room.
+const PARKED_REQUESTS: usize = 16;
 
 /// Partitions of a topic that nothing is said of.
 const PARTITIONS_DEFAULT: u32 = 4;
@@ -104,6 +108,8 @@ pub struct Embedded {
     changing: tokio::sync::Mutex<()>,
     /// Counts the calls of [`Embedded::give_up_building`].
     given_up: watch::Sender<u64>,
+    /// One step for a parked key at a time, where no loop does it.
+    stepping: tokio::sync::Mutex<()>,
 }
 
 /// A generation at work: what answers, and the loops that feed it.
@@ -119,6 +125,8 @@ struct Live {
 struct Worker {
     projection: Arc<Projection>,
     state: watch::Receiver<ProjectorState>,
+    /// Takes what is asked for parked keys.
+    asked: mpsc::Sender<ParkedRequest>,
     stop: watch::Sender<bool>,
     task: Mutex<Option<JoinHandle<()>>>,
 }
@@ -174,6 +182,7 @@ impl Embedded {
             refused: RwLock::new(Vec::new()),
             changing: tokio::sync::Mutex::new(()),
             given_up: watch::Sender::new(0),
+            stepping: tokio::sync::Mutex::new(()),
         })
     }
 
@@ -301,6 +310,26 @@ impl Embedded {
         let starts = starts_of(&manifest, manifest.active);
         self.switch(Live { definitions: Arc::clone(definitions), serving, workers: Vec::new(), starts });
         Ok(Looked::Opened)
+    }
+
+    /// Where the loop of a projection is asked for steps; `None` where none runs.
+    pub(super) fn parked_queue_of(&self, projection: &str) -> Option<mpsc::Sender<ParkedRequest>> {
+        let live = self.live()?;
+        let worker = live.workers.iter().find(|worker| *worker.projection.name == *projection)?;
+        worker.halted().is_none().then(|| worker.asked.clone())
+    }
+
+    pub(super) fn stepping(&self) -> &tokio::sync::Mutex<()> {
+        &self.stepping
+    }
+
+    pub(super) fn project_settings(&self) -> ProjectSettings {
+        self.settings.project
+    }
+
+    /// Where the generation that answers began.
+    pub(super) fn starts(&self) -> Vec<Began> {
+        self.live().map(|live| live.starts.clone()).unwrap_or_default()
     }
 
     fn live(&self) -> Option<Arc<Live>> {
@@ -448,7 +477,8 @@ impl Embedded {
             );
             projectors.push(projector.await?);
         }
-        let workers = projectors.into_iter().map(Worker::start).collect();
+        let source = || Arc::clone(&self.broker) as Arc<dyn Source>;
+        let workers = projectors.into_iter().map(|projector| Worker::start(projector, source())).collect();
         Ok(Live { definitions: Arc::clone(definitions), serving, workers, starts })
     }
 
@@ -538,12 +568,14 @@ impl Live {
 }
 
 impl Worker {
-    fn start(projector: Projector) -> Worker {
+    fn start(projector: Projector, source: Arc<dyn Source>) -> Worker {
         let projection = Arc::clone(projector.projection());
         let (say, state) = watch::channel(ProjectorState::Running);
         let (stop, stopped) = watch::channel(false);
-        let task = tokio::spawn(projector.run(say, stopped));
-        Worker { projection, state, stop, task: Mutex::new(Some(task)) }
+        let (ask, asked) = mpsc::channel(PARKED_REQUESTS);
+        let requests = Some(ParkedRequests { source, asked });
+        let task = tokio::spawn(projector.run_with(requests, say, stopped));
+        Worker { projection, state, asked: ask, stop, task: Mutex::new(Some(task)) }
     }
 
     /// What it is doing, for a person.
@@ -595,6 +627,7 @@ impl Live {
             partitions.push(PartitionStatus { topic, partition, began, start, position, end: info.end });
         }
         let parked = tables.parked();
+        let counts = parked.counts(&projection.name);
         let worker = self.workers.iter().find(|worker| worker.projection.name == projection.name);
         let state = worker.map_or_else(|| "stopped".to_owned(), |worker| worker.shown(lag_events));
         ProjectionStatus {
@@ -606,6 +639,9 @@ impl Live {
             lag_events,
             lag_ms: u64::try_from(lag_ms).unwrap_or(0),
             parked_keys: parked.keys(&projection.name),
+            parked_retried: counts.retried,
+            parked_skipped: counts.skipped,
+            parked_dropped: counts.dropped,
             state,
         }
     }

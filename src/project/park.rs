@@ -169,7 +169,7 @@ mod tests {
     #[test]
     fn of_a_sliding_window_the_events_that_parked_a_key_are_counted() {
         let mut parked = ParkedKeys::from_store(&"orders".into(), &Parked::default());
-        let mut park = |parked: &mut ParkedKeys, number: u64| {
+        let park = |parked: &mut ParkedKeys, number: u64| {
             parked.park(ParkedKey::Record(number.to_be_bytes().into()), entry(number));
         };
         (0..3).for_each(|number| park(&mut parked, number));

@@ -335,9 +335,6 @@ impl Projector {
         event: &QueuedEvent,
         run: &mut Run,
     ) -> Result<Option<Taken>, Halt> {
-        if self.is_parked(key, &event.at, event.offset) {
-            return Ok(None);
-        }
         let offset = match self.projection.kind {
             UpdateKind::BlindSet => {
                 let stored =

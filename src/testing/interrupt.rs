@@ -46,6 +46,12 @@ impl Interrupted {
         Interrupted { whole: projections, ..self }
     }
 
+    /// Whether a batch is of one of these projections.
+    fn is_one(&self, batch: &Batch) -> bool {
+        let owned = batch.owners.iter().any(|owner| self.whole.contains(&owner.projection));
+        owned || self.is_whole(&batch.progress)
+    }
+
     fn is_whole(&self, marks: &[ProgressMark]) -> bool {
         marks.iter().any(|mark| self.whole.contains(&mark.projection))
     }
@@ -70,7 +76,7 @@ impl Interrupted {
         let wanted = writes_of(&batch);
         let left = self.writes_left.load(Ordering::Relaxed);
         let passed = match wanted.min(left) {
-            part if part < wanted && self.is_whole(&batch.progress) => 0,
+            part if part < wanted && self.is_one(&batch) => 0,
             part => part,
         };
         // What is not passed on ends it all the same.

@@ -5,6 +5,7 @@ mod merged;
 mod parked;
 mod projector;
 mod ranges;
+mod released;
 mod sources;
 mod tables;
 

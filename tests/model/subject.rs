@@ -208,6 +208,13 @@ impl Engine for Kinora {
                 projector.catch_up(&ends).await.expect("what was folded can be folded again");
             }
         });
+        // The partitions are theirs now: those that ran before would halt.
+        drop(serving);
+        let Running { engine, runtime } = self.running.take().expect("it runs between calls");
+        runtime.block_on(engine.shut_down());
+        drop(runtime);
+        drop(engine);
+        self.open();
     }
 
     fn table(&mut self, name: &str) -> Vec<Json> {

@@ -102,8 +102,6 @@ fn behind(meta: &Keyspace, begin: &[u8], after: Option<Vec<u8>>) -> fjall::Iter 
 pub(super) struct ParkedWrites<'m> {
     meta: &'m Keyspace,
     generation: u32,
-    /// Whether the events of the batch are surely in no queue yet.
-    are_new: bool,
     keys: BTreeMap<(Arc<str>, ParkedKey), Option<ParkedEntry>>,
     queues: BTreeMap<Vec<u8>, Option<Vec<u8>>>,
     counts: BTreeMap<Arc<str>, ParkedCounts>,
@@ -116,10 +114,9 @@ impl<'m> ParkedWrites<'m> {
         (meta, generation): (&'m Keyspace, u32),
         changes: Vec<ParkChange>,
         known: &Parked,
-        are_new: bool,
     ) -> Result<ParkedWrites<'m>, StoreError> {
         let (keys, queues, counts) = Default::default();
-        let mut writes = ParkedWrites { meta, generation, are_new, keys, queues, counts };
+        let mut writes = ParkedWrites { meta, generation, keys, queues, counts };
         changes.into_iter().try_for_each(|change| writes.change(change, known))?;
         Ok(writes)
     }
@@ -174,7 +171,6 @@ impl<'m> ParkedWrites<'m> {
     fn waits(&self, key: &[u8]) -> Result<bool, StoreError> {
         match self.queues.get(key) {
             Some(entry) => Ok(entry.is_some()),
-            None if self.are_new => Ok(false),
             None => self.meta.contains_key(key).map_err(reading_queue),
         }
     }

@@ -299,7 +299,7 @@ impl Inner {
             writes.progress(&progress);
         }
         let place = (&generation.meta, generation.number);
-        let parked = ParkedWrites::of(place, batch.parked, &generation.ledger.parked(), is_next)?;
+        let parked = ParkedWrites::of(place, batch.parked, &generation.ledger.parked())?;
         self.write(pending, writes, &parked)?;
         let mut unnamed = lock(&generation.unnamed);
         for mutation in named {

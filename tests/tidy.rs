@@ -19,7 +19,7 @@ const GROUND: [&str; 2] = ["event", "diagnostic"];
 const APART: [(&str, &str); 2] = [("project", "resolve"), ("project", "serve")];
 
 /// Outside crates, and the places that may name them. A place is a path below `src`, without `.rs`.
-const CRATE_HOMES: [(&str, &[&str]); 18] = [
+const CRATE_HOMES: [(&str, &[&str]); 20] = [
     ("apollo_compiler", &["schema", "resolve"]),
     ("axum", &["serve"]),
     ("cel", &["expr"]),
@@ -28,6 +28,8 @@ const CRATE_HOMES: [(&str, &[&str]); 18] = [
     ("fjall", &["store/embedded"]),
     ("flate2", &["serve", "store"]),
     ("hmac", &["resolve"]),
+    ("hyper", &["serve"]),
+    ("hyper_util", &["serve"]),
     ("indicatif", &["cli"]),
     ("miette", &["diagnostic", "cli"]),
     ("libmimalloc_sys", &["allocator"]),

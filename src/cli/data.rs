@@ -6,9 +6,9 @@ use std::path::{Path, PathBuf};
 use crate::cli::{Exit, Failed};
 use crate::serve::{Endpoint, EndpointError};
 use crate::source::SourceError;
-use crate::source::broker::Broker;
+use crate::source::broker::{Broker, BrokerSettings};
 use crate::store::StoreError;
-use crate::store::embedded::{Durability, EmbeddedStore};
+use crate::store::embedded::{EmbeddedSettings, EmbeddedStore};
 
 /// A data directory held by this process, until it is dropped.
 #[derive(Debug)]
@@ -73,19 +73,38 @@ pub fn log_to_read(data: &Path) -> Result<(Option<DataLock>, Broker), Failed> {
 
 /// Opens the log of a data directory that this process holds.
 pub fn open_log(data: &Path) -> Result<Broker, Failed> {
-    opened(data, Broker::open(&data.join("log")))
+    open_log_with(data, BrokerSettings::default())
+}
+
+/// As [`open_log`], with settings.
+pub fn open_log_with(data: &Path, settings: BrokerSettings) -> Result<Broker, Failed> {
+    opened(data, Broker::open_with(&data.join("log"), settings))
 }
 
 fn opened(data: &Path, log: Result<Broker, SourceError>) -> Result<Broker, Failed> {
     log.map_err(|error| match error {
         SourceError::Corrupt(_) => damaged(data, &error),
-        error => (Exit::Unreachable, error.to_string()),
+        error => not_written(&error),
     })
+}
+
+/// How a command ends whose records the log does not take.
+pub fn not_written(error: &SourceError) -> Failed {
+    let exit = match error {
+        SourceError::Halted(_) => Exit::Halted,
+        _ => Exit::Unreachable,
+    };
+    (exit, error.to_string())
 }
 
 /// Opens the store of a data directory that this process holds.
 pub fn open_store(data: &Path) -> Result<EmbeddedStore, Failed> {
-    EmbeddedStore::open(&data.join("store"), Durability::default()).map_err(|error| match error {
+    open_store_with(data, EmbeddedSettings::default())
+}
+
+/// As [`open_store`], with settings.
+pub fn open_store_with(data: &Path, settings: EmbeddedSettings) -> Result<EmbeddedStore, Failed> {
+    EmbeddedStore::open_with(&data.join("store"), settings).map_err(|error| match error {
         StoreError::Corrupt(_) => {
             let data = data.display();
             let advice = "the log is whole: without this folder `kinora dev` folds it anew";

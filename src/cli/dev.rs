@@ -4,9 +4,11 @@ use std::io::IsTerminal;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use crate::cli::data::{self, DataLock, Holder};
+use crate::cli::open_files;
+use crate::cli::signals::Signals;
 use crate::cli::{Context, Exit, Failed, counted, link, unreachable};
 use crate::config::{self, Flag, Settings};
 use crate::diagnostic::{self, Diagnostic, Severity};
@@ -17,6 +19,8 @@ use crate::sample::{self, SampleEvent};
 use crate::serve::{Endpoint, Examples, Options, Server, Token};
 use crate::source::NewRecord;
 use crate::source::Source;
+use crate::source::broker::BrokerSettings;
+use crate::store;
 
 /// Arguments of `dev`.
 #[derive(clap::Args, Debug)]
@@ -64,6 +68,7 @@ pub fn run(context: &Context, arguments: Arguments) -> Exit {
     };
     let ended = runtime.block_on(serve(context, &arguments, &data, lock));
     Endpoint::remove(&data);
+    runtime.shutdown_timeout(LOOPS_DRAIN_MIN);
     match ended {
         Ok(()) => Exit::Done,
         Err((exit, message)) => {
@@ -86,16 +91,26 @@ fn start_logging() {
 
 async fn serve(context: &Context, arguments: &Arguments, data: &Path, _lock: DataLock) -> Result<(), Failed> {
     let settings = &context.settings;
-    let broker = Arc::new(data::open_log(data)?);
-    let store = data::open_store(data)?;
+    let mut signals =
+        Signals::listen().map_err(|error| unreachable(format!("signals cannot be listened to: {error}")))?;
+    let (mut serve_settings, mut store_settings) = (settings.serve.clone(), store_settings(settings));
+    let mut log_settings = BrokerSettings::default();
+    let users = (&mut serve_settings, &mut store_settings, &mut log_settings);
+    let lowered = open_files::share(open_files::files_max(), users);
+    if let Some(lowered) = lowered.map_err(unreachable)? {
+        tracing::warn!("{lowered}");
+    }
+    let broker = Arc::new(data::open_log_with(data, log_settings)?);
+    let store = data::open_store_with(data, store_settings)?;
     let secret = cursor_secret(data).map_err(|error| {
         unreachable(format!("{} cannot be made or read: {error}", data.join("cursor.key").display()))
     })?;
     let engine = Embedded::idle(Arc::clone(&broker), Arc::new(store), engine_settings(settings, secret));
     engine.sweep_on();
+    engine.watch_on();
     let sampled = settings.dev.sample.is_some() && !arguments.no_sample;
     if sampled {
-        fill(&engine).await.map_err(unreachable)?;
+        fill(&engine).await.map_err(|error| data::not_written(&error))?;
     }
     let token = Token::draw().map_err(unreachable)?;
     let options = Options {
@@ -105,7 +120,7 @@ async fn serve(context: &Context, arguments: &Arguments, data: &Path, _lock: Dat
         examples: examples(sampled),
     };
     let server =
-        Server::bind(&settings.serve, options, Arc::clone(&engine) as _).await.map_err(unreachable)?;
+        Server::bind(&serve_settings, options, Arc::clone(&engine) as _).await.map_err(unreachable)?;
     let address = server.address();
     Endpoint { address, token }.write(data).map_err(unreachable)?;
 
@@ -133,19 +148,80 @@ async fn serve(context: &Context, arguments: &Arguments, data: &Path, _lock: Dat
     };
     tokio::select! {
         () = follow => {}
-        () = told_to_stop() => {}
+        () = signals.next() => {}
     }
+    let begun = Instant::now();
     stop.send_replace(true);
-    let ended = tokio::select! {
-        ended = serving => ended,
-        // Whoever asks twice does not wait for requests.
-        () = told_to_stop() => Ok(Ok(())),
+    let end = async {
+        let served = serving.await;
+        let left = settings.serve.drain.saturating_sub(begun.elapsed()).max(LOOPS_DRAIN_MIN);
+        let halted = halted(&engine.status().await);
+        (served, halted, engine.shut_down_within(left).await)
     };
-    engine.shut_down().await;
-    match ended {
-        Ok(Ok(())) => Ok(()),
-        Ok(Err(error)) => Err(unreachable(error)),
-        Err(error) => Err((Exit::Bug, error.to_string())),
+    let (served, halted, hung) = tokio::select! {
+        biased;
+        // Whoever asks twice does not wait: what is on the disk is whole whenever the process ends.
+        () = signals.next() => leave(data, AT_ONCE),
+        ended = end => ended,
+    };
+    if !hung.is_empty() {
+        context
+            .output
+            .error(&format!("{}; ended all the same, nothing acknowledged is lost", hung.join("; ")));
+        // Whoever waits for what hangs would hang too.
+        leave(data, Exit::Unreachable as i32);
+    }
+    bound_the_rest(data);
+    match (served, halted) {
+        (Ok(Ok(())), None) => Ok(()),
+        (Ok(Ok(())), Some(reason)) => Err((Exit::Halted, reason)),
+        (Ok(Err(error)), _) => Err(unreachable(error)),
+        (Err(error), _) => Err((Exit::Bug, error.to_string())),
+    }
+}
+
+/// What had halted when it was told to end.
+fn halted(status: &Status) -> Option<String> {
+    let log = status.log_halted.iter().map(|reason| format!("the log has halted: {reason}"));
+    let projections = status.projections.iter().filter(|projection| projection.state.starts_with("halted"));
+    let projections = projections.map(|one| format!("projection {:?} has {}", one.name, one.state));
+    let all: Vec<String> = log.chain(projections).collect();
+    (!all.is_empty()).then(|| all.join("; "))
+}
+
+/// Ends the process without waiting for anything.
+fn leave(data: &Path, code: i32) -> ! {
+    Endpoint::remove(data);
+    std::process::exit(code)
+}
+
+/// Ends the process where closing the files of log and store does not come back.
+fn bound_the_rest(data: &Path) {
+    let data = data.to_owned();
+    // Where there is no thread for it, it is waited for.
+    let _ = std::thread::Builder::new().name("end".to_owned()).spawn(move || {
+        std::thread::sleep(CLOSE_MAX);
+        tracing::error!(
+            "Closing the store did not come back; ended all the same, nothing acknowledged is lost."
+        );
+        leave(&data, Exit::Unreachable as i32)
+    });
+}
+
+/// How long closing files may take.
+const CLOSE_MAX: Duration = Duration::from_secs(10);
+
+/// How the process ends that was told twice: as the shells say of one that a signal ended.
+const AT_ONCE: i32 = 130;
+
+/// How long the write loops and the store have at least to come to an end, however long requests took.
+const LOOPS_DRAIN_MIN: Duration = Duration::from_secs(2);
+
+fn store_settings(settings: &Settings) -> store::embedded::EmbeddedSettings {
+    store::embedded::EmbeddedSettings {
+        cache_bytes: settings.store.cache.0,
+        memtables_bytes: settings.store.memtables.0,
+        ..Default::default()
     }
 }
 
@@ -160,6 +236,7 @@ pub fn engine_settings(settings: &Settings, made_secret: Vec<u8>) -> EmbeddedSet
             batch_bytes_max: settings.project.batch.len(),
             parked_keys_max: settings.parking.max_keys,
             parked_share_max: settings.parking.max_share,
+            cached_bytes_max: settings.project.cache.len(),
             ..ProjectSettings::default()
         },
         limits: settings.serve.limits.operation,
@@ -167,6 +244,9 @@ pub fn engine_settings(settings: &Settings, made_secret: Vec<u8>) -> EmbeddedSet
         introspection: settings.serve.introspection,
         partitions: settings.topics.iter().map(|(name, topic)| (name.clone(), topic.partitions)).collect(),
         partitions_default: config::Topic::default().partitions,
+        budget_bytes: settings.project.budget.len(),
+        cache_bytes: settings.project.cache.len(),
+        stall: settings.project.stall,
     }
 }
 
@@ -345,20 +425,4 @@ fn progress_bar(context: &Context, engine: &Arc<Embedded>) -> tokio::task::JoinH
             }
         }
     })
-}
-
-/// Waits for the signal to end: Ctrl-C, or SIGTERM where there is one.
-async fn told_to_stop() {
-    #[cfg(unix)]
-    {
-        let terminate = tokio::signal::unix::signal(tokio::signal::unix::SignalKind::terminate());
-        if let Ok(mut terminate) = terminate {
-            tokio::select! {
-                _ = tokio::signal::ctrl_c() => {}
-                _ = terminate.recv() => {}
-            }
-            return;
-        }
-    }
-    let _ = tokio::signal::ctrl_c().await;
 }

@@ -1,6 +1,7 @@
 //! The commands. Arguments come in, text and an exit code go out: only this room prints.
 //!
-//! One file for each command; `output` shows findings and values, `data` finds out who holds a data directory.
+//! One file for each command; `output` shows findings and values, `data` finds out who holds a data directory,
+//! `open_files` how many files may be opened, `signals` when to end.
 
 mod check;
 mod completions;
@@ -8,12 +9,14 @@ mod data;
 mod dev;
 mod explain;
 mod init;
+mod open_files;
 mod output;
 mod parked;
 mod publish;
 mod sample;
 mod schema;
 mod sdl;
+mod signals;
 mod status;
 mod test;
 

@@ -134,7 +134,9 @@ impl Publishing {
             Holder::Running(endpoint) => Sink::Running(endpoint),
             Holder::Us(lock) => {
                 let broker = data::open_log(&data)?;
-                broker.create_topic(&topic, context.settings.partitions(&topic)).map_err(unreachable)?;
+                broker
+                    .create_topic(&topic, context.settings.partitions(&topic))
+                    .map_err(|error| data::not_written(&error))?;
                 Sink::Own { broker, _lock: lock }
             }
         };
@@ -198,7 +200,7 @@ impl Publishing {
             Sink::Own { broker, .. } => {
                 let records = chunk.into_iter().map(|(_, record)| record).collect();
                 for Position { at, offset } in
-                    broker.append(&self.topic, records).await.map_err(unreachable)?
+                    broker.append(&self.topic, records).await.map_err(|error| data::not_written(&error))?
                 {
                     note(&mut self.ends, format!("{}:{}", at.topic, at.partition), offset);
                 }

@@ -91,6 +91,7 @@ fn text(status: &Status) -> String {
             building.generation, building.done, building.total
         ));
     }
+    lines.extend(status.log_halted.iter().map(|reason| format!("! the log has halted: {reason}")));
     lines.extend(status.diagnostics.iter().map(|diagnostic| format!("! {diagnostic}")));
     lines.push(String::new());
     let mut rows =

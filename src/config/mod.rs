@@ -33,6 +33,7 @@ pub struct Settings {
     pub dev: Dev,
     pub parking: Parking,
     pub project: Project,
+    pub store: Store,
     /// `[lint]`: `lint.L03` and so on, `off`, `info`, `warn` or `error`: how bad the findings of a numbered rule are.
     /// `docs/lint` has every rule, and its default.
     pub lint: Severities,
@@ -56,6 +57,18 @@ pub struct Serve {
     pub drain: Duration,
     /// `serve.concurrent`: requests worked on at once; more are told to come again. Default 512, from 1 to 100,000.
     pub concurrent: usize,
+    /// `serve.waiting`: requests that wait for a position (`x-read-after`) at once; more are told to come again, so that
+    /// those who wait leave room for those who do not. Default 256, from 1 to 100,000.
+    pub waiting: usize,
+    /// `serve.connections`: open connections; whoever comes beyond them is told to come again. Default 1,024, from 1 to
+    /// 100,000; at most half of the files that the process may open.
+    pub connections: usize,
+    /// `serve.idle`: longest time in which a connection sends no whole head of a request, or takes nothing of its answer;
+    /// then it is closed. Default `30s`, from `100ms` to `1h`.
+    pub idle: Duration,
+    /// `serve.memory`: bytes of bodies and answers in flight, together; a request that finds no room is told to come
+    /// again. Default `256MiB`, from `1MiB` to `64GiB`.
+    pub memory: Bytes,
     pub limits: ServeLimits,
 }
 
@@ -70,7 +83,8 @@ pub struct ServeLimits {
     pub publish: Bytes,
     /// `serve.limits.tokens` (default 10,000), `depth` (20), `aliases` (100), `root_fields` (50), `directives` (50),
     /// `representations` (1,000): bounds on one operation. `cached_operations` (1,000): operations kept planned.
-    /// Each from 1 to 1,000,000.
+    /// Each from 1 to 1,000,000. `read`: bytes of the rows that are held for one answer, default `64MiB`; `answer`: bytes
+    /// of one answer, default `32MiB`; each from `1KiB` to `1GiB`.
     pub operation: Limits,
 }
 
@@ -110,8 +124,28 @@ pub struct Parking {
 /// `[project]`: the write loop.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Project {
-    /// `project.batch`: about how many bytes of events are folded in one batch. Default `16MiB`, from `1KiB` to `64MiB`.
+    /// `project.batch`: about how many bytes of events are folded in one batch, and of rows loaded for them. Default
+    /// `16MiB`, from `1KiB` to `64MiB`; at most about a fifth of `project.budget`.
     pub batch: Bytes,
+    /// `project.budget`: bytes of events and rows that all projections together hold between fetch and commit. Default
+    /// `128MiB`, which lets three whole batches be under way at once, beside small ones; from `1MiB` to `64GiB`.
+    pub budget: Bytes,
+    /// `project.cache`: bytes of rows that all projections of a generation together keep between batches. Default
+    /// `32MiB`, from `1MiB` to `64GiB`.
+    pub cache: Bytes,
+    /// `project.stall`: how long a projection may lag without progress before it is said to stand still. Default `30s`,
+    /// from `100ms` to `1h`.
+    pub stall: Duration,
+}
+
+/// `[store]`: the embedded store.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Store {
+    /// `store.memtables`: bytes that all tables together gather in memory before they go to files. Default `64MiB`, from
+    /// `4MiB` to `16GiB`. One table goes to a file at 2 MiB.
+    pub memtables: Bytes,
+    /// `store.cache`: bytes of blocks of files kept in memory for reading. Default `16MiB`, from `1MiB` to `64GiB`.
+    pub cache: Bytes,
 }
 
 /// What came of reading the settings.
@@ -157,6 +191,10 @@ impl Default for Serve {
             deadline: Duration::from_secs(5),
             drain: Duration::from_secs(25),
             concurrent: 512,
+            waiting: 256,
+            connections: 1_024,
+            idle: Duration::from_secs(30),
+            memory: Bytes::mib(256),
             limits: ServeLimits::default(),
         }
     }
@@ -193,6 +231,17 @@ impl Default for Parking {
 
 impl Default for Project {
     fn default() -> Project {
-        Project { batch: Bytes::mib(16) }
+        Project {
+            batch: Bytes::mib(16),
+            budget: Bytes::mib(128),
+            cache: Bytes::mib(32),
+            stall: Duration::from_secs(30),
+        }
+    }
+}
+
+impl Default for Store {
+    fn default() -> Store {
+        Store { memtables: Bytes::mib(64), cache: Bytes::mib(16) }
     }
 }

@@ -21,13 +21,17 @@ pub struct Flag {
 }
 
 /// Every key that is not of a topic.
-pub(super) const KEYS: [&str; 21] = [
+pub(super) const KEYS: [&str; 32] = [
     "serve.listen",
     "serve.cursor_secrets",
     "serve.introspection",
     "serve.deadline",
     "serve.drain",
     "serve.concurrent",
+    "serve.waiting",
+    "serve.connections",
+    "serve.idle",
+    "serve.memory",
     "serve.limits.body",
     "serve.limits.record",
     "serve.limits.publish",
@@ -38,11 +42,18 @@ pub(super) const KEYS: [&str; 21] = [
     "serve.limits.directives",
     "serve.limits.representations",
     "serve.limits.cached_operations",
+    "serve.limits.read",
+    "serve.limits.answer",
     "dev.sample",
     "dev.data",
     "parking.max_keys",
     "parking.max_share",
     "project.batch",
+    "project.budget",
+    "project.cache",
+    "project.stall",
+    "store.memtables",
+    "store.cache",
 ];
 
 /// Why a setting was not taken.
@@ -267,6 +278,10 @@ fn set(settings: &mut Settings, key: &str, given: Given<'_>) -> Result<(), Fault
         }
         "serve.drain" => serve.drain = value::duration(given, Duration::ZERO..=Duration::from_secs(600))?,
         "serve.concurrent" => serve.concurrent = value::count(given, 1..=100_000)?,
+        "serve.waiting" => serve.waiting = value::count(given, 1..=100_000)?,
+        "serve.connections" => serve.connections = value::count(given, 1..=100_000)?,
+        "serve.idle" => serve.idle = value::duration(given, Duration::from_millis(100)..=HOUR)?,
+        "serve.memory" => serve.memory = value::bytes(given, Bytes::mib(1)..=MEMORY_MAX)?,
         "serve.limits.body" => serve.limits.body = value::bytes(given, Bytes::kib(1)..=Bytes::mib(64))?,
         "serve.limits.record" => serve.limits.record = value::bytes(given, Bytes::kib(1)..=Bytes::mib(64))?,
         "serve.limits.publish" => {
@@ -279,6 +294,8 @@ fn set(settings: &mut Settings, key: &str, given: Given<'_>) -> Result<(), Fault
         "serve.limits.directives" => operation.directives = value::count(given, LIMIT)?,
         "serve.limits.representations" => operation.representations = value::count(given, LIMIT)?,
         "serve.limits.cached_operations" => operation.cached_operations = value::count(given, LIMIT)?,
+        "serve.limits.read" => operation.read_bytes = value::bytes(given, ANSWER)?.len(),
+        "serve.limits.answer" => operation.answer_bytes = value::bytes(given, ANSWER)?.len(),
         "dev.sample" => {
             value::text(given, "the name of a sample; there is one, \"shop\"", |name| name == "shop")?;
             settings.dev.sample = Some(Sample::Shop);
@@ -287,6 +304,15 @@ fn set(settings: &mut Settings, key: &str, given: Given<'_>) -> Result<(), Fault
         "parking.max_keys" => settings.parking.max_keys = value::count(given, 0..=1_000_000)?,
         "parking.max_share" => settings.parking.max_share = value::share(given)?,
         "project.batch" => settings.project.batch = value::bytes(given, Bytes::kib(1)..=Bytes::mib(64))?,
+        "project.budget" => settings.project.budget = value::bytes(given, Bytes::mib(1)..=MEMORY_MAX)?,
+        "project.cache" => settings.project.cache = value::bytes(given, Bytes::mib(1)..=MEMORY_MAX)?,
+        "project.stall" => {
+            settings.project.stall = value::duration(given, Duration::from_millis(100)..=HOUR)?;
+        }
+        "store.memtables" => {
+            settings.store.memtables = value::bytes(given, Bytes::mib(4)..=Bytes::mib(16 * 1024))?;
+        }
+        "store.cache" => settings.store.cache = value::bytes(given, Bytes::mib(1)..=MEMORY_MAX)?,
         _ => {
             let rule = key.strip_prefix("lint.").and_then(rule_of).ok_or(Fault::Unknown)?;
             settings.lint.set(rule, &value::text(given, "a severity in quotes", |_| true)?)?;
@@ -296,3 +322,6 @@ fn set(settings: &mut Settings, key: &str, given: Given<'_>) -> Result<(), Fault
 }
 
 const LIMIT: std::ops::RangeInclusive<usize> = 1..=1_000_000;
+const ANSWER: std::ops::RangeInclusive<Bytes> = Bytes::kib(1)..=Bytes::mib(1024);
+const MEMORY_MAX: Bytes = Bytes::mib(64 * 1024);
+const HOUR: Duration = Duration::from_secs(3600);

@@ -12,15 +12,18 @@ use tokio::sync::{mpsc, watch};
 use tokio::task::JoinHandle;
 
 use crate::engine::starts::{shown, starts};
+use crate::engine::watchdog::{Stall, Watchdog, Watched};
 use crate::engine::{Building, Definitions, PartitionStatus, ProjectionStatus, Serving, Status, TopicStatus};
 use crate::event::{Offset, Position, Start, TopicPartition};
 use crate::handler::Projection;
+use crate::plan::TablePlan;
+use crate::project::budget::Budget;
 use crate::project::retry::{ParkedRequest, ParkedRequests};
 use crate::project::{Halt, ProjectSettings, Projector, ProjectorState};
 use crate::resolve::{Graph, GraphSettings, Limits};
 use crate::source::broker::Broker;
 use crate::source::{NewRecord, Source, SourceError, TopicInfo};
-use crate::store::{Began, Generation, Manifest, Store, StoreError};
+use crate::store::{Began, Generation, Manifest, Store, StoreError, Tables};
 
 /// How an embedded engine runs.
 #[derive(Clone, Debug)]
@@ -34,6 +37,12 @@ pub struct EmbeddedSettings {
     pub partitions: BTreeMap<String, u32>,
     /// Partitions of any other topic.
     pub partitions_default: u32,
+    /// Bytes of events and rows that all write loops together hold between fetch and commit.
+    pub budget_bytes: usize,
+    /// Bytes of rows that all write loops of a generation together keep between batches.
+    pub cache_bytes: usize,
+    /// How long a projection may lag without progress before it is said to stand still.
+    pub stall: Duration,
 }
 
 impl EmbeddedSettings {
@@ -47,6 +56,9 @@ impl EmbeddedSettings {
             introspection: true,
             partitions: BTreeMap::new(),
             partitions_default: PARTITIONS_DEFAULT,
+            budget_bytes: BUDGET_BYTES,
+            cache_bytes: CACHE_BYTES,
+            stall: STALL,
         }
     }
 }
@@ -58,6 +70,11 @@ const SWEEP_AFTER_MS: i64 = 60_000;
 
 /// Steps for parked keys that wait for a projection; whoever asks for more waits until there is room.
 const PARKED_REQUESTS: usize = 16;
+
+/// As the settings have them where nothing is said.
+const BUDGET_BYTES: usize = 128 << 20;
+const CACHE_BYTES: usize = 32 << 20;
+const STALL: Duration = Duration::from_secs(30);
 
 /// Partitions of a topic that nothing is said of.
 const PARTITIONS_DEFAULT: u32 = 4;
@@ -110,6 +127,9 @@ pub struct Embedded {
     given_up: watch::Sender<u64>,
     /// One step for a parked key at a time, where no loop does it.
     stepping: tokio::sync::Mutex<()>,
+    /// What all write loops share.
+    budget: Arc<Budget>,
+    watchdog: Arc<Watchdog>,
 }
 
 /// A generation at work: what answers, and the loops that feed it.
@@ -127,6 +147,7 @@ struct Worker {
     state: watch::Receiver<ProjectorState>,
     /// Takes what is asked for parked keys.
     asked: mpsc::Sender<ParkedRequest>,
+    watched: Arc<Watched>,
     stop: watch::Sender<bool>,
     task: Mutex<Option<JoinHandle<()>>>,
 }
@@ -146,7 +167,18 @@ impl Embedded {
         let engine = Embedded::idle(broker, store, settings);
         engine.take_over(definitions).await?;
         engine.sweep_on();
+        engine.watch_on();
         Ok(engine)
+    }
+
+    /// Watches for write loops that stand still, until the engine is dropped.
+    pub fn watch_on(&self) {
+        self.watchdog.begin();
+    }
+
+    /// The budget that all write loops share.
+    pub fn budget(&self) -> &Arc<Budget> {
+        &self.budget
     }
 
     /// Frees rows whose time is over, a few each second, until the engine is dropped: what is over for a minute, so that
@@ -173,6 +205,8 @@ impl Embedded {
 
     /// An engine without definitions yet: it takes events, and answers nothing until [`Embedded::take_over`].
     pub fn idle(broker: Arc<Broker>, store: Arc<dyn Store>, settings: EmbeddedSettings) -> Arc<Embedded> {
+        let budget = Budget::new(settings.budget_bytes);
+        let watchdog = Watchdog::new(Arc::clone(&broker) as _, settings.stall);
         Arc::new(Embedded {
             broker,
             store,
@@ -183,6 +217,8 @@ impl Embedded {
             changing: tokio::sync::Mutex::new(()),
             given_up: watch::Sender::new(0),
             stepping: tokio::sync::Mutex::new(()),
+            budget,
+            watchdog,
         })
     }
 
@@ -270,13 +306,34 @@ impl Embedded {
         }
     }
 
+    /// As [`Embedded::shut_down`], at most so long, and makes sure that what was written is on the disk. Answers what did not
+    /// end in time, or failed: one sentence for each.
+    pub async fn shut_down_within(&self, at_most: Duration) -> Vec<String> {
+        let end = tokio::time::Instant::now() + at_most;
+        let live = self.live.write().unwrap_or_else(PoisonError::into_inner).take();
+        if let Some(live) = live
+            && tokio::time::timeout_at(end, live.stop()).await.is_err()
+        {
+            let hung = live.workers.iter().filter(|worker| !worker.has_ended());
+            return hung.map(Worker::told_in_vain).collect();
+        }
+        match tokio::time::timeout_at(end, self.store.persist()).await {
+            Ok(Ok(())) => Vec::new(),
+            Ok(Err(error)) => vec![format!("the store could not make sure of what it wrote: {error}")],
+            Err(_) => vec!["the store did not come back from writing to the disk".to_owned()],
+        }
+    }
+
     /// What the engine is doing.
     pub async fn status(&self) -> Status {
         let topics = self.broker.topics().await.unwrap_or_default();
         let live = self.live();
         let now_ms = now_ms();
         let projections = live.iter().flat_map(|live| {
-            live.definitions.projections.iter().map(|projection| live.status(projection, &topics, now_ms))
+            live.definitions
+                .projections
+                .iter()
+                .map(|projection| live.status(projection, &topics, now_ms, &self.watchdog))
         });
         Status {
             version: env!("CARGO_PKG_VERSION").to_owned(),
@@ -291,6 +348,7 @@ impl Embedded {
                     partitions: topic.partitions.iter().map(|part| (part.start, part.end)).collect(),
                 })
                 .collect(),
+            log_halted: self.broker.halted(),
             diagnostics: self.refused.read().unwrap_or_else(PoisonError::into_inner).clone(),
         }
     }
@@ -465,20 +523,33 @@ impl Embedded {
     ) -> Result<Live, EngineError> {
         let starts = starts_of(manifest, generation);
         let serving = self.open(generation, definitions).await?;
-        let mut projectors = Vec::with_capacity(definitions.projections.len());
+        let count = definitions.projections.len();
+        let mut project = self.settings.project;
+        project.cached_bytes_max = project.cached_bytes_max.min(self.settings.cache_bytes / count.max(1));
+        let mut projectors = Vec::with_capacity(count);
         for projection in &definitions.projections {
             let projector = Projector::open_from(
                 Arc::clone(projection),
                 Arc::clone(&definitions.plan),
                 Arc::clone(&serving.tables),
                 self.broker.as_ref(),
-                (self.settings.project, now_ms().saturating_mul(1_000)),
+                (project, now_ms().saturating_mul(1_000)),
                 &starts,
             );
-            projectors.push(projector.await?);
+            projectors.push(projector.await?.within(Arc::clone(&self.budget)));
         }
-        let source = || Arc::clone(&self.broker) as Arc<dyn Source>;
-        let workers = projectors.into_iter().map(|projector| Worker::start(projector, source())).collect();
+        let base = |projection: &Projection| {
+            Arc::clone(definitions.plan.table(definitions.plan.entity(projection.entity).base))
+        };
+        let start = |projector: Projector| {
+            let base = base(projector.projection());
+            let source = Arc::clone(&self.broker) as Arc<dyn Source>;
+            let fed = (Arc::clone(&serving.tables), source);
+            let worker = Worker::start(projector, generation, base, fed);
+            self.watchdog.watch(&worker.watched);
+            worker
+        };
+        let workers = projectors.into_iter().map(start).collect();
         Ok(Live { definitions: Arc::clone(definitions), serving, workers, starts })
     }
 
@@ -568,20 +639,45 @@ impl Live {
 }
 
 impl Worker {
-    fn start(projector: Projector, source: Arc<dyn Source>) -> Worker {
+    fn start(
+        projector: Projector,
+        generation: u32,
+        base: Arc<TablePlan>,
+        (tables, source): (Arc<dyn Tables>, Arc<dyn Source>),
+    ) -> Worker {
         let projection = Arc::clone(projector.projection());
         let (say, state) = watch::channel(ProjectorState::Running);
         let (stop, stopped) = watch::channel(false);
+        let watched = Arc::new(Watched {
+            generation,
+            projection: Arc::clone(&projection),
+            base,
+            tables,
+            activity: projector.activity(),
+            state: state.clone(),
+        });
         let (ask, asked) = mpsc::channel(PARKED_REQUESTS);
         let requests = Some(ParkedRequests { source, asked });
         let task = tokio::spawn(projector.run_with(requests, say, stopped));
-        Worker { projection, state, asked: ask, stop, task: Mutex::new(Some(task)) }
+        Worker { projection, state, asked: ask, watched, stop, task: Mutex::new(Some(task)) }
+    }
+
+    fn has_ended(&self) -> bool {
+        self.state.has_changed().is_err()
+    }
+
+    /// What hangs, for a person.
+    fn told_in_vain(&self) -> String {
+        format!("projection {:?} did not stop: it is {}", self.projection.name, self.watched.activity.look())
     }
 
     /// What it is doing, for a person.
-    fn shown(&self, lag_events: u64) -> String {
+    fn shown(&self, lag_events: u64, stall: Option<&Stall>) -> String {
         if let Some(reason) = self.halted() {
             return format!("halted: {reason}");
+        }
+        if let Some(stall) = stall {
+            return format!("stalled: {stall}");
         }
         match &*self.state.borrow() {
             ProjectorState::Waiting(reason) => format!("waiting: {reason}"),
@@ -595,14 +691,20 @@ impl Worker {
         match &*self.state.borrow() {
             ProjectorState::Halted(reason) => Some(reason.clone()),
             // The loop says why it halts before it ends, unless a bug of ours ended it.
-            _ if self.state.has_changed().is_err() => Some("its loop broke off, see the log".to_owned()),
+            _ if self.has_ended() => Some("its loop broke off, see the log".to_owned()),
             _ => None,
         }
     }
 }
 
 impl Live {
-    fn status(&self, projection: &Projection, topics: &[TopicInfo], now_ms: i64) -> ProjectionStatus {
+    fn status(
+        &self,
+        projection: &Projection,
+        topics: &[TopicInfo],
+        now_ms: i64,
+        watchdog: &Watchdog,
+    ) -> ProjectionStatus {
         let tables = &self.serving.tables;
         let progress = tables.progress();
         let mut partitions = Vec::new();
@@ -629,7 +731,9 @@ impl Live {
         let parked = tables.parked();
         let counts = parked.counts(&projection.name);
         let worker = self.workers.iter().find(|worker| worker.projection.name == projection.name);
-        let state = worker.map_or_else(|| "stopped".to_owned(), |worker| worker.shown(lag_events));
+        let stalled = watchdog.stall_of(self.serving.generation, &projection.name);
+        let shown = |worker: &Worker| worker.shown(lag_events, stalled.as_ref());
+        let state = worker.map_or_else(|| "stopped".to_owned(), shown);
         ProjectionStatus {
             name: projection.name.to_string(),
             entity: projection.entity_name.to_string(),
@@ -643,6 +747,7 @@ impl Live {
             parked_skipped: counts.skipped,
             parked_dropped: counts.dropped,
             state,
+            stalled,
         }
     }
 }

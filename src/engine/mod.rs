@@ -16,6 +16,7 @@ mod parked;
 pub mod sample;
 mod starts;
 pub mod watch;
+pub mod watchdog;
 
 use std::sync::Arc;
 
@@ -27,6 +28,8 @@ use crate::plan::{Feed, Plan};
 use crate::resolve::Graph;
 use crate::schema::ReadModel;
 use crate::store::Tables;
+
+pub use watchdog::Stall;
 
 pub(crate) use embedded::now_ms;
 pub use embedded::{Embedded, EmbeddedSettings, EngineError, Looked};
@@ -63,6 +66,9 @@ pub struct Status {
     pub building: Option<Building>,
     pub topics: Vec<TopicStatus>,
     pub projections: Vec<ProjectionStatus>,
+    /// Why the log takes no more events; `None` while it does.
+    #[serde(default)]
+    pub log_halted: Option<String>,
     /// Diagnostics of the last reload that failed, as text; empty when the running definitions are the files'.
     pub diagnostics: Vec<String>,
 }
@@ -102,8 +108,11 @@ pub struct ProjectionStatus {
     pub parked_skipped: u64,
     #[serde(default)]
     pub parked_dropped: u64,
-    /// `running`, `catching up`, or `halted: …` with the reason.
+    /// `running`, `catching up`, or `halted: …`, `waiting: …`, `stalled: …` with the reason.
     pub state: String,
+    /// Where it stands still, if it does.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub stalled: Option<Stall>,
 }
 
 /// A projection in one partition.

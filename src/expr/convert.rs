@@ -284,12 +284,15 @@ fn to_record(value: &Val<'_>, record: &RecordTarget, misfit: &dyn Fn() -> Misfit
     match value {
         Val::Record(cells) if cells.len() == record.columns.len() => Ok(Value::Record(cells.to_vec())),
         Val::Money(money) => {
-            let cells = record.columns.iter().map(|column| match column.name.as_str() {
-                "amount" => Some(Value::Decimal(money.0)),
-                "currency" => Some(Value::text(&*money.1)),
-                _ => None,
-            });
-            Ok(Value::Record(cells.collect::<Option<_>>().ok_or_else(misfit)?))
+            let mut cells = Vec::with_capacity(record.columns.len());
+            for column in &record.columns {
+                cells.push(match column.name.as_str() {
+                    "amount" => Value::Decimal(money.0),
+                    "currency" => Value::text(&*money.1),
+                    _ => return Err(misfit()),
+                });
+            }
+            Ok(Value::Record(cells))
         }
         Val::Map(entries) => {
             let columns = record.columns.iter();

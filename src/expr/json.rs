@@ -31,6 +31,11 @@ pub(super) fn is_object(json: &Json) -> bool {
     json.is_object()
 }
 
+/// A field of an object; `None` where this is no object.
+pub(super) fn field_of_object<'j>(json: &'j Json, name: &str) -> Option<Option<&'j Json>> {
+    json.as_object().map(|object| object.get(&name))
+}
+
 /// A field of an object; `None` also where this is no object.
 pub(super) fn field<'j>(json: &'j Json, name: &str) -> Option<&'j Json> {
     json.as_object()?.get(&name)

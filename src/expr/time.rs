@@ -21,26 +21,27 @@ pub fn read_timestamp(text: &str) -> Option<i64> {
 /// The usual form, which nearly every event has: `2026-01-01T00:00:00Z`, or with milliseconds. `None` for any other
 /// form, valid or not.
 fn read_plain_utc(text: &[u8]) -> Option<i64> {
-    let (whole, ms) = match text {
-        [whole @ .., b'.', a, b, c, b'Z'] if whole.len() == 19 => (whole, digits(&[*a, *b, *c])?),
-        [whole @ .., b'Z'] if whole.len() == 19 => (whole, 0),
+    /// What stands where: `0` for a digit.
+    const FORM: &[u8; 24] = b"0000-00-00T00:00:00.000Z";
+    let mut whole = *FORM;
+    match text.len() {
+        24 => whole.copy_from_slice(text),
+        20 if text[19] == b'Z' => whole[..19].copy_from_slice(&text[..19]),
         _ => return None,
-    };
-    if [whole[4], whole[7], whole[10], whole[13], whole[16]] != *b"--T::" {
+    }
+    let fits = |(byte, form): (&u8, &u8)| if *form == b'0' { byte.is_ascii_digit() } else { byte == form };
+    if !whole.iter().zip(FORM).fold(true, |all, pair| all & fits(pair)) {
         return None;
     }
-    let (year, month, day) = (digits(&whole[..4])?, digits(&whole[5..7])?, digits(&whole[8..10])?);
-    let (hour, minute, second) = (digits(&whole[11..13])?, digits(&whole[14..16])?, digits(&whole[17..])?);
+    let digits = |from: usize, to: usize| {
+        whole[from..to].iter().fold(0, |number, digit| number * 10 + i64::from(digit & 0x0f))
+    };
+    let (year, hour, minute, second) = (digits(0, 4), digits(11, 13), digits(14, 16), digits(17, 19));
     if year == 0 || year == 9999 || hour > 23 || minute > 59 || second > 59 {
         return None;
     }
-    let days = days_before(year, month, day)?;
-    Some((((days * 24 + hour) * 60 + minute) * 60 + second) * 1_000 + ms)
-}
-
-fn digits(text: &[u8]) -> Option<i64> {
-    text.iter()
-        .try_fold(0, |number, digit| digit.is_ascii_digit().then(|| number * 10 + i64::from(digit - b'0')))
+    let days = days_before(year, digits(5, 7), digits(8, 10))?;
+    Some((((days * 24 + hour) * 60 + minute) * 60 + second) * 1_000 + digits(20, 23))
 }
 
 /// Days from 1970-01-01 to a day of the Gregorian calendar, from the year 1 on; `None` if there is no such day.

@@ -5,9 +5,16 @@ use smallvec::SmallVec;
 use crate::schema::ColumnId;
 
 /// Columns of one entity, a bit for each.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ColumnSet {
+    /// Two at least.
     words: SmallVec<[u64; 2]>,
+}
+
+impl Default for ColumnSet {
+    fn default() -> ColumnSet {
+        ColumnSet { words: SmallVec::from_buf([0; 2]) }
+    }
 }
 
 impl ColumnSet {

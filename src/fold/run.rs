@@ -33,7 +33,7 @@ pub fn fold(
     let nothing = Outcome::Change(Change::Nothing);
     let Some(cases) = declared.events.get(&*event.kind) else { return Ok(nothing) };
     let fields = Fields::of(&event.body);
-    let slots = slots(cases, row, (event, element), fields.as_ref());
+    let mut slots = slots(cases, row, (event, element), fields.as_ref());
     let Some(case) = pick(declared, cases, &slots)? else { return Ok(nothing) };
     match (case.verb, row) {
         (Verb::Update | Verb::Delete | Verb::Remove, None) if case.parks_missing => {
@@ -42,13 +42,13 @@ pub fn fold(
         (Verb::Create, Some(_)) | (Verb::Update | Verb::Delete | Verb::Remove, None) => Ok(nothing),
         (Verb::Delete, Some(_)) => Ok(Outcome::Change(Change::Delete)),
         (Verb::Replace, _) | (_, None) => {
-            let mut patch = evaluate(projection, cases, case, slots, None)?;
+            let mut patch = evaluate(projection, cases, case, &mut slots, None)?;
             patch.mark(marks);
             let cells = fresh(projection, key_cells, patch)?;
             Ok(Outcome::Change(Change::Write(cells)))
         }
         (_, Some(row)) => {
-            let mut patch = evaluate(projection, cases, case, slots, Some(row))?;
+            let mut patch = evaluate(projection, cases, case, &mut slots, Some(row))?;
             patch.mark(marks);
             Ok(Outcome::Patch(patch))
         }
@@ -64,9 +64,9 @@ pub fn assignments(
 ) -> Result<Option<Vec<(ColumnId, Value)>>, Reject> {
     let Some(cases) = declared.events.get(&*event.kind) else { return Ok(None) };
     let fields = Fields::of(&event.body);
-    let slots = slots(cases, None, (event, element), fields.as_ref());
+    let mut slots = slots(cases, None, (event, element), fields.as_ref());
     let Some(case) = pick(declared, cases, &slots)? else { return Ok(None) };
-    let mut assigned: Vec<_> = evaluate(projection, cases, case, slots, None)?.into_cells().collect();
+    let mut assigned: Vec<_> = evaluate(projection, cases, case, &mut slots, None)?.into_cells().collect();
     assigned.sort_unstable_by_key(|(index, _)| *index);
     let mut cells = key_cells.to_vec();
     for (index, value) in assigned {
@@ -166,22 +166,22 @@ fn evaluate<'a>(
     projection: &'a Projection,
     cases: &EventCases,
     case: &Case,
-    slots: Slots<'a>,
+    slots: &mut Slots<'a>,
     kept: Option<&'a [Value]>,
 ) -> Result<Patch, Reject> {
     let lets = if kept.is_some() { &case.lets } else { &case.initially.lets };
     if lets.is_empty() {
         return carry_out(projection, case, slots, kept);
     }
-    with_lets(&cases.lets, lets, slots, |slots| {
-        carry_out(projection, case, slots.iter().map(reborrow).collect(), kept)
+    with_lets(&cases.lets, lets, std::mem::take(slots), |slots| {
+        carry_out(projection, case, &mut slots.iter().map(reborrow).collect(), kept)
     })
 }
 
 fn carry_out<'a>(
     projection: &'a Projection,
     case: &Case,
-    slots: Slots<'a>,
+    slots: &mut Slots<'a>,
     kept: Option<&'a [Value]>,
 ) -> Result<Patch, Reject> {
     let mut steps = Steps::new(projection, slots, kept);

@@ -40,14 +40,13 @@ fn asserted(projection: &Projection, cells: &[Value]) -> Result<(), Reject> {
 /// Checks what a patch has changed in a row, and makes the computed columns anew whose sources it changed. The patch
 /// holds the old cells, and gets those of the computed columns.
 pub fn patched(projection: &Projection, cells: &mut [Value], patch: &mut Patch) -> Result<(), Reject> {
-    for (index, column) in projection.shape.columns.iter().enumerate() {
-        if patch.sets_elements(index) {
+    for id in patch.columns() {
+        let (column, cell) = (projection.shape.column(id), &cells[id.0 as usize]);
+        match cell {
             // Single elements were checked when they were made, and stand in order.
-            if let Value::Map(entries) = &cells[index] {
-                check_len(column, entries.len())?;
-            }
-        } else if patch.sets(index) && !is_computed(projection, index) {
-            check(&projection.shape, column, &cells[index])?;
+            Value::Map(entries) if patch.sets_elements(id.0 as usize) => check_len(column, entries.len())?,
+            _ if is_computed(projection, id.0 as usize) => {}
+            cell => check(&projection.shape, column, cell)?,
         }
     }
     for compute in &projection.compute {

@@ -24,24 +24,27 @@ pub fn reborrow<'s>(slot: &'s Slot<'_>) -> Slot<'s> {
     }
 }
 
-pub struct Steps<'a> {
+pub struct Steps<'s, 'a> {
     projection: &'a Projection,
-    slots: Slots<'a>,
+    slots: &'s mut Slots<'a>,
     kept: Option<&'a [Value]>,
     pub patch: Patch,
 }
 
-impl<'a> Steps<'a> {
+impl<'s, 'a> Steps<'s, 'a> {
     /// Begins with nothing assigned. `kept` is the row that elements of collections are taken from.
-    pub fn new(projection: &'a Projection, slots: Slots<'a>, kept: Option<&'a [Value]>) -> Steps<'a> {
+    pub fn new(
+        projection: &'a Projection,
+        slots: &'s mut Slots<'a>,
+        kept: Option<&'a [Value]>,
+    ) -> Steps<'s, 'a> {
         Steps { projection, slots, kept, patch: Patch::default() }
     }
 
     pub fn take(&mut self, step: &Step) -> Result<(), Reject> {
         match step {
             Step::Set { column, make: Make::Value(value), once: false } => {
-                let value =
-                    value.cell(&self.slots).map_err(|fault| self.in_column(*column, value, &fault))?;
+                let value = value.cell(self.slots).map_err(|fault| self.in_column(*column, value, &fault))?;
                 if let Some(value) = value {
                     self.patch.set(column.0 as usize, value);
                 }
@@ -82,7 +85,7 @@ impl<'a> Steps<'a> {
         let name = || self.column(column).name.clone();
         let old = self.kept.and_then(|row| make::cells(&row[index]));
         let made =
-            self.maker().make(&self.slots, make, self.column(column), make::Before { now, old }, &name)?;
+            self.maker().make(self.slots, make, self.column(column), make::Before { now, old }, &name)?;
         if let Some(value) = made {
             self.patch.set(index, value);
         }
@@ -107,7 +110,7 @@ impl<'a> Steps<'a> {
         let place = || format!("{name}[{}]", settle::shown(&key));
         let cells = self.seeing(made.sees_old, old, |steps| {
             let now = steps.element(column, &key);
-            steps.maker().parts(&steps.slots, made, now, &place)
+            steps.maker().parts(steps.slots, made, now, &place)
         });
         let mut cells = cells?;
         cells[key_part.0 as usize] = key.clone();
@@ -146,7 +149,7 @@ impl<'a> Steps<'a> {
         let place = || format!("{}.{}", holder(), declared.name);
         let before = make::Before { now: Some(&*cell), old: None };
         let made =
-            self.seeing(true, old, |steps| steps.maker().make(&steps.slots, make, declared, before, &place));
+            self.seeing(true, old, |steps| steps.maker().make(steps.slots, make, declared, before, &place));
         let Some(value) = made? else { return Ok(()) };
         settle::check(&self.projection.shape, declared, &value).map_err(|found| match value.is_null() {
             true => reject(format!("{} cannot be null", place())),
@@ -185,7 +188,7 @@ impl<'a> Steps<'a> {
     }
 
     fn key(&self, column: ColumnId, key: &Compiled) -> Result<Value, Reject> {
-        let value = key.cell(&self.slots).map_err(|fault| self.in_column(column, key, &fault))?;
+        let value = key.cell(self.slots).map_err(|fault| self.in_column(column, key, &fault))?;
         match value {
             None => Err(reject(format!("{}: {} is missing", self.column(column).name, key.text))),
             Some(Value::Null) => Err(reject(format!("{}: {} is null", self.column(column).name, key.text))),

@@ -10,13 +10,17 @@ use crate::event::{Event, Json, Offset, Record, Reject, Stage, TopicPartition};
 use crate::fold::{self, ColumnSet};
 use crate::handler::UpdateKind;
 use crate::project::Halt;
-use crate::route::{Routed, route};
+use crate::route::{Routed, decode, route_decoded};
 use crate::store::{Columns, ParkedEntry, ParkedKey, QueuedEvent};
 use crate::value::encode::RowKey;
+use crate::value::weight;
+
+/// Records that are decoded before they are routed: few, since those behind one at which folding pauses are decoded again.
+const DECODED_AT_ONCE: usize = 16;
 
 impl Projector {
-    /// Routes records to rows, in order. `before` is how many records of other partitions stand before them. Parks what has no row, queues what must wait. Ends early at an event at which
-    /// folding must pause.
+    /// Routes records to rows, in order. `before` is how many records of other partitions stand before them. Parks what has
+    /// no row, queues what must wait. Ends early at an event at which folding must pause.
     pub(super) fn sort(
         &mut self,
         at: &TopicPartition,
@@ -25,7 +29,10 @@ impl Projector {
     ) -> (Vec<(usize, Touch)>, Option<Barrier>) {
         let mut touches = Vec::with_capacity(records.len());
         let base_table = Arc::clone(self.plan.table(self.entity.base));
-        for record in records {
+        let decoded = records
+            .chunks(DECODED_AT_ONCE)
+            .flat_map(|some| some.iter().zip(some.iter().map(decode).collect::<Vec<_>>()));
+        for (record, decoded) in decoded {
             let Record { offset, timestamp_ms: time_ms, .. } = *record;
             let queued =
                 || QueuedEvent { at: at.clone(), offset, order: before.saturating_add(offset), time_ms };
@@ -33,7 +40,7 @@ impl Projector {
                 self.parked.enqueue(key, queued());
                 continue;
             }
-            match route(&self.projection, &base_table, at, record) {
+            match route_decoded(&self.projection, &base_table, at, (record, decoded)) {
                 Routed::Ignore => {}
                 Routed::Stop(reason) => return (touches, Some(Barrier::Stop(record.offset, reason))),
                 Routed::Range { ranges, event } => {
@@ -99,12 +106,21 @@ impl Projector {
     }
 
     /// Loads the rows that are not loaded yet, from memory or from the store: whole, as a fold must see them.
-    pub(super) async fn load(&mut self, rows: &mut [Work]) -> Result<(), Halt> {
+    pub(super) async fn load(&mut self, touched: &mut Touched) -> Result<(), Halt> {
+        let Touched { rows, bytes, .. } = touched;
         // Those that earlier records of the batch touched are loaded, and stand in front.
         let loaded = rows.partition_point(|work| work.row.is_some());
         let mut missing = Vec::new();
+        self.seen.take_if(|seen| seen.is_full());
         for work in &mut rows[loaded..] {
-            work.row = self.rows.get(&work.key).and_then(|bytes| Row::unpack(bytes, self.columns.len()));
+            let is_stored = self.seen.as_mut().is_none_or(|seen| seen.meet(&work.key));
+            work.row = match is_stored {
+                true => self.rows.get(&work.key).and_then(|packed| {
+                    *bytes += packed.len();
+                    Row::unpack(packed, self.columns.len())
+                }),
+                false => Some(Row::from_store(None)),
+            };
             if work.row.is_none() {
                 missing.push(work.key.clone());
             }
@@ -113,6 +129,7 @@ impl Projector {
             let stored = self.tables.get(self.entity.base, &missing, Columns::All).await?;
             let lacking = rows[loaded..].iter_mut().filter(|work| work.row.is_none());
             for (work, stored) in lacking.zip(stored) {
+                *bytes += stored.as_ref().map_or(0, |row| weight(&row.cells));
                 work.row = Some(Row::from_store(stored));
             }
         }

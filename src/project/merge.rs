@@ -9,9 +9,11 @@ use std::collections::VecDeque;
 
 use futures_util::future::select_all;
 
+use super::activity::Stage;
+use super::budget::Share;
 use super::place::Place;
 use super::work::Touched;
-use super::{CHUNK_RECORDS, Halt, Input, Projector};
+use super::{CHUNK_RECORDS, FETCH_BYTES, Halt, Input, Projector};
 use crate::event::{Offset, Record};
 use crate::source::{Fetched, Reader, Source, SourceError};
 use crate::store::Tables;
@@ -19,28 +21,38 @@ use crate::store::Tables;
 /// Partitions side by side, each with what was fetched of it and not taken yet.
 pub(super) struct Merge {
     lanes: Vec<Lane>,
+    /// Most bytes fetched of a partition at once: all lanes together hold no more than a batch.
+    lane_bytes_max: usize,
 }
 
 struct Lane {
     reader: Box<dyn Reader>,
     records: VecDeque<Record>,
+    /// Where the next fetch begins.
+    next: Offset,
     /// End of the partition when it was last read.
     end: Offset,
 }
 
 impl Merge {
     /// Begins where the places stand.
-    pub async fn open(source: &dyn Source, places: &[Place]) -> Result<Merge, SourceError> {
+    pub async fn open(
+        source: &dyn Source,
+        places: &[Place],
+        batch_bytes_max: usize,
+    ) -> Result<Merge, SourceError> {
         let mut lanes = Vec::with_capacity(places.len());
         for place in places {
             let reader = source.read(&[(place.at.clone(), place.next)]).await?;
-            lanes.push(Lane { reader, records: VecDeque::new(), end: place.next });
+            lanes.push(Lane { reader, records: VecDeque::new(), next: place.next, end: place.next });
         }
-        Ok(Merge { lanes })
+        let lane_bytes_max = (batch_bytes_max / lanes.len().max(1)).clamp(1, FETCH_BYTES);
+        Ok(Merge { lanes, lane_bytes_max })
     }
 
     /// Waits until a record is at hand. Dropping the future loses nothing.
-    pub async fn wait(&mut self, bytes_max: usize) -> Result<(), SourceError> {
+    pub async fn wait(&mut self) -> Result<(), SourceError> {
+        let bytes_max = self.lane_bytes_max;
         for lane in &mut self.lanes {
             lane.fill(bytes_max)?;
         }
@@ -55,7 +67,8 @@ impl Merge {
     }
 
     /// The next record and the number of its place; `None` where none is at hand.
-    pub fn take(&mut self, bytes_max: usize) -> Result<Option<(usize, Record)>, SourceError> {
+    pub fn take(&mut self) -> Result<Option<(usize, Record)>, SourceError> {
+        let bytes_max = self.lane_bytes_max;
         let fronts = self.lanes.iter().enumerate();
         let fronts = fronts.filter_map(|(lane, found)| Some((found.records.front()?.timestamp_ms, lane)));
         let Some((_, first)) = fronts.min() else { return Ok(None) };
@@ -64,6 +77,12 @@ impl Merge {
         // The next record of this partition may be older than those of the others: it is asked for before they go on.
         lane.fill(bytes_max)?;
         Ok(record.map(|record| (first, record)))
+    }
+
+    /// Bytes of records at hand, and whether the log has more.
+    pub fn at_hand(&self) -> (usize, bool) {
+        let records = self.lanes.iter().flat_map(|lane| &lane.records);
+        (records.map(Record::len_bytes).sum(), self.lanes.iter().any(|lane| lane.next < lane.end))
     }
 
     /// End of a partition when it was last read.
@@ -75,6 +94,7 @@ impl Merge {
     pub fn rewind(&mut self, places: &[Place]) -> Result<(), SourceError> {
         for (lane, place) in self.lanes.iter_mut().zip(places) {
             lane.records.clear();
+            lane.next = place.next;
             lane.reader.seek(&place.at, place.next)?;
         }
         Ok(())
@@ -93,7 +113,7 @@ impl Lane {
     }
 
     fn take(&mut self, fetched: Fetched) {
-        self.end = fetched.end;
+        (self.next, self.end) = (fetched.next, fetched.end);
         self.records.extend(fetched.records);
     }
 }
@@ -109,15 +129,17 @@ struct Gathered {
 
 impl Projector {
     /// Folds what is at hand, in order, and commits it in as few batches as its bounds allow.
-    pub(super) async fn work_off_merged(&mut self) -> Result<(), Halt> {
+    pub(super) async fn work_off_merged(&mut self, share: Share) -> Result<(), Halt> {
+        let bytes_max = self.batch_bytes_max().min(share.bytes());
         let mut gathered = Gathered {
             touched: Touched::default(),
             passed: self.places.iter().map(|place| place.next).collect(),
             times: self.places.iter().map(|place| place.time_ms).collect(),
             bytes: 0,
         };
-        while self.fold_merged(&mut gathered).await? {
-            let is_full = gathered.bytes >= self.settings.batch_bytes_max
+        while self.fold_merged(&mut gathered, bytes_max).await? {
+            let is_full = gathered.bytes >= bytes_max
+                || gathered.touched.bytes >= bytes_max
                 || gathered.touched.rows.len() + self.parked.changed() >= self.settings.batch_rows_max;
             if is_full {
                 break;
@@ -127,16 +149,17 @@ impl Projector {
     }
 
     /// Folds the next few records; answers whether there were some. Commits before it halts.
-    async fn fold_merged(&mut self, gathered: &mut Gathered) -> Result<bool, Halt> {
-        let fetch = self.settings.fetch_bytes();
-        let left = self.settings.batch_bytes_max.saturating_sub(gathered.bytes).max(1);
+    async fn fold_merged(&mut self, gathered: &mut Gathered, bytes_max: usize) -> Result<bool, Halt> {
+        let left = bytes_max.saturating_sub(gathered.bytes).max(1);
         let mut touches = Vec::new();
         let mut paused = None;
         let (mut count, mut bytes) = (0, 0);
-        while count < CHUNK_RECORDS && bytes < left {
+        self.activity.enter(Stage::Routing);
+        while count < self.chunk.min(CHUNK_RECORDS) && bytes < left {
             let Input::Merged(merge) = &mut self.input else { break };
-            let Some((place, record)) = merge.take(fetch)? else { break };
+            let Some((place, record)) = merge.take()? else { break };
             let at = self.places[place].at.clone();
+            self.activity.enter_at(Stage::Routing, place, record.offset);
             let records = (std::slice::from_ref(&record), order(&gathered.passed, place, 0));
             let (found, pause) = self.sort(&at, records, &mut gathered.touched);
             if let Some(pause) = pause {
@@ -152,9 +175,10 @@ impl Projector {
         }
         gathered.bytes += bytes;
         self.parked.see(count);
-        self.load(&mut gathered.touched.rows).await?;
+        self.load_chunk(&mut gathered.touched, bytes_max).await?;
         for (place, order, row, touch) in touches {
             let at = self.places[place].at.clone();
+            self.activity.enter_at(Stage::Folding, place, touch.offset());
             self.take(&at, order, &mut gathered.touched.rows[row], &touch);
         }
         let Some((place, time_ms, pause)) = paused else { return Ok(count > 0) };

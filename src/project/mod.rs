@@ -4,20 +4,25 @@
 //! row's events in order, and commits rows, copies, parked keys and progress as one [`Batch`]. Everything it
 //! writes follows from the log's positions alone, so whatever is done twice, late or by two processes ends the
 //! same. `place` says where it continues, `merge` makes one stream of several partitions, `apply` takes records into the
-//! rows of a batch, which `work` holds, `batch` derives the writes of a row, `park` holds keys that wait, `retry` and `touch`
-//! set them free, `range` deletes rows by the beginning of their key, `stamp` orders writes.
+//! rows of a batch, which `work` holds, `seen` knows which rows are not stored yet, `batch` derives the writes of a row,
+//! `park` holds keys that wait, `retry` and `touch` set them free, `range` deletes rows by the beginning of their key, `stamp`
+//! orders writes. `budget` bounds what all projectors hold, `memory` what one remembers, `activity` says where it is.
 //!
 //! A record that cannot be applied parks its key and the loop goes on. Trouble with the store or the log is tried
 //! again, with growing pauses; what cannot be right any more (a log created anew, data damaged) halts the
 //! projection by name.
 
+pub mod activity;
 mod apply;
 pub mod batch;
+pub mod budget;
+mod memory;
 mod merge;
 pub mod park;
 mod place;
 mod range;
 pub mod retry;
+mod seen;
 pub mod stamp;
 mod touch;
 mod work;
@@ -25,18 +30,20 @@ mod work;
 use std::sync::Arc;
 use std::time::Duration;
 
-use quick_cache::unsync::Cache;
-use rustc_hash::FxBuildHasher;
 use tokio::sync::watch;
 
 use crate::event::{Event, Offset, Position, Record, TopicPartition};
 use crate::handler::{Projection, UpdateKind};
 use crate::plan::{EntityPlan, Plan, TablePlan};
+use crate::project::activity::{Activity, Stage};
 use crate::project::batch::{Copies, Trail};
+use crate::project::budget::{Budget, Share};
+use crate::project::memory::{Buckets, Remembered};
 use crate::project::merge::Merge;
 use crate::project::park::ParkedKeys;
-use crate::project::place::{Place, begin, own, places};
+use crate::project::place::{Place, begin, own, places, topics_of};
 use crate::project::retry::{ParkedRequest, ParkedRequests};
+use crate::project::seen::Seen;
 use crate::project::work::{Touched, Work};
 use crate::route::RowRange;
 use crate::schema::ColumnId;
@@ -48,12 +55,15 @@ use crate::value::look_at;
 /// Bounds of a write loop.
 #[derive(Clone, Copy, Debug)]
 pub struct ProjectSettings {
-    /// Events of one partition folded into one batch, in bytes. A row is written once for all of its events among them.
+    /// Events of one partition folded into one batch, in bytes; and bytes of the rows that are loaded for them. A row is
+    /// written once for all of its events among them. At most a fifth of the budget, about.
     pub batch_bytes_max: usize,
     /// Rows of a batch, about: when so many are touched it is committed before more records are folded.
     pub batch_rows_max: usize,
     /// Rows kept in memory between batches, so that they need not be read again.
     pub cached_rows_max: usize,
+    /// Bytes of these rows.
+    pub cached_bytes_max: usize,
     /// Names of time buckets remembered as stored.
     pub cached_buckets_max: usize,
     /// Parked keys of one projection, above which it halts: so many are no accident of single events.
@@ -69,6 +79,7 @@ impl Default for ProjectSettings {
             batch_bytes_max: 16 << 20,
             batch_rows_max: 12_000,
             cached_rows_max: 2_000,
+            cached_bytes_max: 8 << 20,
             cached_buckets_max: 10_000,
             parked_keys_max: 1_000,
             parked_share_max: 0.01,
@@ -77,9 +88,9 @@ impl Default for ProjectSettings {
 }
 
 impl ProjectSettings {
-    /// Records fetched at once, in bytes: what is held of the log while it is folded.
-    fn fetch_bytes(&self) -> usize {
-        self.batch_bytes_max.min(FETCH_BYTES)
+    /// Bytes of the fetch that begins a batch.
+    fn first_bytes(&self) -> usize {
+        self.batch_bytes_max.min(FIRST_BYTES)
     }
 }
 
@@ -158,11 +169,18 @@ pub struct Projector {
     owners: Arc<[Owner]>,
     parked: ParkedKeys,
     /// Rows as they stand in the store, as bytes: many small values would take several times the memory.
-    rows: Cache<RowKey, Box<[u8]>>,
+    rows: Remembered,
+    /// What need not be looked for; `None` where any row may be stored.
+    seen: Option<Seen>,
     /// All columns of a row.
     columns: Vec<ColumnId>,
     /// Names of buckets that are surely stored.
     buckets: Buckets,
+    /// What all projectors of the process share.
+    budget: Arc<Budget>,
+    activity: Arc<Activity>,
+    /// Records decoded, and rows loaded, at once: the larger rows are, the fewer.
+    chunk: usize,
 }
 
 /// How records come in.
@@ -179,10 +197,17 @@ const CHUNK_RECORDS: usize = 128;
 /// Most bytes fetched at once.
 const FETCH_BYTES: usize = 256 << 10;
 
+/// Bytes of the fetch that begins a batch, about. It is held while the projector waits for its share of the budget: only
+/// then is it known that there is anything to fold.
+const FIRST_BYTES: usize = 16 << 10;
+
+/// Records of the first chunk: nothing is known of the size of rows yet.
+const CHUNK_FIRST: usize = 8;
+
 /// What a running projector does next.
 enum Next {
     Asked((Arc<dyn Source>, ParkedRequest)),
-    Fetched(Result<Option<Fetched>, SourceError>),
+    Begun(Result<(Option<Fetched>, Share), SourceError>),
 }
 
 /// Waits for something that is asked for parked keys; `None` where nobody can ask any more.
@@ -263,42 +288,38 @@ impl Projector {
         if is_merged && tables.profile() != Profile::Atomic {
             return Err(Halt::NotAtomic { projection: projection.name.to_string() });
         }
-        let mut topics = Vec::new();
-        for name in projection.topics() {
-            topics.push(source.topic(name).await?.ok_or_else(|| Halt::NoTopic {
-                topic: name.to_string(),
-                projection: projection.name.to_string(),
-            })?);
-        }
         // Before anything is read: what an earlier owner still decides afterwards does not hold (P3).
-        let owners = own(&projection, &topics, tables.as_ref()).await?;
+        let owners = own(&projection, &topics_of(&projection, source).await?, tables.as_ref()).await?;
+        // Progress first: read after the ends of the log, it could lie beyond them, and the log would seem cut off.
         tables.reload().await?;
+        let topics = topics_of(&projection, source).await?;
         let mut places = Vec::new();
         for topic in &topics {
             places.extend(self::places(&projection, topic, tables.as_ref(), (now_us, starts))?);
         }
         let input = if is_merged {
             merge::share_base(&mut places, tables.as_ref(), &projection.name);
-            Input::Merged(Merge::open(source, &places).await?)
+            Input::Merged(Merge::open(source, &places, settings.batch_bytes_max).await?)
         } else {
             let from: Vec<_> = places.iter().map(|place| (place.at.clone(), place.next)).collect();
             Input::Turns(source.read(&from).await?)
         };
-        begin(&projection, &places, &owners, tables.as_ref()).await?;
+        let partitions = topics.iter().flat_map(|topic| &topic.partitions);
+        let events = partitions.map(|partition| partition.end - partition.start).sum();
+        let seen = Seen::begin(&projection, &places, tables.as_ref(), events);
+        begin(&projection, &mut places, &owners, tables.as_ref()).await?;
         let parked = ParkedKeys::from_store(&projection.name, &tables.parked());
         let entity = plan.entity(projection.entity).clone();
         Ok(Projector {
             copies: Copies::of(&plan, &entity),
             entity,
-            rows: Cache::new(settings.cached_rows_max),
+            rows: Remembered::new(settings.cached_rows_max, settings.cached_bytes_max),
+            seen,
             columns: (0..).map(ColumnId).take(projection.shape.columns.len()).collect(),
-            buckets: Cache::with(
-                settings.cached_buckets_max,
-                settings.cached_buckets_max as u64,
-                quick_cache::UnitWeighter,
-                FxBuildHasher,
-                quick_cache::unsync::DefaultLifecycle::default(),
-            ),
+            buckets: Buckets::new(settings.cached_buckets_max),
+            budget: Budget::new(settings.batch_bytes_max.saturating_mul(4)),
+            activity: Arc::new(Activity::new(places.iter().map(|place| place.at.clone()).collect())),
+            chunk: CHUNK_FIRST,
             projection,
             plan,
             tables,
@@ -308,6 +329,18 @@ impl Projector {
             owners,
             parked,
         })
+    }
+
+    /// Shares a budget with other projectors. Without, it has one of its own, of four batches.
+    #[must_use]
+    pub fn within(mut self, budget: Arc<Budget>) -> Projector {
+        self.budget = budget;
+        self
+    }
+
+    /// Where it is, for whoever watches it.
+    pub fn activity(&self) -> Arc<Activity> {
+        Arc::clone(&self.activity)
     }
 
     /// The projection worked here.
@@ -356,21 +389,23 @@ impl Projector {
                 biased;
                 _ = stop.wait_for(|stop| *stop) => return,
                 Some(asked) = asked(&mut requests) => Next::Asked(asked),
-                fetched = self.input.next(self.settings.fetch_bytes()) => Next::Fetched(fetched),
+                begun = self.begin() => Next::Begun(begun),
             };
             let worked = match next {
-                Next::Fetched(Ok(fetched)) => self.work_off(fetched).await,
-                Next::Fetched(Err(error)) => Err(error.into()),
+                Next::Begun(Ok((fetched, share))) => self.work_off(fetched, share).await,
+                Next::Begun(Err(error)) => Err(error.into()),
                 Next::Asked((source, request)) => self.answer(source.as_ref(), request).await,
             };
             match worked {
                 Ok(()) => {
+                    self.activity.worked();
                     pause.reset();
                     say(&state, ProjectorState::Running);
                 }
                 Err(Halt::Store(StoreError::Unavailable(reason)))
                 | Err(Halt::Source(SourceError::Unavailable(reason))) => {
                     tracing::warn!(projection = %self.projection.name, %reason, "Trying again.");
+                    self.activity.failed();
                     say(&state, ProjectorState::Waiting(reason));
                     if let Err(halt) = self.rewind() {
                         return self.halt(&state, &halt);
@@ -387,6 +422,8 @@ impl Projector {
 
     /// Does a step for a parked key, and tells whoever asked for it.
     async fn answer(&mut self, source: &dyn Source, request: ParkedRequest) -> Result<(), Halt> {
+        // What was fetched while this was asked for is gone.
+        self.seek_back()?;
         let stepped = self.step_parked(source, &request.step).await;
         let (told, worked) = match stepped {
             Ok(stepped) => (Ok(stepped), Ok(())),
@@ -404,9 +441,15 @@ impl Projector {
 
     /// Forgets what is in memory and reads on from the last commit.
     fn rewind(&mut self) -> Result<(), Halt> {
-        self.rows.clear();
-        self.buckets.clear();
+        self.rows.forget();
+        self.seen = None;
+        self.buckets.forget();
         self.parked = ParkedKeys::from_store(&self.projection.name, &self.tables.parked());
+        self.seek_back()
+    }
+
+    /// Reads on from the last commit.
+    fn seek_back(&mut self) -> Result<(), Halt> {
         match &mut self.input {
             Input::Merged(merge) => merge.rewind(&self.places)?,
             Input::Turns(reader) => {
@@ -427,21 +470,54 @@ impl Projector {
     /// Trouble with the store or the log, or `unknown: stop` met an unknown type. Nothing is lost: progress has
     /// not passed what was not committed.
     pub async fn step(&mut self) -> Result<(), Halt> {
-        let fetched = self.input.next(self.settings.fetch_bytes()).await?;
-        self.work_off(fetched).await
+        let (fetched, share) = self.begin().await?;
+        self.work_off(fetched, share).await
+    }
+
+    /// Waits for the first records of a batch, then for its share of the budget: all that the batch may hold where the log
+    /// has more, so that nothing is asked for while a share is held.
+    async fn begin(&mut self) -> Result<(Option<Fetched>, Share), SourceError> {
+        self.activity.enter(Stage::Fetching);
+        let fetched = self.input.next(self.settings.first_bytes()).await?;
+        let (bytes, has_more) = match (&fetched, &self.input) {
+            (Some(fetched), _) => (len_bytes(fetched), fetched.next < fetched.end),
+            (None, Input::Merged(merge)) => merge.at_hand(),
+            (None, Input::Turns(_)) => (0, false),
+        };
+        let events = if has_more { bytes.max(self.batch_bytes_max()) } else { bytes };
+        Ok((fetched, self.share(events).await))
+    }
+
+    /// A share of the budget for so many bytes of events, and as many of rows.
+    async fn share(&mut self, events: usize) -> Share {
+        self.activity.enter(Stage::WaitingForRoom);
+        self.budget.share(events.saturating_mul(2)).await
+    }
+
+    /// Bytes of the events of a batch, and of the rows loaded for them: so that two projectors at least can work at a time.
+    fn batch_bytes_max(&self) -> usize {
+        self.settings.batch_bytes_max.min(self.budget.half() / 2)
     }
 
     /// Folds what was fetched, and what more of its partition is at hand, and commits it in as few batches as its
     /// bounds allow: a row that many events touch is written once for all of them.
-    async fn work_off(&mut self, fetched: Option<Fetched>) -> Result<(), Halt> {
-        let Some(fetched) = fetched else { return self.work_off_merged().await };
-        let bytes_max = self.settings.batch_bytes_max;
+    async fn work_off(&mut self, fetched: Option<Fetched>, mut share: Share) -> Result<(), Halt> {
+        let Some(fetched) = fetched else { return self.work_off_merged(share).await };
+        let bytes_max = self.batch_bytes_max();
         let mut folded = Folded::after(&fetched.at, &self.places);
         let (mut fetched, mut bytes) = (Some(fetched), 0);
         while let Some(some) = fetched {
-            bytes += some.records.iter().map(Record::len_bytes).sum::<usize>();
+            let len = len_bytes(&some);
+            if bytes > 0 && bytes + len > share.bytes() {
+                // A record larger than what is left: what stands before it is written, and it waits for a share as the
+                // first of a batch does.
+                self.commit(&mut folded).await?;
+                drop(share);
+                (share, bytes) = (self.share(len).await, 0);
+            }
+            bytes += len;
             self.fold_some(&some, &mut folded).await?;
-            let left = bytes_max.saturating_sub(bytes).min(FETCH_BYTES);
+            let left = bytes_max.min(share.bytes()).saturating_sub(bytes).min(FETCH_BYTES);
             fetched = if left > 0 { self.input.more(left)? } else { None };
         }
         self.commit(&mut folded).await
@@ -450,19 +526,23 @@ impl Projector {
     /// Folds what was fetched. Commits what has gathered when its rows fill a batch, and before it halts.
     async fn fold_some(&mut self, fetched: &Fetched, folded: &mut Folded) -> Result<(), Halt> {
         folded.end = fetched.end;
-        let rows_max = self.settings.batch_rows_max;
+        let (rows_max, bytes_max) = (self.settings.batch_rows_max, self.batch_bytes_max());
         let mut rest = fetched.records.as_slice();
         while !rest.is_empty() {
-            let (records, after) = rest.split_at(rest.len().min(rows_max.clamp(1, CHUNK_RECORDS)));
+            let room = rows_max.saturating_sub(folded.touched.rows.len()).max(1);
+            let (records, after) = rest.split_at(rest.len().min(room).min(self.chunk));
+            self.activity.enter_at(Stage::Routing, folded.place, records[0].offset);
             self.parked.see(records.len());
             let (touches, pause) = self.sort(&fetched.at, (records, 0), &mut folded.touched);
             if self.projection.kind == UpdateKind::OwnedFold {
-                self.load(&mut folded.touched.rows).await?;
+                self.load_chunk(&mut folded.touched, bytes_max).await?;
                 let rows = touches.iter().map(|(place, _)| &folded.touched.rows[*place]);
                 look_at(rows.filter_map(|work| Some(work.row.as_ref()?.state.as_ref()?.as_slice())));
             }
+            self.activity.enter(Stage::Folding);
             for (row, touch) in touches {
                 let order = touch.offset();
+                self.activity.at(order);
                 self.take(&fetched.at, order, &mut folded.touched.rows[row], &touch);
             }
             let before_pause = |record: &&Record| pause.as_ref().is_none_or(|at| record.offset < at.offset());
@@ -474,17 +554,37 @@ impl Projector {
             if let Some(pause) = pause {
                 self.commit(folded).await?;
                 let offset = pause.offset();
+                self.activity.at(offset);
                 self.pass(folded.place, offset, pause).await?;
                 let passed = fetched.records.partition_point(|record| record.offset <= offset);
                 rest = &fetched.records[passed..];
                 folded.next = offset + 1;
             }
-            if folded.touched.rows.len() + self.parked.changed() >= rows_max {
+            let rows = folded.touched.rows.len() + self.parked.changed();
+            if rows >= rows_max || folded.touched.bytes >= bytes_max {
                 self.commit(folded).await?;
             }
         }
         folded.next = fetched.next;
         Ok(())
+    }
+
+    /// Loads the rows of a chunk, and fits the next one to their size.
+    async fn load_chunk(&mut self, touched: &mut Touched, bytes_max: usize) -> Result<(), Halt> {
+        self.activity.enter(Stage::Loading);
+        let before = touched.bytes;
+        self.load(touched).await?;
+        self.fit_chunk(touched.bytes - before, bytes_max);
+        Ok(())
+    }
+
+    /// Fits what is loaded at once to how large rows are: less than a batch may hold, even where they grow suddenly.
+    fn fit_chunk(&mut self, loaded: usize, bytes_max: usize) {
+        if loaded > bytes_max / 8 {
+            self.chunk = (self.chunk / 2).max(1);
+        } else if loaded < bytes_max / 32 {
+            self.chunk = (self.chunk * 2).min(CHUNK_RECORDS);
+        }
     }
 
     /// Goes past a record at which folding paused, now that all before it is written. `order` is what its writes are
@@ -507,7 +607,10 @@ impl Projector {
         if folded.next == self.places[place].next {
             return Ok(());
         }
-        let rows = std::mem::take(&mut folded.touched).rows;
+        self.activity.at(folded.next);
+        // The next batch is about as large.
+        let next = Touched::with_room(folded.touched.rows.len());
+        let rows = std::mem::replace(&mut folded.touched, next).rows;
         let mark = self.mark(place, (folded.next, folded.end), folded.time_ms);
         let begins_at = Some(self.places[place].next);
         self.write(rows, self.places[place].base, vec![mark], begins_at).await?;
@@ -524,6 +627,7 @@ impl Projector {
         progress: Vec<ProgressMark>,
         begins_at: Option<Offset>,
     ) -> Result<(), Halt> {
+        self.activity.enter(Stage::Committing);
         let owners = Arc::clone(&self.owners);
         let mut batch = Batch { progress, begins_at, owners, ..Batch::default() };
         let remembered = self.finish(rows, base, &mut batch);
@@ -532,7 +636,7 @@ impl Projector {
         self.tables.commit(batch).await?;
         self.parked.committed(&self.tables.parked());
         for (key, row) in remembered {
-            self.rows.insert(key, row);
+            self.rows.put(key, row);
         }
         Ok(())
     }
@@ -558,6 +662,8 @@ impl Projector {
     /// Adds the writes of the rows to the batch; answers those that changed as they will stand, for memory.
     fn finish(&mut self, rows: Vec<Work>, base: i64, batch: &mut Batch) -> Vec<(RowKey, Box<[u8]>)> {
         let mut folded = Vec::with_capacity(rows.len().min(self.settings.cached_rows_max));
+        batch.base.reserve(rows.len());
+        batch.derived.reserve(rows.len());
         let mut bytes = Vec::new();
         let forgotten = rows.len().saturating_sub(self.settings.cached_rows_max);
         for (at, work) in rows.into_iter().enumerate() {
@@ -565,7 +671,7 @@ impl Projector {
                 Some(row) => {
                     if let Some(trail) = work.trail {
                         let buckets = &mut self.buckets;
-                        let known = |table: &TablePlan, name: &RowKey| is_known(buckets, table, name);
+                        let known = |table: &TablePlan, name: &RowKey| buckets.is_known(table, name);
                         let row_now = (&work.key, &row.state);
                         trail.finish(&self.copies, self.entity.base, row_now, base, batch, known);
                         if at >= forgotten {
@@ -580,7 +686,7 @@ impl Projector {
                 None => {
                     let cells = self.projection.shape.row_of(&work.key_cells);
                     let buckets = &mut self.buckets;
-                    let known = |table: &TablePlan, name: &RowKey| is_known(buckets, table, name);
+                    let known = |table: &TablePlan, name: &RowKey| buckets.is_known(table, name);
                     let set = work.set.map(|set| *set).unwrap_or_default();
                     batch::assign(&self.plan, &self.entity, (work.key, &cells), set, base, batch, known);
                 }
@@ -590,17 +696,9 @@ impl Projector {
     }
 }
 
-/// Names of buckets, each with the number of its table.
-type Buckets = Cache<(u32, RowKey), (), quick_cache::UnitWeighter, FxBuildHasher>;
-
-/// Whether a bucket's name was written before; from now on it was.
-fn is_known(buckets: &mut Buckets, table: &TablePlan, name: &RowKey) -> bool {
-    let place = (table.id.0, name.clone());
-    let known = buckets.get(&place).is_some();
-    if !known {
-        buckets.insert(place, ());
-    }
-    known
+/// Bytes of what was fetched.
+fn len_bytes(fetched: &Fetched) -> usize {
+    fetched.records.iter().map(Record::len_bytes).sum()
 }
 
 fn say(state: &watch::Sender<ProjectorState>, new: ProjectorState) {
@@ -616,7 +714,7 @@ impl Input {
     async fn next(&mut self, bytes_max: usize) -> Result<Option<Fetched>, SourceError> {
         match self {
             Input::Turns(reader) => reader.next(bytes_max).await.map(Some),
-            Input::Merged(merge) => merge.wait(bytes_max).await.map(|()| None),
+            Input::Merged(merge) => merge.wait().await.map(|()| None),
         }
     }
 

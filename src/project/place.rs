@@ -5,7 +5,7 @@ use std::sync::Arc;
 use super::{Halt, stamp};
 use crate::event::{Offset, TopicPartition};
 use crate::handler::Projection;
-use crate::source::TopicInfo;
+use crate::source::{Source, TopicInfo};
 use crate::store::{Batch, Began, Owner, ProgressMark, StoreError, Tables};
 
 #[derive(Clone)]
@@ -33,6 +33,18 @@ impl Place {
     }
 }
 
+/// The topics of a projection.
+pub(super) async fn topics_of(projection: &Projection, source: &dyn Source) -> Result<Vec<TopicInfo>, Halt> {
+    let mut topics = Vec::new();
+    for name in projection.topics() {
+        topics.push(source.topic(name).await?.ok_or_else(|| Halt::NoTopic {
+            topic: name.to_string(),
+            projection: projection.name.to_string(),
+        })?);
+    }
+    Ok(topics)
+}
+
 /// Takes all partitions of a projection's topics.
 pub(super) async fn own(
     projection: &Projection,
@@ -51,28 +63,33 @@ pub(super) async fn own(
     Ok(tables.own(&projection.name, &partitions).await?.into())
 }
 
-/// Writes down that what lies before a place is passed, where nothing of the partition was read and reading does not
-/// begin at the log's start: who waits for a position there waits for nothing.
+/// Writes down where each partition begins of which nothing was stored, before any row of it is: its stamps must have one
+/// base, whoever else begins it at the same time, and who waits for a position that lies before waits for nothing.
 pub(super) async fn begin(
     projection: &Projection,
-    places: &[Place],
+    places: &mut [Place],
     owners: &Arc<[Owner]>,
     tables: &dyn Tables,
 ) -> Result<(), StoreError> {
     let known = tables.progress();
-    let new = |place: &&Place| place.next > 0 && known.of(&projection.name, &place.at).is_none();
+    let new = |place: &&Place| known.of(&projection.name, &place.at).is_none();
     let progress: Vec<ProgressMark> = places
         .iter()
         .filter(new)
         .map(|place| place.mark(projection, (place.next, place.next), place.time_ms))
         .collect();
-    match progress.is_empty() {
-        true => Ok(()),
-        false => {
-            let owners = Arc::clone(owners);
-            tables.commit(Batch { progress, owners, ..Batch::default() }).await
-        }
+    if progress.is_empty() {
+        return Ok(());
     }
+    let owners = Arc::clone(owners);
+    tables.commit(Batch { progress, owners, ..Batch::default() }).await?;
+    // Of several that begin, the first has chosen.
+    tables.reload().await?;
+    let chosen = tables.progress();
+    for place in places {
+        place.base = chosen.of(&projection.name, &place.at).map_or(place.base, |mark| mark.base);
+    }
+    Ok(())
 }
 
 /// Where each partition continues, checked against the log as it is.

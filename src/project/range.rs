@@ -1,20 +1,21 @@
 //! An event that deletes all rows whose key begins as it says.
 //!
 //! Comes in: ranges of the base table and the event. Goes out: writes, page by page, each row's stamped as any other write of
-//! the event. What stood before the event in the log is written when this begins, so the store knows every row; progress
-//! passes the event only afterwards. Done again it deletes nothing more: rows that later events have made stand above it.
+//! the event. What stood before the event in the log is written when this begins, so the store knows every row, and
+//! memory forgets those of the range; progress passes the event only afterwards. Done again it deletes nothing more: rows that later events have made stand above it.
 
 use std::sync::Arc;
 
+use super::activity::Stage;
 use super::work::{Row, Touch, Touched};
 use super::{Halt, Projector};
 use crate::event::{Event, Offset, Taken};
 use crate::route::RowRange;
 use crate::schema::ColumnId;
 use crate::store::{Bound, Columns, ParkedKey, ParkedPage, QueuedEvent, Scan, StoredRow};
-use crate::value::Value;
+use crate::value::{Value, weight};
 
-/// Rows read and written at once.
+/// Parked rows that are read at once.
 const PAGE: usize = 500;
 
 impl Projector {
@@ -26,6 +27,8 @@ impl Projector {
         event: &Arc<Event>,
     ) -> Result<(), Halt> {
         for range in ranges {
+            // The scan shows no row that another owner has deleted already: what is kept of it in memory stands before that.
+            self.rows.remove_range(range);
             let mut after: Option<Vec<u8>> = None;
             while let Some(last) = self.delete_page((order, base), range, after.as_deref(), event).await? {
                 after = Some(last);
@@ -45,19 +48,23 @@ impl Projector {
     ) -> Result<Option<Vec<u8>>, Halt> {
         let all = range.clustering.is_empty();
         let bound = if all { Bound::Unbounded } else { Bound::Included(&range.clustering) };
+        // As many as are loaded at once for events: the larger rows are, the fewer.
+        let page = self.chunk;
         let scan = Scan {
             table: self.entity.base,
             partition: &range.partition,
             from: after.map_or(bound, Bound::Excluded),
             to: bound,
             reverse: false,
-            limit: PAGE,
+            limit: page,
             columns: Columns::All,
             // A row whose time is over is for the fold to judge, by the event's time.
             at_ms: None,
         };
+        self.activity.enter(Stage::Deleting);
         let stored = self.tables.scan(scan).await?;
-        let next = stored.last().filter(|_| stored.len() == PAGE).map(|row| row.key.clustering().to_vec());
+        self.fit_chunk(stored.iter().map(|row| weight(&row.cells)).sum(), self.batch_bytes_max());
+        let next = stored.last().filter(|_| stored.len() == page).map(|row| row.key.clustering().to_vec());
         let mut touched = Touched::default();
         // A parked row waits, as one does that is not there.
         let (at, offset) = (&event.position.at, event.position.offset);

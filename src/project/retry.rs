@@ -8,6 +8,7 @@ use std::sync::Arc;
 
 use tokio::sync::{mpsc, oneshot};
 
+use super::activity::Stage as Activity;
 use super::touch::{Log, Meant};
 use super::work::{Row, Touch, Touched, Work};
 use super::{Halt, Projector, Trail};
@@ -98,6 +99,8 @@ impl Projector {
     /// [`Projector::run`] has gone back to the last commit.
     pub async fn step_parked(&mut self, source: &dyn Source, step: &ParkedStep) -> Result<Stepped, Halt> {
         let name = Arc::clone(&self.projection.name);
+        let _share = self.share(self.batch_bytes_max()).await;
+        self.activity.enter(Activity::Releasing);
         let queue = self.tables.parked_queue(&name, &step.key, None, STEP_EVENTS + 1).await?;
         let entry = self.tables.parked_entry(&name, &step.key).await?;
         let (Some(first), Some(entry)) = (queue.first(), entry) else { return Ok(Stepped::default()) };
@@ -125,8 +128,10 @@ impl Projector {
                 let reason = "the projection has not read up to it yet; ask again when it has";
                 return Ok(Some((Reject::new(Stage::Route, reason), None)));
             };
+            let bytes_max = self.batch_bytes_max();
             let is_full = run.touched.rows.len() >= self.settings.batch_rows_max
-                || log.bytes >= self.settings.batch_bytes_max;
+                || run.touched.bytes >= bytes_max
+                || log.bytes >= bytes_max;
             // A batch has one base: stamps of two partitions do not compare.
             if index > 0 && (is_full || run.base != Some(place.base)) {
                 return Ok(None);
@@ -253,7 +258,7 @@ impl Projector {
         for (key, key_cells, touch) in rows {
             let place = run.touched.place(key, key_cells);
             if self.projection.kind != UpdateKind::BlindSet {
-                self.load(&mut run.touched.rows).await?;
+                self.load(&mut run.touched).await?;
             }
             self.take(&event.at, event.order, &mut run.touched.rows[place], &touch);
         }
@@ -299,7 +304,7 @@ impl Projector {
     async fn row_of<'t>(&mut self, key: &RowKey, touched: &'t mut Touched) -> Result<&'t mut Work, Halt> {
         let place = touched.place(key.clone(), Vec::new());
         if self.projection.kind != UpdateKind::BlindSet {
-            self.load(&mut touched.rows).await?;
+            self.load(touched).await?;
         }
         Ok(&mut touched.rows[place])
     }

@@ -18,6 +18,8 @@ use crate::value::row::{decode_row, push_row};
 pub(super) struct Touched {
     pub index: FxHashMap<RowKey, usize>,
     pub rows: Vec<Work>,
+    /// About how much memory the rows took when they were loaded.
+    pub bytes: usize,
 }
 
 /// One row's share of a batch.
@@ -36,6 +38,12 @@ pub(super) struct Work {
 }
 
 impl Touched {
+    /// With room for so many rows.
+    pub fn with_room(rows: usize) -> Touched {
+        let index = FxHashMap::with_capacity_and_hasher(rows, rustc_hash::FxBuildHasher);
+        Touched { index, rows: Vec::with_capacity(rows), bytes: 0 }
+    }
+
     /// The place of a row.
     pub fn place(&mut self, key: RowKey, key_cells: KeyCells) -> usize {
         *self.index.entry(key).or_insert_with_key(|key| {

@@ -18,6 +18,7 @@ use super::coerce::{Given, coerce};
 use super::data::{Data, Loaded, Object, Page, Target, for_each, visit};
 use super::entity;
 use super::error::{Code, Fault};
+use super::limits::Room;
 use super::nearest::{self, Near};
 use super::operation::Operation;
 use super::page::{Home, Paging, Signer, Wanted};
@@ -37,6 +38,8 @@ pub(super) struct Executor<'a> {
     pub at_ms: i64,
     /// Whether base keys are wanted of all rows, because something is parked.
     pub marking: bool,
+    /// For the rows that are read.
+    pub room: Room,
 }
 
 /// Reads of one level that wait to be done.
@@ -109,6 +112,10 @@ impl<'a> Executor<'a> {
                 }
             }
             self.fetch(std::mem::take(&mut pending), &mut data).await;
+            if self.room.fault().is_some() {
+                // Nothing of it is answered.
+                break;
+            }
         }
         data
     }

@@ -17,6 +17,9 @@ use super::execute::{Executor, Get, Goes, Keys, Pending, ScanJob};
 use super::indexed::Gathered;
 use super::walk::{Rows, Walk};
 
+/// Rows that are read before it is seen whether there is room for more.
+const KEYS_AT_ONCE: usize = 1_000;
+
 /// A site, its row, and the copy from which the row came.
 type Incomplete = (usize, usize, TableId);
 
@@ -72,6 +75,7 @@ impl Executor<'_> {
     }
 
     async fn scan(&self, scan: &ScanJob, columns: &[ColumnId]) -> Result<Rows, Fault> {
+        self.room.fault().map_or(Ok(()), Err)?;
         let walk = Walk {
             tables: self.tables,
             plan: self.plan,
@@ -88,10 +92,12 @@ impl Executor<'_> {
             }
             Goes::Page { wanted, wants, max, .. } => walk.page(wanted, *wants, *max).await,
         };
-        rows.map_err(|error| match error {
+        let rows = rows.map_err(|error| match error {
             StoreError::Bounded(why) => Fault::new(Code::LimitExceeded, why),
             error => Fault::internal(&format!("reading table {:?}", scan.range.table.name), error),
-        })
+        })?;
+        self.room.take(rows.found.iter().map(|found| &found.row))?;
+        Ok(rows)
     }
 
     /// One read of each table, for the keys of all sites.
@@ -143,24 +149,30 @@ impl Executor<'_> {
         if keys.is_empty() {
             return Ok(Vec::new());
         }
-        let found = self.plan.table(table);
-        let is_over = |row: &StoredRow| found.is_over(&row.cells, self.at_ms);
+        let from = self.plan.table(table);
+        let is_over = |row: &StoredRow| from.is_over(&row.cells, self.at_ms);
         let mut columns = std::borrow::Cow::Borrowed(columns);
-        if !found.expires.is_empty() {
+        if !from.expires.is_empty() {
             let columns = columns.to_mut();
-            columns.extend(found.expires.iter().map(|expiry| expiry.from));
+            columns.extend(from.expires.iter().map(|expiry| expiry.from));
             columns.sort_unstable();
             columns.dedup();
         }
-        let rows = self.tables.get(table, keys, Columns::Only(&columns)).await.and_then(|rows| {
-            if rows.len() == keys.len() {
-                return Ok(rows.into_iter().map(|row| row.filter(|row| !is_over(row))).collect());
-            }
-            Err(StoreError::Corrupt(format!("{} rows came for {} keys", rows.len(), keys.len())))
-        });
-        rows.map_err(|error| {
-            Fault::internal(&format!("reading table {:?}", self.plan.table(table).name), error)
-        })
+        let mut found = Vec::with_capacity(keys.len());
+        for keys in keys.chunks(KEYS_AT_ONCE) {
+            let rows = self.tables.get(table, keys, Columns::Only(&columns)).await.and_then(|rows| {
+                let (rows_len, keys_len) = (rows.len(), keys.len());
+                let whole = (rows_len == keys_len).then_some(rows);
+                whole.ok_or_else(|| StoreError::Corrupt(format!("{rows_len} rows came for {keys_len} keys")))
+            });
+            let rows = rows.map_err(|error| {
+                Fault::internal(&format!("reading table {:?}", self.plan.table(table).name), error)
+            })?;
+            let before = found.len();
+            found.extend(rows.into_iter().map(|row| row.filter(|row| !is_over(row))));
+            self.room.take(found[before..].iter().flatten())?;
+        }
+        Ok(found)
     }
 
     /// The columns to read of a table for a site, and whether the table has all that are wanted.

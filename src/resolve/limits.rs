@@ -1,11 +1,16 @@
 //! Bounds on an operation's text, checked before the parser sees it.
 //!
 //! Comes in: the text. Goes out: nothing, or the first bound that is exceeded. One pass over the tokens, no memory.
+//! `Room` counts what the rows of an answer take.
 //! It is not a parser: text that is no GraphQL passes, and the parser refuses it. What only shows after fragments
 //! are expanded is counted by `operation`.
 
+use std::sync::atomic::{AtomicUsize, Ordering};
+
 use super::Limits;
 use super::error::{Code, Fault};
+use crate::store::StoredRow;
+use crate::value::weight;
 
 /// Counts tokens, depth, aliases, root fields and directives.
 ///
@@ -34,6 +39,49 @@ pub(super) fn exceeded(what: &str, bound: usize) -> Fault {
 /// The fault of a selection that is too deep.
 pub(super) fn too_deep(bound: usize) -> Fault {
     Fault::new(Code::LimitExceeded, format!("The operation is nested deeper than {bound} levels."))
+}
+
+/// The fault of an answer that is too large.
+pub(super) fn too_large(bound: usize) -> Fault {
+    let message = format!(
+        "The answer has more than {bound} bytes (`serve.limits.answer`); ask for fewer fields, or for smaller pages."
+    );
+    Fault::new(Code::LimitExceeded, message)
+}
+
+/// Room for the rows of one answer.
+#[derive(Debug)]
+pub(super) struct Room {
+    bytes_max: usize,
+    held: AtomicUsize,
+}
+
+impl Room {
+    pub fn new(bytes_max: usize) -> Room {
+        Room { bytes_max, held: AtomicUsize::new(0) }
+    }
+
+    /// Takes in rows.
+    ///
+    /// # Errors
+    /// There is no room for them: what was read so far counts, and nothing more is read.
+    pub fn take<'r>(&self, rows: impl Iterator<Item = &'r StoredRow>) -> Result<(), Fault> {
+        let bytes: usize = rows.map(|row| weight(&row.cells)).sum();
+        self.held.fetch_add(bytes, Ordering::Relaxed);
+        self.fault().map_or(Ok(()), Err)
+    }
+
+    /// The fault of a room that is full.
+    pub fn fault(&self) -> Option<Fault> {
+        let bound = self.bytes_max;
+        (self.held.load(Ordering::Relaxed) > bound).then(|| {
+            let message = format!(
+                "The rows that this operation reads take more than {bound} bytes (`serve.limits.read`); ask for smaller \
+                 pages, or for less at once."
+            );
+            Fault::new(Code::LimitExceeded, message)
+        })
+    }
 }
 
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -211,6 +259,8 @@ mod tests {
         directives: usize::MAX,
         representations: usize::MAX,
         cached_operations: 1,
+        read_bytes: usize::MAX,
+        answer_bytes: usize::MAX,
     };
 
     /// The text passes with `at` and fails with one less.

@@ -42,6 +42,7 @@ pub use error::Code;
 use error::{Fault, Refusal};
 use execute::Executor;
 use fresh::{Freshness, Waited};
+use limits::Room;
 use operation::{Operation, Operations};
 use page::{Home, Signer};
 use parked::Marks;
@@ -71,6 +72,10 @@ pub struct Limits {
     pub representations: usize,
     /// Operations kept planned.
     pub cached_operations: usize,
+    /// Bytes of rows that are held for one answer, as they lie in memory.
+    pub read_bytes: usize,
+    /// Bytes of one answer.
+    pub answer_bytes: usize,
 }
 
 impl Default for Limits {
@@ -83,6 +88,8 @@ impl Default for Limits {
             directives: 50,
             representations: 1_000,
             cached_operations: 1_000,
+            read_bytes: 64 << 20,
+            answer_bytes: 32 << 20,
         }
     }
 }
@@ -215,6 +222,7 @@ impl Graph {
             operation: &operation,
             at_ms: at_ms.unwrap_or_else(fresh::now_ms),
             marking: false,
+            room: Room::new(self.settings.limits.read_bytes),
         };
         self.check_representations(&operation)?;
         let lists: Vec<_> =
@@ -230,9 +238,16 @@ impl Graph {
         let marks = Marks::new(&self.plan, &parked, &feeds);
         executor.marking = marks.is_some();
         let data = executor.load(lists).await;
-        let mut writer = Writer::new(&self.model, &self.signer, &operation, &data, marks);
+        if let Some(fault) = executor.room.fault() {
+            return Err(Refusal::of(fault));
+        }
+        let answer_bytes = self.settings.limits.answer_bytes;
+        let mut writer = Writer::new(&self.model, &self.signer, &operation, &data, (marks, answer_bytes));
         writer.out.extend_from_slice(br#"{"data":"#);
         writer.data();
+        if writer.is_overfull {
+            return Err(Refusal::of(limits::too_large(answer_bytes)));
+        }
         let Writer { mut out, errors, marks, .. } = writer;
         let is_whole = errors.is_empty() && waited.missed.is_none();
         if !errors.is_empty() {

@@ -21,6 +21,7 @@ pub(super) struct Marks<'a> {
     /// Of what is read, the feeds whose projection has parked keys.
     feeds: Vec<&'a Feed>,
     met: Vec<Met<'a>>,
+    bytes: usize,
 }
 
 /// A parked key that the answer shows.
@@ -32,6 +33,19 @@ struct Met<'a> {
     path: Vec<u8>,
 }
 
+impl Met<'_> {
+    /// Bytes of it in an answer, about.
+    fn len(&self) -> usize {
+        let key = match &self.key {
+            ParkedKey::Row(key) => key.bytes().len(),
+            ParkedKey::Record(bytes) => bytes.len(),
+            ParkedKey::Position(at, _) => at.topic.len(),
+        };
+        // Names and brackets, and a key that is longer as JSON than as stored.
+        64 + self.since.len() + self.path.len() + key * 2
+    }
+}
+
 impl<'a> Marks<'a> {
     /// `None` where nothing of what is read is parked.
     pub fn new(plan: &'a Plan, parked: &'a Parked, feeds: &[&'a Feed]) -> Option<Marks<'a>> {
@@ -40,7 +54,7 @@ impl<'a> Marks<'a> {
         }
         let has_parked = |feed: &&Feed| parked.keys(&feed.projection) > 0;
         let feeds: Vec<&Feed> = feeds.iter().copied().filter(has_parked).collect();
-        (!feeds.is_empty()).then(|| Marks { plan, parked, feeds, met: Vec::new() })
+        (!feeds.is_empty()).then(|| Marks { plan, parked, feeds, met: Vec::new(), bytes: 0 })
     }
 
     /// A row is being answered at a path.
@@ -60,6 +74,7 @@ impl<'a> Marks<'a> {
         let met = feeds.find_map(|feed| {
             self.meet(feed, ParkedKey::Row(key.clone()), path).or_else(|| self.record(feed, key, path))
         });
+        self.bytes += met.as_ref().map_or(0, Met::len);
         self.met.extend(met);
     }
 
@@ -82,6 +97,11 @@ impl<'a> Marks<'a> {
         let mut parts = base.partition.iter().chain(&base.clustering);
         let at = parts.position(|part| part.part.column == column && part.is_plain())?;
         record_text(&key::key_values(base, key).ok()?.into_iter().nth(at)?)
+    }
+
+    /// Bytes of what it has met, about: what keys are called is read at the end.
+    pub fn len(&self) -> usize {
+        self.bytes
     }
 
     /// Appends the member `parked`, if a parked row was met.

@@ -30,6 +30,9 @@ pub(super) struct Writer<'a> {
     /// Entries of `errors`, with commas between.
     pub errors: Vec<u8>,
     pub marks: Option<Marks<'a>>,
+    /// Whether it has more bytes than an answer may have: then none of it is sent.
+    pub is_overfull: bool,
+    bytes_max: usize,
     path: Vec<Step<'a>>,
 }
 
@@ -54,24 +57,29 @@ impl<'a> Writer<'a> {
         signer: &'a Signer,
         operation: &'a Operation,
         data: &'a Data,
-        marks: Option<Marks<'a>>,
+        (marks, bytes_max): (Option<Marks<'a>>, usize),
     ) -> Writer<'a> {
         let rows: usize = data.sites.iter().map(|site| site.rows.len()).sum();
-        let out = Vec::with_capacity(ANSWER_BYTES + rows * ROW_BYTES);
-        Writer { model, signer, operation, data, out, errors: Vec::new(), marks, path: Vec::new() }
+        let out = Vec::with_capacity((ANSWER_BYTES + rows * ROW_BYTES).min(bytes_max));
+        let (errors, path) = (Vec::new(), Vec::new());
+        Writer { model, signer, operation, data, out, errors, marks, is_overfull: false, bytes_max, path }
     }
 
     /// Writes the value of `data`.
     pub fn data(&mut self) {
         let start = self.out.len();
         let at = At { object: Object::of(&[]), number: 0, page: None };
-        if self.object(&self.operation.planned.root, at).is_err() {
+        if self.object(&self.operation.planned.root, at).is_err() && !self.is_overfull {
             self.out.truncate(start);
             self.out.extend_from_slice(b"null");
         }
+        // What the last object held.
+        let _ = self.check_room();
     }
 
     fn object(&mut self, fields: &'a [Out], at: At<'a>) -> Written {
+        // Whatever can be many times in an answer is in objects, or in lists of what a row holds.
+        self.check_room()?;
         self.out.push(b'{');
         for (index, field) in fields.iter().enumerate() {
             if index > 0 {
@@ -81,6 +89,16 @@ impl<'a> Writer<'a> {
             self.field(field, at)?;
         }
         self.out.push(b'}');
+        Ok(())
+    }
+
+    /// Ends an answer that has grown too large, with all that is around.
+    fn check_room(&mut self) -> Written {
+        let marked = self.marks.as_ref().map_or(0, Marks::len);
+        if self.out.len() + self.errors.len() + marked > self.bytes_max {
+            self.is_overfull = true;
+            return Err(Bubble);
+        }
         Ok(())
     }
 
@@ -94,6 +112,11 @@ impl<'a> Writer<'a> {
                 let value = at.object.get(*cell);
                 match (shape, value) {
                     (Shape::Scalar(scalar), value) if wire::push_scalar(&mut self.out, *scalar, value) => {
+                        Ok(())
+                    }
+                    // A row that was only ever assigned to has no collection of which no event spoke.
+                    (Shape::List { .. } | Shape::References { .. }, Value::Null) if field.non_null => {
+                        self.out.extend_from_slice(b"[]");
                         Ok(())
                     }
                     (_, Value::Null) => self.null(field),
@@ -115,7 +138,7 @@ impl<'a> Writer<'a> {
     }
 
     fn settle(&mut self, written: Written, non_null: bool, start: usize) -> Written {
-        if written.is_err() && !non_null {
+        if written.is_err() && !non_null && !self.is_overfull {
             self.out.truncate(start);
             self.out.extend_from_slice(b"null");
             return Ok(());
@@ -294,6 +317,7 @@ impl<'a> Writer<'a> {
             if index > 0 {
                 self.out.push(b',');
             }
+            self.check_room()?;
             let start = self.out.len();
             self.path.push(Step::Index(index));
             let written = match slot {
@@ -452,6 +476,7 @@ impl<'a> Writer<'a> {
             if index > 0 {
                 self.out.push(b',');
             }
+            self.check_room()?;
             let start = self.out.len();
             self.path.push(Step::Index(index));
             let written = match is_absent {

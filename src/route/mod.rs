@@ -78,18 +78,35 @@ pub struct RowEvents {
     pub events: Vec<Taken>,
 }
 
+/// The event that a record holds, or why it holds none; `None` of a record without a value.
+pub type Decoded = Option<Result<Json, Reject>>;
+
+/// Reads what a record holds. Records are decoded a few at a time before they are routed: the code of both together is more
+/// than the processor keeps at hand.
+pub fn decode(record: &Record) -> Decoded {
+    record.value.as_deref().map(decode::json)
+}
+
 /// Finds the rows of a record. `base` is the base table of the projection's read model.
 pub fn route(projection: &Projection, base: &TablePlan, at: &TopicPartition, record: &Record) -> Routed {
+    route_decoded(projection, base, at, (record, decode(record)))
+}
+
+/// As [`route`], of a record that is decoded already.
+pub fn route_decoded(
+    projection: &Projection,
+    base: &TablePlan,
+    at: &TopicPartition,
+    (record, decoded): (&Record, Decoded),
+) -> Routed {
     let metadata = projection.reads_record.then(|| decode::metadata(at, record));
     let from = projection.source(&at.topic);
     let position = Position { at: at.clone(), offset: record.offset };
     let router = Router { projection, from, base, position, record, metadata };
-    match &record.value {
+    match decoded {
         None => router.tombstone(),
-        Some(value) => match decode::json(value) {
-            Ok(body) => router.body(body),
-            Err(reject) => router.rejected(None, reject),
-        },
+        Some(Ok(body)) => router.body(body),
+        Some(Err(reject)) => router.rejected(None, reject),
     }
 }
 

@@ -20,8 +20,9 @@ pub(super) async fn live() -> Response {
 
 /// `GET /health/ready`: 200 once a generation answers and some projection is not halted; else 503 with the reason.
 pub(super) async fn ready(State(shared): State<Arc<Shared>>) -> Response {
-    match not_ready(&shared, &shared.backend.status().await) {
-        None => json(StatusCode::OK, &json!({ "status": "ready" })),
+    let status = shared.backend.status().await;
+    match not_ready(&shared, &status) {
+        None => json(StatusCode::OK, &ready_body(&status)),
         Some(reason) => {
             let mut response =
                 json(StatusCode::SERVICE_UNAVAILABLE, &json!({ "status": "not ready", "reason": reason }));
@@ -31,7 +32,21 @@ pub(super) async fn ready(State(shared): State<Arc<Shared>>) -> Response {
     }
 }
 
+/// Rows that stand still are answered, and answers say how far they lag; so a stall is said, and takes nobody away.
+fn ready_body(status: &Status) -> serde_json::Value {
+    let stalled = status.projections.iter().filter_map(|one| Some((&one.name, one.stalled.as_ref()?)));
+    let stalled: serde_json::Map<String, serde_json::Value> =
+        stalled.map(|(name, stall)| (name.clone(), stall.to_string().into())).collect();
+    match stalled.is_empty() {
+        true => json!({ "status": "ready" }),
+        false => json!({ "status": "ready", "stalled": stalled }),
+    }
+}
+
 fn not_ready(shared: &Shared, status: &Status) -> Option<String> {
+    if shared.is_stopping() {
+        return Some(guard::STOPPING.to_owned());
+    }
     if shared.backend.sdl().is_none() {
         return Some("no generation answers yet".to_owned());
     }

@@ -67,9 +67,12 @@ async fn posted(shared: &Shared, request: Request, wanted: Wanted) -> Result<Res
     }
     let (parts, body) = request.into_parts();
     let bound = BodyBound { bytes_max: shared.settings.limits.body.len(), setting: "serve.limits.body" };
-    let body = guard::body(body, bound, shared.settings.deadline).await?;
+    let (body, held) = guard::body(shared, body, bound).await?;
     let params = params::from_body(&body).map_err(Refusal::bad_input)?;
-    answer(shared, &parts.headers, params, false, wanted).await
+    drop(body);
+    let answered = answer(shared, &parts.headers, params, false, wanted).await;
+    drop(held);
+    answered
 }
 
 async fn answer(
@@ -84,6 +87,13 @@ async fn answer(
         let most = shared.settings.concurrent;
         Refusal::overloaded(format!("{most} requests are being answered (`serve.concurrent`); come again"))
     })?;
+    let _waiting = match read_after.is_empty() {
+        true => None,
+        false => Some(shared.waiting.try_acquire().map_err(|_| {
+            let most = shared.settings.waiting;
+            Refusal::overloaded(format!("{most} requests wait for positions (`serve.waiting`); come again"))
+        })?),
+    };
     let waiting = if read_after.is_empty() { Duration::ZERO } else { wait.at_most };
     let mutation = get && params::is_mutation(&params.query);
     let Params { query, operation_name, variables } = params;
@@ -92,7 +102,7 @@ async fn answer(
     let answer = guard::within(shared.settings.deadline + waiting, executing)
         .await??
         .ok_or_else(|| Refusal::overloaded(NOTHING_ANSWERS))?;
-    Ok(response(answer, wanted, mutation))
+    response(shared, answer, wanted, mutation)
 }
 
 fn freshness(headers: &HeaderMap) -> Result<(Vec<crate::event::Position>, Wait), Refusal> {
@@ -115,9 +125,14 @@ fn freshness(headers: &HeaderMap) -> Result<(Vec<crate::event::Position>, Wait),
     Ok((read_after, wait))
 }
 
-fn response(answer: Answer, wanted: Wanted, mutation_by_get: bool) -> Response {
+fn response(
+    shared: &Shared,
+    answer: Answer,
+    wanted: Wanted,
+    mutation_by_get: bool,
+) -> Result<Response, Refusal> {
     let status = status(answer.outcome, wanted, mutation_by_get);
-    let mut response = with_type(status, wanted.content_type(), answer.body);
+    let mut response = with_type(status, wanted.content_type(), shared.room.keep(answer.body)?);
     let headers = response.headers_mut();
     headers.insert(header::VARY, HeaderValue::from_static("accept"));
     if let Ok(position) = HeaderValue::from_str(&answer.position)
@@ -142,7 +157,7 @@ fn response(answer: Answer, wanted: Wanted, mutation_by_get: bool) -> Response {
     if status == StatusCode::METHOD_NOT_ALLOWED {
         headers.insert(header::ALLOW, HeaderValue::from_static("POST"));
     }
-    response
+    Ok(response)
 }
 
 fn status(outcome: Outcome, wanted: Wanted, mutation_by_get: bool) -> StatusCode {

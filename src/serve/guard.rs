@@ -19,6 +19,7 @@ use futures_util::future::BoxFuture;
 
 use super::Shared;
 use super::answer::{Code, Refusal};
+use super::room::Held;
 
 /// Refuses requests under a foreign name while we listen on loopback.
 pub(super) async fn host(State(shared): State<Arc<Shared>>, request: Request, next: Next) -> Response {
@@ -26,6 +27,35 @@ pub(super) async fn host(State(shared): State<Arc<Shared>>, request: Request, ne
         return foreign(request.headers(), shared.address).into_response();
     }
     next.run(request).await
+}
+
+/// Counts requests, and refuses those that come while the process ends; probes are answered to the last.
+pub(super) async fn stopping(State(shared): State<Arc<Shared>>, request: Request, next: Next) -> Response {
+    // Counted before it is looked: who waits for the last request sees this one, or this one sees that it is late.
+    let _busy = Busy::of(&shared);
+    if shared.is_stopping() && !request.uri().path().starts_with("/health/") {
+        return Refusal::overloaded(STOPPING).into_response();
+    }
+    next.run(request).await
+}
+
+/// Said while the process ends.
+pub(super) const STOPPING: &str = "this process is ending; come again, to another or when it is back";
+
+/// A request that is being worked on, to its end or until its client is gone.
+struct Busy(Arc<Shared>);
+
+impl Busy {
+    fn of(shared: &Arc<Shared>) -> Busy {
+        shared.busy.send_modify(|busy| *busy += 1);
+        Busy(Arc::clone(shared))
+    }
+}
+
+impl Drop for Busy {
+    fn drop(&mut self) {
+        self.0.busy.send_modify(|busy| *busy -= 1);
+    }
 }
 
 /// Whether `host` is the address we listen on. Beyond loopback any name may lead to us.
@@ -101,22 +131,33 @@ pub(super) struct BodyBound<'a> {
 ///
 /// # Errors
 /// 413 where it is larger, said before all of it has come: where the request declares its length, before any has. 408
-/// where it comes too slowly.
-pub(super) async fn body(body: Body, bound: BodyBound<'_>, deadline: Duration) -> Result<Bytes, Refusal> {
-    tokio::time::timeout(deadline, whole(body, bound)).await.map_err(|_| {
+/// where it comes too slowly; 503 where there is no room for it.
+pub(super) async fn body(
+    shared: &Shared,
+    body: Body,
+    bound: BodyBound<'_>,
+) -> Result<(Bytes, Held), Refusal> {
+    let deadline = shared.settings.deadline;
+    tokio::time::timeout(deadline, whole(shared.room.nothing(), body, bound)).await.map_err(|_| {
         let message = format!("the body did not come within {} ms (`serve.deadline`)", deadline.as_millis());
         Refusal::new(StatusCode::REQUEST_TIMEOUT, Code::Timeout, message)
     })?
 }
 
-async fn whole(body: Body, BodyBound { bytes_max, setting }: BodyBound<'_>) -> Result<Bytes, Refusal> {
+async fn whole(
+    mut held: Held,
+    body: Body,
+    BodyBound { bytes_max, setting }: BodyBound<'_>,
+) -> Result<(Bytes, Held), Refusal> {
     let too_large = || {
         let message = format!("the body is larger than {bytes_max} bytes (`{setting}`)");
         Refusal::new(StatusCode::PAYLOAD_TOO_LARGE, Code::LimitExceeded, message)
     };
-    if axum::body::HttpBody::size_hint(&body).lower() > bytes_max as u64 {
+    let declared = axum::body::HttpBody::size_hint(&body).lower();
+    if declared > bytes_max as u64 {
         return Err(too_large());
     }
+    held.grow_to(usize::try_from(declared).unwrap_or(usize::MAX))?;
     let mut stream = body.into_data_stream();
     let mut first = Bytes::new();
     let mut whole: Vec<u8> = Vec::new();
@@ -125,6 +166,7 @@ async fn whole(body: Body, BodyBound { bytes_max, setting }: BodyBound<'_>) -> R
         if first.len() + whole.len() + chunk.len() > bytes_max {
             return Err(too_large());
         }
+        held.grow_to(first.len() + whole.len() + chunk.len())?;
         match (first.is_empty(), whole.is_empty()) {
             (true, true) => first = chunk,
             (_, true) => {
@@ -134,7 +176,7 @@ async fn whole(body: Body, BodyBound { bytes_max, setting }: BodyBound<'_>) -> R
             (_, false) => whole.extend_from_slice(&chunk),
         }
     }
-    Ok(if whole.is_empty() { first } else { Bytes::from(whole) })
+    Ok((if whole.is_empty() { first } else { Bytes::from(whole) }, held))
 }
 
 #[cfg(test)]

@@ -3,17 +3,21 @@
 //!
 //! Comes in: requests. Goes out: what a [`Backend`] answers, with the right status, type and headers. `negotiate` and
 //! `params` read a request, `graphql` answers it, `topics` publishes, `admin` shows, `page` has what a browser gets,
-//! `guard` keeps strangers out. Nothing here parses an operation, reads a table or folds an event.
+//! `guard` keeps strangers out, `connections` and `room` bound what is under way. Nothing here parses an operation, reads a table or folds an event.
 
 mod admin;
 mod answer;
 pub mod client;
+mod connections;
 mod endpoint;
 mod graphql;
 mod guard;
 mod negotiate;
+#[cfg(test)]
+mod overload_tests;
 mod page;
 mod params;
+mod room;
 #[cfg(test)]
 mod tests;
 mod topics;
@@ -21,6 +25,7 @@ mod topics;
 use std::future::Future;
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use axum::Router;
 use axum::middleware;
@@ -28,13 +33,15 @@ use axum::routing::{get, post};
 use futures_util::future::BoxFuture;
 use serde::{Deserialize, Serialize};
 use tokio::net::TcpListener;
-use tokio::sync::Semaphore;
+use tokio::sync::{Semaphore, watch};
 
 use crate::config;
 use crate::engine::Status;
 use crate::event::Position;
 use crate::resolve::{Answer, Request};
 use crate::source::NewRecord;
+use connections::Bounds;
+use room::Room;
 
 pub use endpoint::{Endpoint, EndpointError, Token};
 
@@ -94,8 +101,8 @@ pub enum PublishError {
     /// The request cannot be done as it is: a topic's name, a partition that is not there.
     #[error("{0}")]
     Refused(String),
-    /// The log could not be written; nothing of it was.
-    #[error("the log is not answering: {0}")]
+    /// The log could not be written: it is full, or has halted. A partition that failed has nothing of it.
+    #[error("{0}")]
     Unavailable(String),
 }
 
@@ -259,6 +266,13 @@ struct Shared {
     address: SocketAddr,
     /// One for each request that may be worked on at once.
     permits: Semaphore,
+    /// One for each request that may wait for a position.
+    waiting: Semaphore,
+    room: Room,
+    /// Set once it is to end: nothing new is begun.
+    stopping: AtomicBool,
+    /// Requests that are being worked on.
+    busy: watch::Sender<usize>,
 }
 
 impl Server {
@@ -274,8 +288,17 @@ impl Server {
         let refused = |source| ServeError::Listen { address: settings.listen, source };
         let listener = TcpListener::bind(settings.listen).await.map_err(refused)?;
         let address = listener.local_addr().map_err(refused)?;
-        let permits = Semaphore::new(settings.concurrent);
-        let shared = Arc::new(Shared { backend, settings: settings.clone(), options, address, permits });
+        let shared = Arc::new(Shared {
+            backend,
+            options,
+            address,
+            permits: Semaphore::new(settings.concurrent),
+            waiting: Semaphore::new(settings.waiting),
+            room: Room::new(settings.memory.len()),
+            stopping: AtomicBool::new(false),
+            busy: watch::Sender::new(0),
+            settings: settings.clone(),
+        });
         Ok(Server { listener, address, shared })
     }
 
@@ -284,32 +307,48 @@ impl Server {
         self.address
     }
 
-    /// Serves until `stop` is ready, then takes no more and lets requests finish, at most `serve.drain` long.
+    /// Serves until `stop` is ready. From then on requests are refused (503, and not ready) while those under way finish;
+    /// then connections close: at most `serve.drain` for both.
     ///
     /// # Errors
     /// [`ServeError::Stopped`] where the listener fails.
     pub async fn run(self, stop: impl Future<Output = ()> + Send + 'static) -> Result<(), ServeError> {
-        let drain = self.shared.settings.drain;
-        let (stopping, mut stopped) = tokio::sync::watch::channel(false);
-        let signal = async move {
+        let Server { listener, shared, .. } = self;
+        let (drain, bounds) = (shared.settings.drain, shared.bounds());
+        let (stopping, mut stopped) = watch::channel(false);
+        let through = Arc::clone(&shared);
+        let finished = async move {
             stop.await;
+            through.stopping.store(true, Ordering::SeqCst);
             stopping.send_replace(true);
+            let _ = through.busy.subscribe().wait_for(|busy| *busy == 0).await;
         };
-        let serving = axum::serve(self.listener, router(self.shared)).with_graceful_shutdown(signal);
+        let serving = connections::serve(listener, router(Arc::clone(&shared)), bounds, finished);
         let overdue = async move {
-            let asked = stopped.wait_for(|stopping| *stopping).await.is_ok();
-            if !asked {
+            if stopped.wait_for(|stopping| *stopping).await.is_err() {
                 std::future::pending::<()>().await;
             }
             tokio::time::sleep(drain).await;
         };
         tokio::select! {
-            ended = serving.into_future() => ended.map_err(ServeError::Stopped),
+            ended = serving => ended.map_err(ServeError::Stopped),
             () = overdue => {
-                tracing::warn!(drain_ms = drain.as_millis(), "Requests were still running when the time to drain was over.");
+                let requests = *shared.busy.borrow();
+                tracing::warn!(drain_ms = drain.as_millis(), requests, "Requests or answers were under way when the time to drain was over.");
                 Ok(())
             }
         }
+    }
+}
+
+impl Shared {
+    fn bounds(&self) -> Bounds {
+        Bounds { connections: self.settings.connections, idle: self.settings.idle }
+    }
+
+    /// Whether it is to end.
+    fn is_stopping(&self) -> bool {
+        self.stopping.load(Ordering::SeqCst)
     }
 }
 
@@ -334,5 +373,6 @@ fn router(shared: Arc<Shared>) -> Router {
         .fallback(answer::nothing_here)
         .method_not_allowed_fallback(answer::wrong_method)
         .layer(middleware::from_fn_with_state(shared.clone(), guard::host))
+        .layer(middleware::from_fn_with_state(shared.clone(), guard::stopping))
         .with_state(shared)
 }

@@ -23,16 +23,27 @@ use crate::resolve::{Answer, Caching, Outcome, Request};
 use crate::source::NewRecord;
 
 /// A backend with one field, a log in memory, and what a test sets.
-struct Small {
+pub(super) struct Small {
     schema: Schema,
     ready: bool,
     state: String,
     log: Mutex<Vec<NewRecord>>,
     next: AtomicU64,
+    /// Operations that are being executed.
+    pub executing: AtomicU64,
+}
+
+/// An operation, from its beginning until it is answered or given up.
+struct Executing<'a>(&'a AtomicU64);
+
+impl Drop for Executing<'_> {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::SeqCst);
+    }
 }
 
 impl Small {
-    fn new() -> Small {
+    pub fn new() -> Small {
         let argument = InputValue::new("id", TypeRef::named(TypeRef::ID));
         let hello = Field::new("hello", TypeRef::named(TypeRef::STRING), |_| {
             FieldFuture::new(async { Ok(Some(FieldValue::value("world"))) })
@@ -44,11 +55,19 @@ impl Small {
         });
         let query = Object::new("Query").field(hello.argument(argument)).field(never);
         let schema = Schema::build("Query", None, None).register(query).finish().expect("a valid schema");
-        Small { schema, ready: true, state: "running".into(), log: Mutex::default(), next: AtomicU64::new(0) }
+        let (log, next, executing) = (Mutex::default(), AtomicU64::new(0), AtomicU64::new(0));
+        Small { schema, ready: true, state: "running".into(), log, next, executing }
     }
 
     async fn answer(&self, request: Request) -> Answer {
         assert!(!request.query.contains("#panic"), "a bug of ours");
+        self.executing.fetch_add(1, Ordering::SeqCst);
+        let _executing = Executing(&self.executing);
+        if let Some((_, bytes)) = request.query.split_once("#big ") {
+            let body = vec![b' '; bytes.parse().expect("a number")];
+            let position = String::new();
+            return Answer { body, outcome: Outcome::Executed, position, stale: false, caching: None };
+        }
         let variables = async_graphql::Variables::from_json(request.variables.into());
         let mut operation = async_graphql::Request::new(&request.query).variables(variables);
         operation.operation_name = request.operation_name;
@@ -109,6 +128,7 @@ impl Backend for Small {
                 generation: 1,
                 definitions: "3f9a6c2d1b0e4f57".into(),
                 building: None,
+                log_halted: None,
                 topics: vec![TopicStatus { name: "shop.orders".into(), partitions: vec![(0, 7), (0, 3)] }],
                 projections: vec![ProjectionStatus {
                     name: "orders".into(),
@@ -140,6 +160,7 @@ impl Backend for Small {
                     parked_skipped: 0,
                     parked_dropped: 0,
                     state: self.state.clone(),
+                    stalled: None,
                 }],
                 diagnostics: Vec::new(),
             }
@@ -207,15 +228,15 @@ impl Backend for Small {
 }
 
 /// A server that runs until it is dropped.
-struct Running {
-    address: SocketAddr,
+pub(super) struct Running {
+    pub address: SocketAddr,
     token: Token,
-    backend: Arc<Small>,
-    stop: Option<oneshot::Sender<()>>,
-    ended: Option<tokio::task::JoinHandle<Result<(), super::ServeError>>>,
+    pub backend: Arc<Small>,
+    pub stop: Option<oneshot::Sender<()>>,
+    pub ended: Option<tokio::task::JoinHandle<Result<(), super::ServeError>>>,
 }
 
-async fn start(backend: Small, change: impl FnOnce(&mut config::Serve)) -> Running {
+pub(super) async fn start(backend: Small, change: impl FnOnce(&mut config::Serve)) -> Running {
     let mut settings =
         config::Serve { listen: SocketAddr::from(([127, 0, 0, 1], 0)), ..config::Serve::default() };
     change(&mut settings);
@@ -237,17 +258,17 @@ async fn start(backend: Small, change: impl FnOnce(&mut config::Serve)) -> Runni
 }
 
 impl Running {
-    async fn ask(&self, method: &str, path: &str, headers: &[(&str, &str)], body: &str) -> Reply {
+    pub async fn ask(&self, method: &str, path: &str, headers: &[(&str, &str)], body: &str) -> Reply {
         send(self.address, method, path, headers, body.as_bytes()).await.expect("an answer")
     }
 
-    async fn query(&self, query: &str, headers: &[(&str, &str)]) -> Reply {
+    pub async fn query(&self, query: &str, headers: &[(&str, &str)]) -> Reply {
         let headers = [headers, &[("content-type", "application/json")]].concat();
         self.ask("POST", "/graphql", &headers, &serde_json::json!({ "query": query }).to_string()).await
     }
 }
 
-fn message(reply: &Reply) -> (u16, String, String) {
+pub(super) fn message(reply: &Reply) -> (u16, String, String) {
     let body: serde_json::Value = serde_json::from_slice(&reply.body).expect("JSON");
     let text = |value: &serde_json::Value| value.as_str().unwrap_or("").to_owned();
     (reply.status, text(&body["errors"][0]["extensions"]["code"]), text(&body["errors"][0]["message"]))

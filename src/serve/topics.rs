@@ -17,6 +17,7 @@ use serde_json::json;
 use super::answer::{Code, Refusal, json, not_text};
 use super::guard::BodyBound;
 use super::negotiate::is_type;
+use super::room::Held;
 use super::{PublishError, Shared, guard};
 use crate::event::{Offset, Position};
 use crate::source::NewRecord;
@@ -50,15 +51,25 @@ pub(super) async fn publish(
     })?;
     let bound =
         BodyBound { bytes_max: shared.settings.limits.publish.len(), setting: "serve.limits.publish" };
-    let body = guard::body(body, bound, shared.settings.deadline).await?;
+    let (body, held) = guard::body(&shared, body, bound).await?;
     let records = records(&topic, &body, one_value, shared.settings.limits.record.len())?;
-    appended(&shared, topic, records).await
+    drop(body);
+    appended(&shared, topic, (records, held)).await
 }
 
 /// Appends in a task of its own: a client that goes away does not leave half of its records unconfirmed.
-async fn appended(shared: &Arc<Shared>, topic: String, records: Vec<NewRecord>) -> Result<Response, Refusal> {
+async fn appended(
+    shared: &Arc<Shared>,
+    topic: String,
+    (records, held): (Vec<NewRecord>, Held),
+) -> Result<Response, Refusal> {
     let backend = shared.backend.clone();
-    match tokio::spawn(async move { backend.publish(topic, records).await }).await {
+    let append = async move {
+        let appended = backend.publish(topic, records).await;
+        drop(held);
+        appended
+    };
+    match tokio::spawn(append).await {
         Ok(Ok(positions)) => {
             let texts: Vec<String> = positions.iter().map(Position::to_string).collect();
             Ok(json(StatusCode::OK, &json!({ "positions": texts, "readAfter": read_after(&positions) })))

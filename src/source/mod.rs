@@ -25,6 +25,12 @@ pub enum SourceError {
     Gone(String),
     #[error("the log is damaged: {0}")]
     Corrupt(String),
+    /// There is no room to append: nothing of it is there, and it may be tried again.
+    #[error("the log is full: {0}")]
+    Full(String),
+    /// A write or an fsync failed, so nothing is appended any more. Reads go on.
+    #[error("the log has halted: {0}")]
+    Halted(String),
     #[error("{0}")]
     Refused(String),
     #[error("{what}: {source}")]

@@ -112,14 +112,18 @@ impl Epochs {
     }
 }
 
-/// Takes marks into progress, except those that would go back. Answers which were taken.
+/// Takes marks into progress, except those that would go back. A partition keeps the base of its first mark. Answers which
+/// were taken.
 pub(super) fn advance(progress: &mut Progress, marks: Vec<ProgressMark>) -> Vec<ProgressMark> {
     let mut taken = Vec::with_capacity(marks.len());
-    for mark in marks {
+    for mut mark in marks {
         let same = |known: &&mut ProgressMark| known.projection == mark.projection && known.at == mark.at;
         match progress.marks.iter_mut().find(same) {
             Some(known) if known.next > mark.next => continue,
-            Some(known) => *known = mark.clone(),
+            Some(known) => {
+                mark.base = known.base;
+                *known = mark.clone();
+            }
             None => progress.marks.push(mark.clone()),
         }
         taken.push(mark);
@@ -150,6 +154,14 @@ mod tests {
         assert_eq!(advance(&mut progress, vec![mark(0, 5), mark(1, 3)]).len(), 2);
         assert_eq!(advance(&mut progress, vec![mark(0, 4), mark(1, 4)]), vec![mark(1, 4)]);
         assert_eq!(progress.marks, vec![mark(0, 5), mark(1, 4)]);
+    }
+
+    #[test]
+    fn a_partition_keeps_the_base_that_it_began_with() {
+        let mut progress = Progress::default();
+        advance(&mut progress, vec![mark(0, 0)]);
+        advance(&mut progress, vec![ProgressMark { base: 7, ..mark(0, 4) }]);
+        assert_eq!(progress.marks, vec![mark(0, 4)]);
     }
 
     #[test]

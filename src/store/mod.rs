@@ -127,6 +127,11 @@ pub trait Store: Send + Sync + 'static {
         plan: &'a Arc<Plan>,
     ) -> BoxFuture<'a, Result<Arc<dyn Tables>, StoreError>>;
 
+    /// Makes sure that what was acknowledged survives a power loss, where the store does not see to it by itself.
+    fn persist(&self) -> BoxFuture<'_, Result<(), StoreError>> {
+        Box::pin(async { Ok(()) })
+    }
+
     /// Removes a generation's tables, progress and parked keys.
     fn drop_generation(&self, generation: u32) -> BoxFuture<'_, Result<(), StoreError>>;
 }
@@ -350,7 +355,8 @@ pub struct ProgressMark {
     pub end: Offset,
     /// Time of the last event passed, milliseconds since 1970; 0 before the first.
     pub time_ms: i64,
-    /// The partition's base B: the write timestamp of offset n is `B + n` microseconds.
+    /// The partition's base B: the write timestamp of offset n is `B + n` microseconds. That of the first mark which is
+    /// stored stays: one that comes with a later mark is not taken.
     pub base: i64,
 }
 

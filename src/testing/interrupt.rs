@@ -24,6 +24,8 @@ pub struct Interrupted {
     written: AtomicU64,
     batches: AtomicU64,
     forgets_progress: bool,
+    /// Whether the store is to compare each base row with what it holds.
+    compares: bool,
     /// Projections that rest on their batches being applied whole.
     whole: Vec<Arc<str>>,
 }
@@ -37,6 +39,7 @@ impl Interrupted {
             written: AtomicU64::new(0),
             batches: AtomicU64::new(0),
             forgets_progress: false,
+            compares: false,
             whole: Vec::new(),
         }
     }
@@ -62,6 +65,12 @@ impl Interrupted {
         Interrupted { forgets_progress: true, ..Interrupted::after(inner, u64::MAX) }
     }
 
+    /// Never stops, and takes from batches the word that they continue what is stored: the store then looks at each row
+    /// before it replaces it, as it does with a batch that may be old.
+    pub fn comparing(inner: Arc<dyn Tables>) -> Interrupted {
+        Interrupted { compares: true, ..Interrupted::after(inner, u64::MAX) }
+    }
+
     /// How many writes were passed on.
     pub fn written(&self) -> u64 {
         self.written.load(Ordering::Relaxed)
@@ -72,7 +81,10 @@ impl Interrupted {
         self.batches.load(Ordering::Relaxed)
     }
 
-    async fn commit_within_budget(&self, batch: Batch) -> Result<(), StoreError> {
+    async fn commit_within_budget(&self, mut batch: Batch) -> Result<(), StoreError> {
+        if self.compares {
+            batch.begins_at = None;
+        }
         let wanted = writes_of(&batch);
         let left = self.writes_left.load(Ordering::Relaxed);
         let passed = match wanted.min(left) {

@@ -1,7 +1,8 @@
 //! What a stored cell can hold, and the one order and one encoding that every store uses.
 //!
 //! Comes in: values made by `decode` and `expr`. Goes out: cells of rows, parts of keys, bytes.
-//! `decimal` holds exact decimals, `period` lengths of time, `order` compares, `encode` has the bytes of keys, `row` those of rows.
+//! `decimal` holds exact decimals, `period` lengths of time, `order` compares, `encode` has the bytes of keys, `row` those of rows, `weight` says
+//! what they take in memory.
 
 pub mod decimal;
 pub mod encode;
@@ -10,6 +11,7 @@ mod order;
 mod parked;
 mod period;
 pub mod row;
+mod weight;
 
 use core::net::IpAddr;
 
@@ -20,6 +22,7 @@ pub use parked::ParkedKey;
 pub use period::Period;
 pub use smol_str::SmolStr as Text;
 pub use uuid::Uuid;
+pub use weight::weight;
 
 /// One cell of a row, one part of a key, or a value inside a collection.
 ///

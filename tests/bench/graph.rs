@@ -112,10 +112,8 @@ async fn start(data: &Path) -> Arc<Embedded> {
     let settings = EmbeddedSettings {
         project: ProjectSettings::default(),
         limits: Limits::default(),
-        cursor_secrets: vec![b"of the benchmark".to_vec()],
         introspection: false,
-        partitions: Default::default(),
-        partitions_default: 4,
+        ..EmbeddedSettings::new("of the benchmark")
     };
     let definitions = loaded.definitions.expect("the shop passes every check");
     let engine =

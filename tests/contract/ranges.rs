@@ -34,6 +34,7 @@ fn definitions(order: &str) -> Arc<Definitions> {
         "projection: lines\ninto: Line\nfrom: {{ topic: t, format: json, type: event.type, recordKey: event.o }}\n\
          key: {{ o: event.o, l: event.l }}\nunknown: park\n{order}events:\n  \
          Made: {{ each: event.lines, as: l, key: {{ o: event.o, l: l }}, upsert: {{ n: event.n }} }}\n  \
+         Changed: {{ update: {{ n: event.n }} }}\n  \
          Dropped: {{ key: {{ o: event.o }}, when: row.n != event.kept, delete: rows }}\n"
     );
     let mut sources = Sources::default();
@@ -148,5 +149,28 @@ async fn a_range_goes_also_where_each_write_may_be_the_last_and_all_comes_again(
         let twice = rows(&definitions, tables.as_ref()).await;
         assert_eq!(once, twice, "KINORA_SEED_BASE={seed}");
         assert_eq!((once[0].len(), &once[0]), (10, &once[1]), "KINORA_SEED_BASE={seed}");
+    }
+}
+
+#[tokio::test]
+async fn an_owner_forgets_rows_of_a_range_that_another_has_deleted() {
+    let definitions = definitions("");
+    let lines = Lines::new();
+    lines.create_topic("t", 1);
+    let tables = MemoryStore::new().open(1, &definitions.plan).await.expect("opens");
+    let open = || {
+        let (projection, plan) = (Arc::clone(&definitions.projections[0]), Arc::clone(&definitions.plan));
+        Projector::open(projection, plan, Arc::clone(&tables), &lines, ProjectSettings::default(), 1_000_000)
+    };
+    push(&lines, "a", &made(0..2, 1));
+    let mut first = open().await.expect("opens");
+    first.catch_up(&[1]).await.expect("folds");
+    push(&lines, "a", r#""type":"Dropped","kept":0"#);
+    open().await.expect("opens").catch_up(&[2]).await.expect("folds");
+    // The first has both rows in memory, and finds none of them in the store.
+    push(&lines, "a", r#""type":"Changed","l":"l0000","n":5"#);
+    first.catch_up(&[3]).await.expect("folds");
+    for rows in rows(&definitions, tables.as_ref()).await {
+        assert!(rows.is_empty(), "{rows:?}");
     }
 }

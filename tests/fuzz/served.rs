@@ -187,6 +187,7 @@ impl Backend for Forgetful {
             building: None,
             topics: Vec::new(),
             projections: Vec::new(),
+            log_halted: None,
             diagnostics: Vec::new(),
         };
         Box::pin(async move { status })

@@ -114,3 +114,29 @@ async fn more_than_max_elements_are_rejected_wherever_they_stand() {
         both.end().await;
     }
 }
+
+/// A row of kind A has only what was assigned to it: a collection of which no event spoke is as empty as it is in kind B.
+#[tokio::test]
+async fn a_collection_of_which_no_event_spoke_is_empty() {
+    let schema = r#"
+type Query { t(id: ID!): T @read }
+type T @key(fields: "id") @table(name: "t", partition: "id") {
+  id: ID!
+  n: Int
+  tags: [String!]! @column(as: SET, max: 2)
+  days: [Day!]! @column(max: 2)
+}
+type Day @udt { name: String! }
+"#;
+    for verb in ["upsert", "create"] {
+        let projection = format!(
+            "projection: things\ninto: T\nfrom: {{ topic: things, format: json, type: event.type, recordKey: event.id }}\n\
+             key: {{ id: event.id }}\nunknown: park\nevents:\n  Set: {{ {verb}: {{ n: event.n }} }}\n"
+        );
+        let mut both = Both::start(schema, &projection).await;
+        both.publish(&[json!({ "type": "Set", "id": "t1", "n": 1 })]).await;
+        let answer = both.data(r#"{ t(id: "t1") { n tags days { name } } }"#).await;
+        assert_eq!(answer["t"], json!({ "n": 1, "tags": [], "days": [] }), "{verb}");
+        both.end().await;
+    }
+}

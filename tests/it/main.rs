@@ -4,6 +4,7 @@
 
 mod arguments;
 mod both;
+mod budget;
 mod collections;
 mod commands;
 mod counts;
@@ -21,6 +22,7 @@ mod init;
 mod interfaces;
 mod language;
 mod layouts;
+mod limits;
 mod mending;
 mod one_of;
 mod parking;
@@ -33,7 +35,9 @@ mod reload;
 mod restart;
 mod sampling;
 mod scalars;
+mod stalls;
 mod starts;
+mod stopping;
 mod support;
 mod variants;
 mod vectors;

@@ -130,5 +130,6 @@ async fn a_second_signal_does_not_wait_for_requests() {
     dev.tell("TERM");
     until("it takes no more", async || tokio::net::TcpStream::connect(address).await.err()).await;
     let status = dev.signal("TERM").await;
-    assert_eq!(status.code(), Some(0));
+    assert_eq!(status.code(), Some(130));
+    assert!(!project.data().join("endpoint").exists());
 }

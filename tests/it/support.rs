@@ -190,11 +190,15 @@ impl<'p> Dev<'p> {
     }
 
     pub async fn start_with(project: &'p Project, more: &[&str]) -> Dev<'p> {
+        let mut command = kinora();
+        command.args(["dev", "--listen", "127.0.0.1:0", "--project"]).arg(project.path()).args(more);
+        Dev::run(project, command).await
+    }
+
+    /// Runs a command that becomes `kinora dev` on the project, and waits until it listens.
+    pub async fn run(project: &'p Project, mut command: Command) -> Dev<'p> {
         let output = |name: &str| File::create(project.path().join(name)).expect("a file can be made");
-        let child = kinora()
-            .args(["dev", "--listen", "127.0.0.1:0", "--project"])
-            .arg(project.path())
-            .args(more)
+        let child = command
             .stdin(Stdio::null())
             .stdout(output("out.txt"))
             .stderr(output("err.txt"))
@@ -283,8 +287,13 @@ impl<'p> Dev<'p> {
     }
 
     /// Sends a signal by name and waits for the end.
-    pub async fn signal(mut self, name: &str) -> ExitStatus {
+    pub async fn signal(self, name: &str) -> ExitStatus {
         self.tell(name);
+        self.ended().await
+    }
+
+    /// Waits for the end.
+    pub async fn ended(mut self) -> ExitStatus {
         let child = &mut self.child;
         until("it ends", async || child.try_wait().expect("it can be asked")).await
     }

@@ -85,10 +85,9 @@ impl Kinora {
         let settings = EmbeddedSettings {
             project: self.settings(),
             limits: Limits { depth: 100, ..Limits::default() },
-            cursor_secrets: vec![b"a secret of the tests".to_vec()],
-            introspection: true,
-            partitions: Default::default(),
-            partitions_default: 4,
+            // So small that loops wait for each other.
+            budget_bytes: 256 << 10,
+            ..EmbeddedSettings::new("a secret of the tests")
         };
         let started = Embedded::start(broker, store, Arc::clone(&self.definitions), settings);
         let engine = runtime.block_on(started).expect("the engine starts");

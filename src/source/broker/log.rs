@@ -1,26 +1,23 @@
-//! One partition on disk: append-only segment files, their recovery at open, and how writes are gathered.
+//! One partition on disk: append-only segment files, and how writes are gathered.
 //!
 //! Comes in: records. Goes out: offsets, after the bytes are on the disk. Callers that append at once share one write
-//! and one fsync. Only the last write can be torn by a crash, and it is cut off at open; any other damage is an error
-//! that names the file and the byte. A segment's index is made at open and kept in memory.
+//! and one fsync; readers see a record once it is synced, so nothing that was read is lost with the power. Where there is no
+//! room, what was written of a call is taken back and the next call may find room; after any other error, and after a failed
+//! fsync whatever its reason, nothing more is appended to any partition of the log before a restart.
+//! `recover` checks what a segment holds; its index is made then and kept in memory.
 
-use std::fs::{File, OpenOptions};
-use std::io::{Read, Take, Write};
+use std::io;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, RwLock};
 
 use tokio::sync::oneshot;
-use tracing::warn;
 
 use super::BrokerSettings;
-use super::record::{self, BadFrame};
+use super::disk::{Disk, DiskFile, Open, is_full};
+use super::record;
+use super::recover::{INDEX_EVERY, recover};
 use crate::event::Offset;
 use crate::source::{NewRecord, SourceError};
-
-/// Bytes between two entries of a segment's index.
-const INDEX_EVERY: u64 = 64 * 1024;
-/// Bytes read at once when a segment is recovered.
-const PIECE: usize = 256 * 1024;
 
 /// What this process does with a log.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -29,6 +26,16 @@ pub(super) enum Access {
     Write,
     /// Reads what was whole when it was opened; another process may be appending.
     Look,
+}
+
+/// What all partitions of a log share.
+#[derive(Debug)]
+pub(super) struct Shared {
+    pub disk: Arc<dyn Disk>,
+    pub settings: BrokerSettings,
+    pub access: Access,
+    /// Why nothing is appended any more.
+    failed: OnceLock<String>,
 }
 
 /// One file of a partition.
@@ -41,18 +48,18 @@ pub(super) struct Segment {
 }
 
 #[derive(Clone, Debug, Default)]
-struct SegmentState {
+pub(super) struct SegmentState {
     /// Bytes that readers may read: all of them are durable.
-    len: u64,
+    pub len: u64,
     /// Some offsets and where their frames begin, ascending.
-    index: Vec<(Offset, u64)>,
+    pub index: Vec<(Offset, u64)>,
 }
 
 /// A partition of a topic.
 #[derive(Debug)]
 pub(super) struct Partition {
     directory: PathBuf,
-    settings: BrokerSettings,
+    shared: Arc<Shared>,
     view: RwLock<View>,
     pending: Mutex<Pending>,
 }
@@ -72,8 +79,6 @@ struct Pending {
     writing: bool,
     /// The open end of the last segment; with whoever writes while he does.
     writer: Option<Writer>,
-    /// Why nothing is written any more.
-    failed: Option<String>,
 }
 
 /// The records of one append that go to this partition.
@@ -81,15 +86,107 @@ struct Pending {
 struct Call {
     records: Vec<NewRecord>,
     now_ms: i64,
-    done: oneshot::Sender<Result<Offset, String>>,
+    done: oneshot::Sender<Result<Offset, NotWritten>>,
 }
 
 #[derive(Debug)]
 struct Writer {
-    file: File,
+    file: Box<dyn DiskFile>,
     segment: Arc<Segment>,
     len: u64,
     next: Offset,
+}
+
+/// The bytes of some calls, and what is to be known of them.
+#[derive(Default)]
+struct Frames {
+    bytes: Vec<u8>,
+    /// For each call the offset of its first record.
+    firsts: Vec<Offset>,
+    index: Vec<(Offset, u64)>,
+    /// The offset after the last record.
+    next: Offset,
+}
+
+/// Why records were not appended; none of them is there.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum NotWritten {
+    /// There is no room.
+    Full(String),
+    /// The log takes no more.
+    Halted(String),
+}
+
+/// An operation of the disk that failed.
+struct Failure {
+    what: String,
+    source: io::Error,
+    /// Whether what is on the disk is not known any more.
+    broken: bool,
+}
+
+impl From<NotWritten> for SourceError {
+    fn from(reason: NotWritten) -> SourceError {
+        match reason {
+            NotWritten::Full(reason) => SourceError::Full(reason),
+            NotWritten::Halted(reason) => SourceError::Halted(reason),
+        }
+    }
+}
+
+impl From<Failure> for SourceError {
+    fn from(failure: Failure) -> SourceError {
+        SourceError::Io { what: failure.what, source: failure.source }
+    }
+}
+
+impl Shared {
+    pub fn new(disk: Arc<dyn Disk>, settings: BrokerSettings, access: Access) -> Arc<Shared> {
+        Arc::new(Shared { disk, settings, access, failed: OnceLock::new() })
+    }
+
+    /// Why nothing is appended any more; `None` while the log is whole.
+    pub fn failed(&self) -> Option<&str> {
+        self.failed.get().map(String::as_str)
+    }
+
+    /// Ends all appending; the first reason stays. Answers the reason.
+    pub fn halt(&self, reason: String) -> String {
+        let said = self.failed.get_or_init(|| {
+            tracing::error!(%reason, "The log takes no more records.");
+            reason
+        });
+        said.clone()
+    }
+
+    /// Makes the names in a directory durable, where the log is synced at all.
+    pub fn sync_directory(&self, path: &Path) -> io::Result<()> {
+        if self.settings.sync { self.disk.sync_directory(path) } else { Ok(()) }
+    }
+
+    fn refusal(&self, failure: &Failure) -> NotWritten {
+        let Failure { what, source, broken } = failure;
+        if *broken {
+            let reason = format!("{what} failed: {source}; check the disk, then start again");
+            NotWritten::Halted(self.halt(reason))
+        } else {
+            NotWritten::Full(format!(
+                "{what} failed: {source}; nothing was kept of it: make room, then publish it again"
+            ))
+        }
+    }
+}
+
+impl Failure {
+    /// A write, or another operation that leaves everything as it was where there is no room.
+    fn writing(what: &str, path: &Path, source: io::Error) -> Failure {
+        Failure { what: format!("{what} {}", path.display()), broken: !is_full(&source), source }
+    }
+
+    /// An fsync: whatever the reason, what was written before may be lost.
+    fn syncing(path: &Path, source: io::Error) -> Failure {
+        Failure { what: format!("fsync of {}", path.display()), source, broken: true }
+    }
 }
 
 impl Segment {
@@ -108,15 +205,13 @@ impl Segment {
 
 impl Partition {
     /// Opens a partition's directory, which exists; checks every frame. A torn write is cut off, or passed over where the log
-    /// is only looked at.
-    pub fn open(
-        directory: PathBuf,
-        settings: BrokerSettings,
-        access: Access,
-    ) -> Result<Partition, SourceError> {
-        let mut firsts = segment_offsets(&directory)?;
-        if firsts.is_empty() && access == Access::Write {
-            create_segment(&directory, 0)?;
+    /// is only looked at. What is there then is durable before anyone reads it: a process that was killed may have left records
+    /// that were never synced.
+    pub fn open(directory: PathBuf, shared: &Arc<Shared>) -> Result<Partition, SourceError> {
+        let disk = shared.disk.as_ref();
+        let mut firsts = segment_offsets(disk, &directory)?;
+        if firsts.is_empty() && shared.access == Access::Write {
+            create_segment(shared, &directory, 0)?;
             firsts.push(0);
         }
         let (mut segments, mut next) =
@@ -127,20 +222,25 @@ impl Partition {
                 let reason = format!("{} should begin at offset {next}; is a file missing?", path.display());
                 return Err(SourceError::Corrupt(reason));
             }
-            let (state, end) = recover(&path, *first, at + 1 == firsts.len(), access)?;
+            let (state, end) = recover(disk, &path, *first, at + 1 == firsts.len(), shared.access)?;
             segments.push(Arc::new(Segment { path, first: *first, state: RwLock::new(state) }));
             next = end;
         }
-        let pending = match (access, segments.last()) {
-            (Access::Write, Some(last)) => {
-                let (file, segment) = (open_append(&last.path)?, Arc::clone(last));
-                let writer = Writer { file, segment, len: last.len(), next };
-                Pending { writer: Some(writer), ..Pending::default() }
-            }
-            _ => Pending { failed: Some("this log is only looked at".to_owned()), ..Pending::default() },
+        let writer = match (shared.access, segments.last()) {
+            (Access::Write, Some(last)) => Some(Writer::open(shared, &directory, Arc::clone(last), next)?),
+            _ => None,
         };
-        let view = View { segments, end: next };
-        Ok(Partition { directory, settings, view: RwLock::new(view), pending: Mutex::new(pending) })
+        Ok(Partition {
+            directory,
+            shared: Arc::clone(shared),
+            view: RwLock::new(View { segments, end: next }),
+            pending: Mutex::new(Pending { writer, ..Pending::default() }),
+        })
+    }
+
+    /// Opens a segment to read it.
+    pub fn open_segment(&self, segment: &Segment) -> io::Result<Box<dyn DiskFile>> {
+        self.shared.disk.open(&segment.path, Open::Read)
     }
 
     /// What can be read now.
@@ -160,7 +260,7 @@ impl Partition {
         &self,
         records: Vec<NewRecord>,
         now_ms: i64,
-    ) -> (oneshot::Receiver<Result<Offset, String>>, bool) {
+    ) -> (oneshot::Receiver<Result<Offset, NotWritten>>, bool) {
         let (done, told) = oneshot::channel();
         let mut pending = lock(&self.pending);
         pending.calls.push(Call { records, now_ms, done });
@@ -174,236 +274,149 @@ impl Partition {
     pub fn write_pending(&self, written: impl Fn()) {
         let mut written = Some(written);
         while let Some(tell) = &written {
-            let (calls, writer, failed) = {
+            let (calls, mut writer) = {
                 let mut pending = lock(&self.pending);
-                (std::mem::take(&mut pending.calls), pending.writer.take(), pending.failed.clone())
+                (std::mem::take(&mut pending.calls), pending.writer.take())
             };
-            let outcome = match (writer, failed) {
-                (Some(writer), None) => self.write(writer, &calls),
-                (_, failed) => Err(failed.unwrap_or_else(|| "an earlier write did not finish".to_owned())),
+            let outcome = match (&mut writer, self.shared.failed()) {
+                (_, Some(failed)) => Err(NotWritten::Halted(failed.to_owned())),
+                (None, None) => Err(NotWritten::Halted("this log is only looked at".to_owned())),
+                (Some(writer), None) => {
+                    self.write(writer, &calls).map_err(|failure| self.shared.refusal(&failure))
+                }
             };
             tell();
-            let firsts = {
+            {
                 let mut pending = lock(&self.pending);
+                pending.writer = writer;
                 pending.writing = !pending.calls.is_empty();
                 if !pending.writing {
                     written = None;
                 }
-                match outcome {
-                    Ok((writer, firsts)) => {
-                        pending.writer = Some(writer);
-                        Ok(firsts)
-                    }
-                    Err(reason) => {
-                        pending.failed = Some(reason.clone());
-                        Err(reason)
-                    }
-                }
-            };
+            }
             for (at, call) in calls.into_iter().enumerate() {
                 // Whoever gave up waiting is not told; the records are there all the same.
-                let _ = call.done.send(firsts.as_ref().map(|firsts| firsts[at]).map_err(String::clone));
+                let _ = call.done.send(outcome.as_ref().map(|firsts| firsts[at]).map_err(NotWritten::clone));
             }
         }
     }
 
-    /// One write and one fsync for all calls. After an error nothing more is written: what is on the disk is not known.
-    fn write(&self, mut writer: Writer, calls: &[Call]) -> Result<(Writer, Vec<Offset>), String> {
-        let fail = |what: &str, path: &Path, error: &std::io::Error| {
-            format!(
-                "{what} {} failed: {error}; nothing more is appended to it before a restart",
-                path.display()
-            )
-        };
-        if writer.len >= self.settings.segment_bytes {
-            writer = self.roll(&writer).map_err(|error| format!("beginning a segment failed: {error}"))?;
+    /// One write and one fsync for all calls; answers the offset of each one's first record.
+    fn write(&self, writer: &mut Writer, calls: &[Call]) -> Result<Vec<Offset>, Failure> {
+        if writer.len >= self.shared.settings.segment_bytes {
+            self.roll(writer)?;
         }
-        let (write, start) = (writer.next, writer.len);
-        let mut bytes = Vec::new();
-        let (mut firsts, mut index) = (Vec::with_capacity(calls.len()), Vec::new());
-        let mut indexed = read(&writer.segment.state).index.last().map_or(0, |(_, place)| *place);
+        let frames = writer.frames(calls);
+        writer.append(&frames.bytes, self.shared.settings.sync)?;
+        writer.len += frames.bytes.len() as u64;
+        writer.next = frames.next;
+        {
+            let mut state = writer.segment.state.write().unwrap_or_else(PoisonError::into_inner);
+            state.len = writer.len;
+            state.index.extend(frames.index);
+        }
+        self.view.write().unwrap_or_else(PoisonError::into_inner).end = writer.next;
+        Ok(frames.firsts)
+    }
+
+    /// Begins a new segment.
+    fn roll(&self, writer: &mut Writer) -> Result<(), Failure> {
+        let path = create_segment(&self.shared, &self.directory, writer.next)?;
+        let file = open_append(&self.shared, &path)?;
+        let segment = Arc::new(Segment { path, first: writer.next, state: RwLock::default() });
+        self.view.write().unwrap_or_else(PoisonError::into_inner).segments.push(Arc::clone(&segment));
+        *writer = Writer { file, segment, len: 0, next: writer.next };
+        Ok(())
+    }
+}
+
+impl Writer {
+    /// Takes up the last segment, and makes durable what it holds.
+    fn open(
+        shared: &Shared,
+        directory: &Path,
+        segment: Arc<Segment>,
+        next: Offset,
+    ) -> Result<Writer, SourceError> {
+        let mut file = open_append(shared, &segment.path)?;
+        if shared.settings.sync {
+            file.sync().map_err(|error| Failure::syncing(&segment.path, error))?;
+        }
+        shared.sync_directory(directory).map_err(|error| Failure::syncing(directory, error))?;
+        Ok(Writer { file, len: segment.len(), segment, next })
+    }
+
+    /// The frames of some calls, as they follow what is there.
+    fn frames(&self, calls: &[Call]) -> Frames {
+        let write = self.next;
+        let mut frames = Frames { next: write, ..Frames::default() };
+        let mut indexed = read(&self.segment.state).index.last().map_or(0, |(_, place)| *place);
         for call in calls {
-            firsts.push(writer.next);
+            frames.firsts.push(frames.next);
             for (at, new) in call.records.iter().enumerate() {
-                let place = start + bytes.len() as u64;
+                let place = self.len + frames.bytes.len() as u64;
                 if place >= indexed + INDEX_EVERY {
-                    index.push((writer.next, place));
+                    frames.index.push((frames.next, place));
                     indexed = place;
                 }
                 let left = u32::try_from(call.records.len() - at - 1).unwrap_or(u32::MAX);
                 let timestamp_ms = new.timestamp_ms.unwrap_or(call.now_ms);
-                record::push(&mut bytes, new, writer.next, write, left, timestamp_ms);
-                writer.next += 1;
+                record::push(&mut frames.bytes, new, frames.next, write, left, timestamp_ms);
+                frames.next += 1;
             }
         }
-        let path = &writer.segment.path;
-        writer.file.write_all(&bytes).map_err(|error| fail("writing", path, &error))?;
-        if self.settings.sync {
-            writer.file.sync_data().map_err(|error| fail("syncing", path, &error))?;
+        frames
+    }
+
+    /// Writes and syncs. What an error leaves of it is cut off again: else it would be there after a restart, though whoever
+    /// wrote it was told that it is not, and after a failed fsync the system takes it for durable, which it may not be.
+    fn append(&mut self, bytes: &[u8], sync: bool) -> Result<(), Failure> {
+        let path = self.segment.path.clone();
+        if let Err(error) = self.file.append(bytes) {
+            let failure = Failure::writing("writing", &path, error);
+            self.cut_back().map_err(|error| Failure::syncing(&path, error))?;
+            return Err(failure);
         }
-        writer.len += bytes.len() as u64;
-        {
-            let mut state = writer.segment.state.write().unwrap_or_else(PoisonError::into_inner);
-            state.len = writer.len;
-            state.index.extend(index);
+        if sync && let Err(error) = self.file.sync() {
+            // The log halts whether this succeeds or not.
+            let _ = self.cut_back();
+            return Err(Failure::syncing(&path, error));
         }
-        self.view.write().unwrap_or_else(PoisonError::into_inner).end = writer.next;
-        Ok((writer, firsts))
+        Ok(())
     }
 
-    fn roll(&self, full: &Writer) -> Result<Writer, SourceError> {
-        let path = create_segment(&self.directory, full.next)?;
-        let file = open_append(&path)?;
-        let segment = Arc::new(Segment { path, first: full.next, state: RwLock::default() });
-        self.view.write().unwrap_or_else(PoisonError::into_inner).segments.push(Arc::clone(&segment));
-        Ok(Writer { file, segment, len: 0, next: full.next })
+    fn cut_back(&mut self) -> io::Result<()> {
+        self.file.truncate(self.len)?;
+        self.file.sync()
     }
-}
-
-/// Checks a segment's frames. In the last segment a torn write, or one that is under way, is cut off or passed over.
-fn recover(
-    path: &Path,
-    first: Offset,
-    last: bool,
-    access: Access,
-) -> Result<(SegmentState, Offset), SourceError> {
-    let io = |source| SourceError::Io { what: format!("reading {}", path.display()), source };
-    let mut window = Window::open(path).map_err(io)?;
-    let mut state = SegmentState { len: 0, index: Vec::new() };
-    let mut next = first;
-    // Where the last call that is not complete yet began.
-    let mut open_call: Option<(u64, Offset)> = None;
-    let fault = loop {
-        let at = window.at();
-        let frame = match record::frame(window.bytes()) {
-            Ok(frame) if frame.offset == next => frame,
-            Ok(_) => break Some("its offset is not the next one"),
-            Err(BadFrame::Short(needed)) if window.fill(needed).map_err(io)? => continue,
-            Err(BadFrame::Short(_)) if window.bytes().is_empty() => {
-                break open_call.map(|_| "its call is incomplete");
-            }
-            Err(BadFrame::Short(_)) => break Some("the file ends inside it"),
-            Err(BadFrame::Damaged(reason)) => break Some(reason),
-        };
-        if at >= state.index.last().map_or(0, |(_, place)| *place) + INDEX_EVERY {
-            state.index.push((next, at));
-        }
-        open_call = if frame.left == 0 { None } else { open_call.or(Some((at, next))) };
-        window.pass(frame.len);
-        next += 1;
-    };
-    let at = window.at();
-    let Some(reason) = fault else {
-        state.len = at;
-        return Ok((state, next));
-    };
-    let rest = window.rest().map_err(io)?;
-    if !last || later_write(&rest, next) {
-        let path = path.display();
-        return Err(SourceError::Corrupt(format!(
-            "the record of {path} at byte {at} (offset {next}): {reason}"
-        )));
-    }
-    let (keep, end) = open_call.unwrap_or((at, next));
-    if access == Access::Write {
-        let cut = at + rest.len() as u64 - keep;
-        warn!(path = %path.display(), keep, cut, "Cut off the end of a write that a crash interrupted.");
-        let file = OpenOptions::new().write(true).open(path).map_err(io)?;
-        file.set_len(keep).and_then(|()| file.sync_all()).map_err(io)?;
-    }
-    state.len = keep;
-    state.index.retain(|(_, place)| *place < state.len);
-    Ok((state, end))
-}
-
-/// A file that is gone through from front to end, a piece at a time: as long as it was at the beginning, for another
-/// process may append to it meanwhile.
-struct Window {
-    file: Take<File>,
-    /// What was read last; what comes before `passed` is done with.
-    piece: Vec<u8>,
-    passed: usize,
-    /// Where the piece begins in the file.
-    start: u64,
-}
-
-impl Window {
-    fn open(path: &Path) -> std::io::Result<Window> {
-        let file = File::open(path)?;
-        let len = file.metadata()?.len();
-        Ok(Window { file: file.take(len), piece: Vec::new(), passed: 0, start: 0 })
-    }
-
-    /// Place in the file.
-    fn at(&self) -> u64 {
-        self.start + self.passed as u64
-    }
-
-    /// What follows, as far as it was read.
-    fn bytes(&self) -> &[u8] {
-        &self.piece[self.passed..]
-    }
-
-    fn pass(&mut self, len: usize) {
-        self.passed += len;
-    }
-
-    /// Reads on until at least so many bytes follow; answers whether they do.
-    fn fill(&mut self, needed: usize) -> std::io::Result<bool> {
-        self.start = self.at();
-        self.piece.drain(..self.passed);
-        self.passed = 0;
-        let more = needed.saturating_sub(self.piece.len()).max(PIECE) as u64;
-        Read::by_ref(&mut self.file).take(more).read_to_end(&mut self.piece)?;
-        Ok(self.piece.len() >= needed)
-    }
-
-    /// All that follows.
-    fn rest(mut self) -> std::io::Result<Vec<u8>> {
-        self.file.read_to_end(&mut self.piece)?;
-        self.piece.drain(..self.passed);
-        Ok(self.piece)
-    }
-}
-
-/// Whether a frame after the bad one, which comes first, belongs to a later write. Then the bad one was on the disk whole, once.
-fn later_write(bad: &[u8], expected: Offset) -> bool {
-    let plausible = expected..expected.saturating_add(bad.len() as u64);
-    (1..bad.len()).any(|at| {
-        let rest = &bad[at..];
-        record::claimed_offset(rest).is_some_and(|offset| plausible.contains(&offset))
-            && record::frame(rest).is_ok_and(|frame| frame.write > expected)
-    })
 }
 
 fn segment_path(directory: &Path, first: Offset) -> PathBuf {
     directory.join(format!("{first:020}.log"))
 }
 
-fn segment_offsets(directory: &Path) -> Result<Vec<Offset>, SourceError> {
+fn segment_offsets(disk: &dyn Disk, directory: &Path) -> Result<Vec<Offset>, SourceError> {
     let io = |source| SourceError::Io { what: format!("listing {}", directory.display()), source };
-    let mut offsets = Vec::new();
-    for entry in std::fs::read_dir(directory).map_err(io)? {
-        let name = entry.map_err(io)?.file_name();
-        let stem = name.to_str().and_then(|name| name.strip_suffix(".log"));
-        offsets.extend(stem.and_then(|stem| stem.parse::<Offset>().ok()));
-    }
+    let names = disk.list(directory).map_err(io)?;
+    let offset = |name: &String| name.strip_suffix(".log").and_then(|stem| stem.parse::<Offset>().ok());
+    let mut offsets: Vec<Offset> = names.iter().filter_map(offset).collect();
     offsets.sort_unstable();
     Ok(offsets)
 }
 
-fn create_segment(directory: &Path, first: Offset) -> Result<PathBuf, SourceError> {
+fn create_segment(shared: &Shared, directory: &Path, first: Offset) -> Result<PathBuf, Failure> {
     let path = segment_path(directory, first);
-    File::create(&path)
-        .and_then(|file| file.sync_all())
-        .and_then(|()| super::sync_directory(directory))
-        .map_err(|source| SourceError::Io { what: format!("making {}", path.display()), source })?;
+    let made = shared.disk.open(&path, Open::Anew);
+    let mut file = made.map_err(|error| Failure::writing("making", &path, error))?;
+    if shared.settings.sync {
+        file.sync().map_err(|error| Failure::syncing(&path, error))?;
+    }
+    shared.sync_directory(directory).map_err(|error| Failure::syncing(directory, error))?;
     Ok(path)
 }
 
-fn open_append(path: &Path) -> Result<File, SourceError> {
-    let opened = OpenOptions::new().append(true).open(path);
-    opened.map_err(|source| SourceError::Io { what: format!("opening {}", path.display()), source })
+fn open_append(shared: &Shared, path: &Path) -> Result<Box<dyn DiskFile>, Failure> {
+    shared.disk.open(path, Open::Append).map_err(|error| Failure::writing("opening", path, error))
 }
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {

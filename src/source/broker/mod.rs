@@ -2,17 +2,20 @@
 //!
 //! Layout: `<directory>/<topic>/topic.json` (id, number of partitions, version of the format) and
 //! `<directory>/<topic>/<partition>/<first offset>.log`. `record` has the bytes of a record, `log` one partition, `read`
-//! readers. An append is acknowledged when its bytes are on the disk. Nothing is ever deleted.
+//! readers, `recover` what is left after a crash, `disk` what is asked of files. An append is acknowledged when its bytes are on
+//! the disk. Nothing is ever deleted.
 
+mod disk;
 mod log;
 mod read;
 mod record;
+mod recover;
 #[cfg(test)]
 mod tests;
 
 use std::collections::BTreeMap;
 use std::fs::File;
-use std::io::Write;
+use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, PoisonError, RwLock};
@@ -24,26 +27,37 @@ use tokio::sync::watch;
 
 use super::{NewRecord, PartitionInfo, Reader, Source, SourceError, TopicInfo, partition};
 use crate::event::{Offset, Position, Record, TopicPartition};
-use log::{Access, Partition};
+use disk::{Disk, Open, RealDisk, is_full};
+use log::{Access, Partition, Shared};
 use read::{BrokerReader, Cursor};
 
 const FORMAT_VERSION: u32 = 1;
 /// Most partitions of a topic.
 const PARTITIONS_MAX: u32 = 10_000;
+/// Most bytes of `topic.json`; it has about a hundred.
+const TOPIC_FILE_MAX: usize = 64 * 1024;
+/// Directories above the log's that may have been made with it: the data directory, and where that lies.
+const MADE_ABOVE: usize = 2;
+/// Most partitions of all topics, where the settings do not say fewer.
+const PARTITIONS_ALL_MAX: usize = 10_000;
 
 /// How the log is kept.
 #[derive(Clone, Copy, Debug)]
 pub struct BrokerSettings {
-    /// Whether an append waits for fsync. Without, a power loss may take the last appends, and a store that has folded
-    /// them is then ahead of the log and refuses to go on. Default: true; false suits tests and benchmarks.
+    /// Whether an append waits for fsync, and readers see only what is synced. Without, a power loss may take the last appends,
+    /// and a store that has folded them is then ahead of the log and refuses to go on. Default: true; false suits tests
+    /// and benchmarks.
     pub sync: bool,
     /// Bytes after which a new segment file is begun. Default: 64 MiB.
     pub segment_bytes: u64,
+    /// Partitions of all topics together: each keeps a file open, and each projection that reads it one more. A topic that
+    /// would be more is not made; those that are there stay. Default: 10,000.
+    pub partitions_max: usize,
 }
 
 impl Default for BrokerSettings {
     fn default() -> BrokerSettings {
-        BrokerSettings { sync: true, segment_bytes: 64 * 1024 * 1024 }
+        BrokerSettings { sync: true, segment_bytes: 64 * 1024 * 1024, partitions_max: PARTITIONS_ALL_MAX }
     }
 }
 
@@ -56,12 +70,12 @@ pub struct Broker {
 #[derive(Debug)]
 struct Inner {
     directory: PathBuf,
-    settings: BrokerSettings,
+    shared: Arc<Shared>,
     topics: RwLock<BTreeMap<Arc<str>, Arc<Topic>>>,
     /// Counts the writes; readers at their end wait for it.
     changes: watch::Sender<u64>,
     /// Held locked as long as the log is open: two writers would destroy it. `None`: it is only looked at.
-    lock: Option<File>,
+    _lock: Option<File>,
 }
 
 #[derive(Debug)]
@@ -106,7 +120,16 @@ impl Broker {
                 directory.display()
             )));
         }
-        Broker::opened(directory, settings, Some(lock))
+        // A power loss must not take the directory with what is acknowledged in it.
+        let disk = RealDisk;
+        if settings.sync {
+            let whole = directory.canonicalize().map_err(io)?;
+            for above in whole.ancestors().skip(1).take(MADE_ABOVE) {
+                disk.sync_directory(above).map_err(io)?;
+            }
+        }
+        let shared = Shared::new(Arc::new(disk), settings, Access::Write);
+        Broker::opened(directory, shared, Some(lock))
     }
 
     /// Looks at a log that another process may be appending to: as it stands now, and nothing is ever written. A write that is
@@ -115,30 +138,36 @@ impl Broker {
     /// # Errors
     /// There is no such directory; otherwise as [`Broker::open`].
     pub fn look(directory: &Path) -> Result<Broker, SourceError> {
-        Broker::opened(directory, BrokerSettings::default(), None)
+        let shared = Shared::new(Arc::new(RealDisk), BrokerSettings::default(), Access::Look);
+        Broker::opened(directory, shared, None)
     }
 
-    fn opened(directory: &Path, settings: BrokerSettings, lock: Option<File>) -> Result<Broker, SourceError> {
+    fn opened(directory: &Path, shared: Arc<Shared>, lock: Option<File>) -> Result<Broker, SourceError> {
         let io =
             |source| SourceError::Io { what: format!("opening the log in {}", directory.display()), source };
-        let access = if lock.is_some() { Access::Write } else { Access::Look };
         let mut topics = BTreeMap::new();
-        for entry in std::fs::read_dir(directory).map_err(io)? {
-            let path = entry.map_err(io)?.path();
-            if path.is_dir()
-                && let Some(topic) = open_topic(&path, settings, access)?
-            {
+        if shared.access == Access::Write {
+            shared.sync_directory(directory).map_err(io)?;
+        }
+        for name in shared.disk.list(directory).map_err(io)? {
+            if let Some(topic) = open_topic(&directory.join(name), &shared)? {
                 topics.insert(Arc::clone(&topic.name), Arc::new(topic));
             }
         }
         let inner = Inner {
             directory: directory.to_owned(),
-            settings,
+            shared,
             topics: RwLock::new(topics),
             changes: watch::Sender::new(0),
-            lock,
+            _lock: lock,
         };
         Ok(Broker { inner: Arc::new(inner) })
+    }
+
+    /// Why this log takes no more records: a write or an fsync failed. `None` while it is whole, or full. What was
+    /// acknowledged can be read all the same.
+    pub fn halted(&self) -> Option<String> {
+        self.inner.shared.failed().map(str::to_owned)
     }
 
     /// Makes a topic; answers it as it is if it exists, whatever its number of partitions. Blocks on the disk.
@@ -155,14 +184,28 @@ impl Broker {
         if let Some(topic) = topics.get(name) {
             return Ok(topic.info());
         }
-        if self.inner.lock.is_none() {
+        let shared = &self.inner.shared;
+        if shared.access == Access::Look {
             return Err(SourceError::Refused("this log is only looked at".to_owned()));
         }
+        if let Some(reason) = shared.failed() {
+            return Err(SourceError::Halted(reason.to_owned()));
+        }
+        let (there, most) = (
+            topics.values().map(|topic| topic.partitions.len()).sum::<usize>(),
+            shared.settings.partitions_max,
+        );
+        if there + partitions as usize > most {
+            return Err(SourceError::Refused(format!(
+                "topic {name:?} is not made: the log has {there} partitions, and {most} are the most; give topics fewer \
+                 partitions, or let this process open more files, as with `ulimit -n 65536`"
+            )));
+        }
         let path = self.inner.directory.join(name);
-        make_topic(&path, partitions)?;
-        sync_directory(&self.inner.directory)
-            .map_err(|source| SourceError::Io { what: format!("making topic {name:?}"), source })?;
-        let topic = open_topic(&path, self.inner.settings, Access::Write)?.ok_or_else(|| {
+        make_topic(shared, &path, partitions)?;
+        let synced = shared.sync_directory(&self.inner.directory);
+        synced.map_err(|error| not_made(shared, &path, error))?;
+        let topic = open_topic(&path, shared)?.ok_or_else(|| {
             SourceError::Corrupt(format!("{} has no topic.json although it was just written", path.display()))
         })?;
         let info = topic.info();
@@ -178,7 +221,8 @@ impl Broker {
     ///
     /// # Errors
     /// [`SourceError::Refused`] if there is no such topic or partition, or a record is too large;
-    /// [`SourceError::Unavailable`] if the disk fails: then the records of some partitions may be there.
+    /// [`SourceError::Full`] if there is no room, [`SourceError::Halted`] if the disk fails, now or before. Then no partition has
+    /// a part of the call's records for it, but those of other partitions may be there.
     ///
     /// # Panics
     /// Outside a tokio runtime.
@@ -202,7 +246,7 @@ impl Broker {
         for (number, done) in told {
             let first = match done.await {
                 Ok(Ok(first)) => first,
-                Ok(Err(reason)) => return Err(SourceError::Unavailable(reason)),
+                Ok(Err(reason)) => return Err(reason.into()),
                 Err(_) => return Err(SourceError::Unavailable("the program is shutting down".to_owned())),
             };
             firsts.insert(number, first);
@@ -341,32 +385,59 @@ pub fn check_name(name: &str) -> Result<(), SourceError> {
 }
 
 /// Makes a topic's directory; its `topic.json` last, so that a topic is there whole or not at all.
-fn make_topic(path: &Path, partitions: u32) -> Result<(), SourceError> {
-    let io = |source| SourceError::Io { what: format!("making {}", path.display()), source };
-    for number in 0..partitions {
-        std::fs::create_dir_all(path.join(number.to_string())).map_err(io)?;
-    }
+fn make_topic(shared: &Shared, path: &Path, partitions: u32) -> Result<(), SourceError> {
     let mut id = [0; 16];
     getrandom::fill(&mut id)
         .map_err(|error| SourceError::Unavailable(format!("no random numbers for a topic's id: {error}")))?;
     let id = format!("{:032x}", u128::from_be_bytes(id));
     let file = TopicFile { version: FORMAT_VERSION, id, partitions };
     let text = serde_json::to_vec(&file).expect("numbers and text are always JSON");
+    write_topic(shared, path, partitions, &text).map_err(|error| not_made(shared, path, error))
+}
+
+fn write_topic(shared: &Shared, path: &Path, partitions: u32, text: &[u8]) -> io::Result<()> {
+    let disk = &shared.disk;
+    for number in 0..partitions {
+        disk.make_directory(&path.join(number.to_string()))?;
+    }
     let unfinished = path.join("topic.json.new");
-    File::create(&unfinished)
-        .and_then(|mut file| file.write_all(&text).and_then(|()| file.sync_all()))
-        .and_then(|()| std::fs::rename(&unfinished, path.join("topic.json")))
-        .and_then(|()| sync_directory(path))
-        .map_err(io)
+    let mut file = disk.open(&unfinished, Open::Anew)?;
+    file.append(text)?;
+    if shared.settings.sync {
+        file.sync()?;
+    }
+    disk.rename(&unfinished, &path.join("topic.json"))?;
+    shared.sync_directory(path)
+}
+
+/// What a topic that could not be made comes to: with room it can be made later, else the disk is not to be trusted.
+fn not_made(shared: &Shared, path: &Path, error: io::Error) -> SourceError {
+    let reason = format!("making {} failed: {error}", path.display());
+    if is_full(&error) {
+        return SourceError::Full(format!("{reason}; make room, then try again"));
+    }
+    SourceError::Halted(shared.halt(format!("{reason}; check the disk, then start again")))
+}
+
+/// A whole small file.
+fn whole(disk: &dyn Disk, path: &Path) -> io::Result<Vec<u8>> {
+    let mut file = disk.open(path, Open::Read)?;
+    let mut bytes = vec![0; usize::try_from(file.len()?).unwrap_or(usize::MAX).min(TOPIC_FILE_MAX)];
+    let read = file.read_at(&mut bytes, 0)?;
+    bytes.truncate(read);
+    Ok(bytes)
 }
 
 /// Opens a topic's directory; `None` if its making was never finished.
-fn open_topic(path: &Path, settings: BrokerSettings, access: Access) -> Result<Option<Topic>, SourceError> {
+fn open_topic(path: &Path, shared: &Arc<Shared>) -> Result<Option<Topic>, SourceError> {
     let file = path.join("topic.json");
     let corrupt = |reason: String| SourceError::Corrupt(format!("{}: {reason}", file.display()));
-    let text = match std::fs::read(&file) {
+    let text = match whole(shared.disk.as_ref(), &file) {
         Ok(text) => text,
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(None),
+        // Not finished, or no directory: the lock file.
+        Err(error) if matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory) => {
+            return Ok(None);
+        }
         Err(source) => return Err(SourceError::Io { what: format!("reading {}", file.display()), source }),
     };
     let found: TopicFile = serde_json::from_slice(&text).map_err(|error| corrupt(error.to_string()))?;
@@ -381,18 +452,16 @@ fn open_topic(path: &Path, settings: BrokerSettings, access: Access) -> Result<O
         .map_err(|error| corrupt(format!("id {:?}: {error}", found.id)))?;
     let name = path.file_name().and_then(|name| name.to_str());
     let name = name.ok_or_else(|| corrupt("the topic's name is not UTF-8".to_owned()))?;
-    let open = |number: u32| Partition::open(path.join(number.to_string()), settings, access).map(Arc::new);
+    let open = |number: u32| Partition::open(path.join(number.to_string()), shared).map(Arc::new);
     if !(1..=PARTITIONS_MAX).contains(&found.partitions) {
         return Err(corrupt(format!("{} partitions; a topic has 1 to {PARTITIONS_MAX}", found.partitions)));
     }
+    if shared.access == Access::Write {
+        let io = |source| SourceError::Io { what: format!("syncing {}", path.display()), source };
+        shared.sync_directory(path).map_err(io)?;
+    }
     let partitions = (0..found.partitions).map(open).collect::<Result<_, SourceError>>()?;
     Ok(Some(Topic { name: name.into(), id, partitions, turn: AtomicU32::new(0) }))
-}
-
-/// Makes the names in a directory durable.
-fn sync_directory(path: &Path) -> std::io::Result<()> {
-    // Elsewhere a directory cannot be opened, and its names are durable with their files.
-    if cfg!(unix) { File::open(path)?.sync_all() } else { Ok(()) }
 }
 
 fn now_ms() -> i64 {

@@ -3,14 +3,13 @@
 //! Comes in: positions. Goes out: records that share the buffer they were read into. Files are read in chunks through
 //! the page cache, on the caller's thread; only waiting for new records is asynchronous.
 
-use std::fs::File;
-use std::io::{Read, Seek, SeekFrom};
 use std::sync::Arc;
 
 use bytes::Bytes;
 use futures_util::future::BoxFuture;
 use tokio::sync::watch;
 
+use super::disk::DiskFile;
 use super::log::{Partition, Segment};
 use super::record::{self, BadFrame};
 use crate::event::{Offset, Record, TopicPartition};
@@ -39,7 +38,7 @@ pub(super) struct Cursor {
 
 struct OpenSegment {
     segment: Arc<Segment>,
-    file: File,
+    file: Box<dyn DiskFile>,
     place: u64,
 }
 
@@ -131,11 +130,15 @@ fn open_at(partition: &Partition, offset: Offset) -> Result<OpenSegment, SourceE
     let segment = after.checked_sub(1).map(|at| Arc::clone(&segments[at]));
     let segment =
         segment.ok_or_else(|| SourceError::Gone(format!("offset {offset} is no longer in the log")))?;
-    let file = File::open(&segment.path)
+    let file = partition
+        .open_segment(&segment)
         .map_err(|source| SourceError::Io { what: format!("opening {}", segment.path.display()), source })?;
     let place = segment.place(offset);
     Ok(OpenSegment { segment, file, place })
 }
+
+/// Most records of a chunk for which room is made before they are read.
+const RECORDS_EXPECTED_MAX: usize = 4_096;
 
 impl OpenSegment {
     /// Records from `next` on that fit into a chunk of about `bytes_max`, one at least unless all that was read lies
@@ -159,14 +162,9 @@ impl OpenSegment {
     fn chunk(&mut self, want: usize) -> Result<Bytes, SourceError> {
         let left = self.segment.len().saturating_sub(self.place);
         let len = usize::try_from(left).unwrap_or(usize::MAX).min(want);
-        let mut buffer = vec![0; len];
-        let read =
-            self.file.seek(SeekFrom::Start(self.place)).and_then(|_| self.file.read_exact(&mut buffer));
-        match read {
-            Ok(()) => Ok(Bytes::from(buffer)),
-            Err(error) if error.kind() == std::io::ErrorKind::UnexpectedEof => {
-                Err(self.corrupt("the file has become shorter than what was written"))
-            }
+        match self.file.bytes_at(len, self.place) {
+            Ok(bytes) if bytes.len() == len => Ok(Bytes::from(bytes)),
+            Ok(_) => Err(self.corrupt("the file has become shorter than what was written")),
             Err(source) => {
                 Err(SourceError::Io { what: format!("reading {}", self.segment.path.display()), source })
             }
@@ -188,6 +186,10 @@ impl OpenSegment {
                 Err(BadFrame::Damaged(reason)) => return Err(self.corrupt(reason)),
             };
             if frame.offset >= next {
+                if records.is_empty() {
+                    // The others are about as long.
+                    records.reserve(((chunk.len() - at) / frame.len).min(RECORDS_EXPECTED_MAX));
+                }
                 let record = record::record(&chunk.slice(at..at + frame.len));
                 records.push(record.ok_or_else(|| self.corrupt("its lengths do not fit"))?);
             }

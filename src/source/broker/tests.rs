@@ -1,5 +1,8 @@
 //! What is on the disk: recovery after crashes and damage, segments, names, and appends from many tasks at once.
 
+mod power;
+mod simulated;
+
 use super::*;
 use bytes::Bytes;
 
@@ -257,7 +260,7 @@ async fn a_log_that_another_has_open_can_be_looked_at_and_nothing_is_written() {
     let refused = look.create_topic("u", 1).expect_err("is not made").to_string();
     assert_eq!(refused, "this log is only looked at");
     let refused = look.append("t", records(&["c"])).await.expect_err("is not written").to_string();
-    assert_eq!(refused, "the log is not answering: this log is only looked at");
+    assert_eq!(refused, "the log has halted: this log is only looked at");
     assert!(Broker::look(&directory.path().join("none")).is_err());
     assert!(!directory.path().join("none").exists());
 }
@@ -282,7 +285,7 @@ async fn a_write_that_is_under_way_is_not_there_yet_and_stays_whole() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn what_is_looked_at_while_others_append_is_always_a_beginning() {
     let directory = tempfile::tempdir().expect("a directory");
-    let settings = BrokerSettings { sync: false, segment_bytes: 2_000 };
+    let settings = BrokerSettings { sync: false, segment_bytes: 2_000, ..BrokerSettings::default() };
     let broker = Broker::open_with(directory.path(), settings).expect("opens");
     broker.create_topic("t", 1).expect("is made");
     let writing = tokio::spawn(async move {
@@ -303,4 +306,23 @@ async fn what_is_looked_at_while_others_append_is_always_a_beginning() {
     }
     writing.await.expect("no panic");
     assert_eq!(values(&Broker::look(directory.path()).expect("looks")).await.len(), 1_200);
+}
+
+#[test]
+fn a_topic_that_would_take_too_many_files_is_not_made() {
+    let directory = tempfile::tempdir().expect("a directory");
+    let settings = BrokerSettings { partitions_max: 10, ..BrokerSettings::default() };
+    let broker = Broker::open_with(directory.path(), settings).expect("opens");
+    broker.create_topic("a", 6).expect("is made");
+    broker.create_topic("b", 4).expect("is made: ten are the most");
+    let refused = broker.create_topic("c", 1).expect_err("one too many").to_string();
+    assert!(
+        refused.starts_with("topic \"c\" is not made: the log has 10 partitions, and 10 are the most"),
+        "{refused}"
+    );
+    assert!(!directory.path().join("c").exists());
+    broker.create_topic("a", 6).expect("what is there stays");
+    drop(broker);
+    let settings = BrokerSettings { partitions_max: 1, ..BrokerSettings::default() };
+    Broker::open_with(directory.path(), settings).expect("opens with what it has");
 }

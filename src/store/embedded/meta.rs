@@ -151,6 +151,11 @@ impl<'m> MetaWrites<'m> {
         }
     }
 
+    /// How many entries there are.
+    pub fn len(&self) -> usize {
+        self.entries.len()
+    }
+
     /// Adds the entries to a write.
     pub fn into_batch(self, write: &mut WriteBatch) {
         for (key, bytes) in self.entries {

@@ -3,9 +3,12 @@
 //! Its profile is atomic: rows, copies, parked keys and progress of a batch are one write of fjall's. So a row keeps
 //! one stamp, the offset of its last event, and copies need no tombstones: what a crash leaves is always the
 //! state after a whole number of batches. `open` opens the directory and knows its version, `meta` has progress and
-//! owners, `parked` the keys that wait, `rows` reads, `tables` writes, `sweep` frees rows that have ended. Each table of a generation is a keyspace `<table>__g<n>`; `meta` is
-//! one more.
+//! owners, `parked` the keys that wait, `rows` reads, `tables` commits batches, which `write` makes writes of, `memtables`
+//! bounds what they gather in memory, `sweep` frees rows that have ended, `journal` finds what a crash or damage did to
+//! fjall's journals. Each table of a generation is a keyspace `<table>__g<n>`; `meta` is one more.
 
+mod journal;
+mod memtables;
 mod meta;
 mod open;
 mod parked;
@@ -14,6 +17,7 @@ mod sweep;
 mod tables;
 #[cfg(test)]
 mod tests;
+mod write;
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -47,6 +51,11 @@ pub struct EmbeddedSettings {
     pub cache_bytes: u64,
     /// Bytes that a table gathers in memory before they go to a file. Default: 2 MiB.
     pub memtable_bytes: u64,
+    /// Bytes that all tables together gather in memory: those with the most go to files before there are more. Default:
+    /// 64 MiB.
+    pub memtables_bytes: u64,
+    /// Files of tables kept open. Default: 900.
+    pub open_files: usize,
 }
 
 impl Default for EmbeddedSettings {
@@ -55,6 +64,8 @@ impl Default for EmbeddedSettings {
             durability: Durability::default(),
             cache_bytes: 16 * 1024 * 1024,
             memtable_bytes: 2 * 1024 * 1024,
+            memtables_bytes: 64 * 1024 * 1024,
+            open_files: 900,
         }
     }
 }
@@ -161,6 +172,22 @@ impl Store for EmbeddedStore {
             let shared = self.generation(generation)?;
             let tables = EmbeddedTables::open(&self.database, self.settings, shared, plan)?;
             Ok(Arc::new(tables) as Arc<dyn Tables>)
+        })
+    }
+
+    fn persist(&self) -> BoxFuture<'_, Result<(), StoreError>> {
+        let database = self.database.clone();
+        let persist = move || {
+            let persisted = database.persist(fjall::PersistMode::SyncAll);
+            persisted.map_err(|error| open::fault("writing the store to the disk", error))
+        };
+        Box::pin(async move {
+            match tokio::runtime::Handle::try_current() {
+                Ok(runtime) => runtime.spawn_blocking(persist).await.unwrap_or_else(|_| {
+                    Err(StoreError::Unavailable("the program is shutting down".to_owned()))
+                }),
+                Err(_) => persist(),
+            }
         })
     }
 

@@ -7,9 +7,9 @@ use std::path::Path;
 use std::sync::Arc;
 
 use fjall::compaction::Leveled;
-use fjall::{Database, Keyspace, KeyspaceCreateOptions, PersistMode};
+use fjall::{AbstractTree, Database, Keyspace, KeyspaceCreateOptions, PersistMode};
 
-use super::EmbeddedSettings;
+use super::{EmbeddedSettings, journal};
 use crate::store::StoreError;
 
 /// Version of what Kinora lays into fjall.
@@ -18,6 +18,11 @@ const VERSION_KEY: &[u8] = b"version";
 const META: &str = "meta";
 /// Threads that write and merge files. Of several, fjall's first hands work to the others in a loop that never rests.
 const WORKERS: usize = 1;
+/// What fjall insists on.
+const OPEN_FILES_MIN: usize = 10;
+/// Bytes of journals on the disk, fjall's default: tables whose newest rows only journals hold go to files before there are
+/// more. It bounds how much is read back when the store is opened.
+const JOURNAL_BYTES: u64 = 512 << 20;
 /// New files of a table before they are merged into its old ones. Each merge of rows with keys at random rewrites most of
 /// the table, each file costs a read a look at its filter; fjall's default is 4.
 const FILES_BEFORE_MERGE: u8 = 8;
@@ -27,18 +32,49 @@ pub(super) fn open(directory: &Path, settings: EmbeddedSettings) -> Result<(Data
     let what = || format!("opening the store in {}", directory.display());
     let io = |source| StoreError::Io { what: what(), source };
     std::fs::create_dir_all(directory).map_err(io)?;
-    let database = Database::builder(directory).cache_size(settings.cache_bytes).worker_threads(WORKERS).open().map_err(|error| {
-        match error {
-            fjall::Error::Locked => StoreError::Refused(format!(
-                "another process has the store in {} open; stop it, or let it do this through its admin address",
-                directory.display()
-            )),
-            other => fault(&what(), other),
-        }
+    let last = journal::look_through(directory)?;
+    let builder = Database::builder(directory)
+        .cache_size(settings.cache_bytes)
+        .max_cached_files(Some(settings.open_files.max(OPEN_FILES_MIN)))
+        .max_journaling_size(JOURNAL_BYTES)
+        .worker_threads(WORKERS);
+    let database = unbroken(&what(), || builder.open())?.map_err(|error| match error {
+        fjall::Error::Locked => StoreError::Refused(format!(
+            "another process has the store in {} open; stop it, or let it do this through its admin address",
+            directory.display()
+        )),
+        other => fault(&what(), other),
     })?;
     let meta = keyspace(&database, META, settings)?;
     check_version(directory, &database, &meta)?;
+    check_order(directory, &database, settings, last)?;
     Ok((database, meta))
+}
+
+/// Lets fjall read what may be damaged: some of it makes fjall panic.
+fn unbroken<T>(what: &str, read: impl FnOnce() -> T) -> Result<T, StoreError> {
+    std::panic::catch_unwind(std::panic::AssertUnwindSafe(read))
+        .map_err(|_| StoreError::Corrupt(format!("{what}: fjall cannot make sense of it")))
+}
+
+/// Refuses tables that are newer than the journals, whose last batch has this number. fjall syncs the journal before it writes
+/// a table, and keeps it while any table lacks something of it; so they are not, unless something happened to the files. Then
+/// some tables would have the rows of batches that others have lost.
+fn check_order(
+    directory: &Path,
+    database: &Database,
+    settings: EmbeddedSettings,
+    last: Option<u64>,
+) -> Result<(), StoreError> {
+    for name in database.list_keyspace_names() {
+        if keyspace(database, &name, settings)?.tree.get_highest_persisted_seqno() > last {
+            return Err(StoreError::Corrupt(format!(
+                "table {name:?} in {} is newer than the journal, which has lost its end",
+                directory.display()
+            )));
+        }
+    }
+    Ok(())
 }
 
 fn check_version(directory: &Path, database: &Database, meta: &Keyspace) -> Result<(), StoreError> {

@@ -213,6 +213,11 @@ impl<'m> ParkedWrites<'m> {
         self.counts.iter().for_each(|(projection, counts)| parked.set_counts(projection, *counts));
     }
 
+    /// How many entries there are.
+    pub fn len(&self) -> usize {
+        self.keys.len() + self.queues.len() + self.counts.len()
+    }
+
     pub fn is_empty(&self) -> bool {
         self.keys.is_empty()
     }

@@ -8,6 +8,7 @@ use std::sync::Mutex;
 
 use fjall::{Guard, Keyspace};
 
+use super::memtables::Gathered;
 use super::open::fault;
 use crate::plan::key::split_key;
 use crate::schema::ColumnId;
@@ -25,6 +26,8 @@ pub(super) struct Table {
     pub aside: Option<Keyspace>,
     /// Where scans passed over many rows whose time is over: a sweep begins there.
     pub crowded: Mutex<Vec<Vec<u8>>>,
+    /// What it has gathered in memory.
+    pub gathered: Gathered,
 }
 
 /// Rows passed over in one scan that are worth telling the sweep.

@@ -1,4 +1,4 @@
-//! One generation of tables in the embedded store, and how a batch is written to it.
+//! One generation of tables in the embedded store, and how a batch is committed to it.
 //!
 //! Comes in: batches. Goes out: one write of fjall's for each, then the new progress. Why plain deletes of copies are
 //! enough: a batch and its progress are one atomic write and one process holds the store, so no write is ever late; an
@@ -11,26 +11,24 @@ use std::sync::{Arc, Mutex};
 
 use fjall::{Database, Keyspace, OwnedWriteBatch as WriteBatch, PersistMode};
 use futures_util::future::BoxFuture;
-use rustc_hash::{FxHashMap, FxHashSet};
+use rustc_hash::FxHashSet;
 
+use super::memtables::Gathered;
 use super::meta::{self, MetaWrites};
 use super::open::{self, fault};
 use super::parked::{self, ParkedWrites};
 use super::rows::Table;
 use super::sweep::Place;
 use super::{Durability, EmbeddedSettings};
-use crate::event::{Offset, TopicPartition};
+use crate::event::TopicPartition;
 use crate::plan::{Plan, TableId};
-use crate::schema::ColumnId;
 use crate::store::layout;
 use crate::store::ledger::{self, Ledger, lock};
 use crate::store::{
-    Batch, Columns, Mutation, Owner, Parked, ParkedEntry, ParkedItem, ParkedKey, ParkedPage, Profile,
-    Progress, QueuedEvent, Scan, StoreError, StoredRow, Swept, Tables,
+    Batch, Columns, Owner, Parked, ParkedEntry, ParkedItem, ParkedKey, ParkedPage, Profile, Progress,
+    QueuedEvent, Scan, StoreError, StoredRow, Swept, Tables,
 };
 use crate::value::encode::RowKey;
-use crate::value::row::{DecodedRow, decode_row, encode_row, push_row, row_head};
-use crate::value::{Value, look_at};
 
 /// What all handles to one generation share.
 pub(super) struct Generation {
@@ -76,7 +74,9 @@ pub(super) struct EmbeddedTables {
 
 pub(super) struct Inner {
     pub generation: Arc<Generation>,
-    durability: Durability,
+    pub durability: Durability,
+    /// Bytes that one table, and all together, may gather in memory.
+    pub memtables: (u64, u64),
     pub tables: Vec<Table>,
     /// Where the sweep goes on.
     pub swept_to: Mutex<Place>,
@@ -91,18 +91,30 @@ impl EmbeddedTables {
         plan: &Plan,
     ) -> Result<EmbeddedTables, StoreError> {
         let suffix = open::generation_suffix(generation.number);
+        let has_progress = !generation.ledger.progress().marks.is_empty();
         let open = |layout: layout::Layout| {
             let name = format!("{}{suffix}", layout.table.space());
+            if has_progress && !database.keyspace_exists(&name) {
+                let reason = format!("table {name:?} is gone, though events were folded into it");
+                return Err(StoreError::Corrupt(reason));
+            }
             let keyspace = open::keyspace(database, &name, settings)?;
             let ends = layout.is_base() && !layout.table.expires.is_empty();
             let aside = ends.then(|| {
                 open::keyspace(database, &format!("{}__over{suffix}", layout.table.space()), settings)
             });
-            Ok(Table { layout, keyspace, aside: aside.transpose()?, crowded: Mutex::default() })
+            Ok(Table {
+                layout,
+                keyspace,
+                aside: aside.transpose()?,
+                crowded: Mutex::default(),
+                gathered: Gathered::default(),
+            })
         };
         let tables = layout::layouts(plan).into_iter().map(open).collect::<Result<_, StoreError>>()?;
         let swept_to = Mutex::default();
-        let inner = Inner { generation, durability: settings.durability, tables, swept_to };
+        let memtables = (settings.memtable_bytes, settings.memtables_bytes);
+        let inner = Inner { generation, durability: settings.durability, memtables, tables, swept_to };
         Ok(EmbeddedTables { inner: Arc::new(inner) })
     }
 }
@@ -222,36 +234,6 @@ impl Tables for EmbeddedTables {
     }
 }
 
-/// What a batch will write, one entry for each row: fjall gives all of a batch one sequence number, so of two
-/// writes of one key in it either might win.
-type Pending = FxHashMap<(TableId, RowKey), PendingRow>;
-
-struct PendingRow {
-    offset: Offset,
-    content: Content,
-}
-
-enum Content {
-    Cells(Arc<Vec<Value>>),
-    /// A base row that only remembers its position.
-    Buried,
-    /// Encoded already.
-    Bytes(Vec<u8>),
-    Removed,
-}
-
-/// Rows that are looked at before they are encoded.
-const ROWS_LOOKED_AT: usize = 32;
-
-impl Content {
-    fn cells(&self) -> Option<&[Value]> {
-        match self {
-            Content::Cells(cells) => Some(cells),
-            _ => None,
-        }
-    }
-}
-
 impl Inner {
     pub fn table(&self, id: TableId) -> Result<&Table, StoreError> {
         layout::of(&self.tables, id)
@@ -270,7 +252,8 @@ impl Inner {
         Ok(owners)
     }
 
-    fn mode(&self) -> PersistMode {
+    /// When a write counts as done.
+    pub(super) fn mode(&self) -> PersistMode {
         match self.durability {
             Durability::Buffer => PersistMode::Buffer,
             Durability::Sync => PersistMode::SyncData,
@@ -284,15 +267,10 @@ impl Inner {
         let mut progress = Progress::clone(&generation.ledger.progress());
         let is_next = continues(&progress, &batch);
         let named = self.renamed(batch.derived.iter().chain(&batch.base))?;
-        let mut pending = Pending::default();
-        for mutation in &named {
-            self.apply(&mut pending, mutation.clone(), is_next)?;
-        }
-        pending.reserve(batch.buckets.len() + batch.derived.len() + batch.left.len() + batch.base.len());
-        let written = batch.buckets.into_iter().chain(batch.derived).chain(batch.left).chain(batch.base);
-        for mutation in written {
-            self.apply(&mut pending, mutation, is_next)?;
-        }
+        let phases = [batch.buckets, batch.derived, batch.left, batch.base];
+        let mut mutations = Vec::with_capacity(named.len() + phases.iter().map(Vec::len).sum::<usize>());
+        mutations.extend(named.iter().cloned());
+        mutations.extend(phases.into_iter().flatten());
         let moved = !ledger::advance(&mut progress, batch.progress).is_empty();
         let mut writes = MetaWrites::new(&generation.meta, generation.number);
         if moved {
@@ -300,7 +278,7 @@ impl Inner {
         }
         let place = (&generation.meta, generation.number);
         let parked = ParkedWrites::of(place, batch.parked, &generation.ledger.parked())?;
-        self.write(pending, writes, &parked)?;
+        self.write(mutations, (writes, &parked), is_next)?;
         let mut unnamed = lock(&generation.unnamed);
         for mutation in named {
             unnamed.remove(&(mutation.table(), mutation.key().clone()));
@@ -314,90 +292,6 @@ impl Inner {
         }
         Ok(())
     }
-
-    /// Writes all at once.
-    fn write(
-        &self,
-        pending: Pending,
-        meta: MetaWrites<'_>,
-        parked: &ParkedWrites<'_>,
-    ) -> Result<(), StoreError> {
-        let mut write = WriteBatch::with_capacity(self.generation.database.clone(), pending.len() + 1);
-        // In order of the keys each finds its place in the tree near the one before.
-        let mut rows: Vec<_> = pending.into_iter().collect();
-        rows.sort_unstable_by(|((table_a, a), _), ((table_b, b), _)| {
-            (table_a, a.bytes()).cmp(&(table_b, b.bytes()))
-        });
-        let mut bytes = Vec::new();
-        let mut rows = rows.into_iter();
-        while let next @ 1.. = rows.len().min(ROWS_LOOKED_AT) {
-            look_at(rows.as_slice()[..next].iter().filter_map(|(_, row)| row.content.cells()));
-            for ((table, key), row) in rows.by_ref().take(next) {
-                self.table(table)?.put(&mut write, &key, row, &mut bytes)?;
-            }
-        }
-        parked.add_to(&mut write);
-        meta.into_batch(&mut write);
-        write.durability(Some(self.mode())).commit().map_err(|error| fault("committing a batch", error))
-    }
-
-    fn apply(&self, pending: &mut Pending, mutation: Mutation, is_next: bool) -> Result<(), StoreError> {
-        let (id, offset) = (mutation.table(), mutation.offset());
-        let table = self.table(id)?;
-        let (key, content) = match mutation {
-            Mutation::Replace { key, cells, .. } => (key, Content::Cells(cells)),
-            Mutation::Bury { key, .. } => (key, Content::Buried),
-            Mutation::Delete { key, .. } => (key, Content::Removed),
-            Mutation::Assign { key, cells, .. } => {
-                let place = (id, key);
-                let row = assign(table, pending.get(&place), (&place.1, offset), cells)?;
-                pending.insert(place, row);
-                return Ok(());
-            }
-        };
-        let place = (id, key);
-        // What stands in the store is only asked for base rows, and not if the batch is the next one of its partition.
-        let stands = match pending.get(&place) {
-            Some(row) => Some(row.offset),
-            None if table.layout.is_base() && !is_next => stored_offset(table, &place.1)?,
-            None => None,
-        };
-        // On one stamp a delete wins over a row.
-        let wins_ties = matches!(content, Content::Removed);
-        if stands.is_none_or(|stands| offset > stands || wins_ties && offset == stands) {
-            pending.insert(place, PendingRow { offset, content });
-        }
-        Ok(())
-    }
-}
-
-impl Table {
-    /// Adds what becomes of a row to a batch. `bytes` is room to encode it in.
-    fn put(
-        &self,
-        write: &mut WriteBatch,
-        key: &RowKey,
-        row: PendingRow,
-        bytes: &mut Vec<u8>,
-    ) -> Result<(), StoreError> {
-        if let Some(aside) = &self.aside
-            && aside.contains_key(key.bytes()).map_err(|error| fault("committing a batch", error))?
-        {
-            write.remove(aside, key.bytes());
-        }
-        bytes.clear();
-        match row.content {
-            Content::Cells(cells) => push_row(bytes, row.offset, true, &cells, &self.layout.table.columns),
-            Content::Buried => push_row(bytes, row.offset, false, &[], &[]),
-            Content::Bytes(encoded) => *bytes = encoded,
-            Content::Removed => {
-                write.remove(&self.keyspace, key.bytes());
-                return Ok(());
-            }
-        }
-        write.insert(&self.keyspace, key.bytes(), bytes.as_slice());
-        Ok(())
-    }
 }
 
 /// Whether a batch begins where the stored progress of its partition stands.
@@ -405,43 +299,4 @@ fn continues(progress: &Progress, batch: &Batch) -> bool {
     let [mark] = batch.progress.as_slice() else { return false };
     let stored = progress.of(&mark.projection, &mark.at);
     stored.is_some_and(|stored| batch.begins_at == Some(stored.next))
-}
-
-fn stored_offset(table: &Table, key: &RowKey) -> Result<Option<Offset>, StoreError> {
-    let Some(bytes) = table.bytes(key)? else {
-        return Ok(None);
-    };
-    let (offset, _) = row_head(&bytes).map_err(|error| table.layout.corrupt(&error))?;
-    Ok(Some(offset))
-}
-
-/// The row with the assigned cells, everything else as it was.
-fn assign(
-    table: &Table,
-    before: Option<&PendingRow>,
-    (key, offset): (&RowKey, Offset),
-    assigned: Vec<(ColumnId, Value)>,
-) -> Result<PendingRow, StoreError> {
-    let width = table.layout.width;
-    let decode =
-        |bytes: &[u8]| decode_row(bytes, Columns::All, width).map_err(|error| table.layout.corrupt(&error));
-    let whole = |offset, cells: Vec<Value>| DecodedRow { offset, live: true, cells };
-    let nothing = || vec![Value::Null; width];
-    let row = match before {
-        Some(PendingRow { content: Content::Bytes(bytes), .. }) => Some(decode(bytes)?),
-        Some(PendingRow { content: Content::Cells(cells), offset }) => Some(whole(*offset, cells.to_vec())),
-        Some(PendingRow { content: Content::Buried, offset }) => Some(whole(*offset, nothing())),
-        Some(PendingRow { content: Content::Removed, .. }) => None,
-        None => table.bytes(key)?.map(|bytes| decode(&bytes)).transpose()?,
-    };
-    let mut row = row.unwrap_or_else(|| whole(0, nothing()));
-    for (column, value) in assigned {
-        if let Some(cell) = row.cells.get_mut(column.0 as usize) {
-            *cell = value;
-        }
-    }
-    table.layout.fill_from_key(key, &mut row.cells)?;
-    let offset = row.offset.max(offset);
-    let bytes = encode_row(offset, true, &row.cells, &table.layout.table.columns);
-    Ok(PendingRow { offset, content: Content::Bytes(bytes) })
 }

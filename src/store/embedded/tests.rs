@@ -178,3 +178,31 @@ async fn a_base_row_that_is_put_aside_is_found_by_whoever_folds() {
         .expect("commits");
     assert_eq!((held(), found(false, 10, None).await), ([4, 1], ids(&[0, 1, 2, 3, 5])));
 }
+
+#[tokio::test]
+async fn tables_together_gather_no_more_in_memory_than_they_may() {
+    let directory = tempfile::tempdir().expect("a directory");
+    let plan = plan();
+    // One table alone would begin a file much later.
+    let settings = EmbeddedSettings {
+        memtable_bytes: 64 << 20,
+        memtables_bytes: 1 << 20,
+        ..EmbeddedSettings::default()
+    };
+    let store = EmbeddedStore::open_with(directory.path(), settings).expect("opens");
+    let tables = store.open(1, &plan).await.expect("opens");
+    for round in 0..64 {
+        let large = |id: i64| {
+            let cells = Arc::new(vec![Value::Int(id), Value::text("x".repeat(10_000))]);
+            Mutation::Replace { table: TableId(0), key: key(&plan, id), cells, offset: round + 1, base: 0 }
+        };
+        tables.commit(batch((0..20).map(large).collect())).await.expect("commits");
+        let begun = std::time::Instant::now();
+        while store.database.write_buffer_size() > settings.memtables_bytes + 400_000 {
+            assert!(begun.elapsed().as_secs() < 30, "{} bytes", store.database.write_buffer_size());
+            tokio::task::yield_now().await;
+        }
+    }
+    let row = tables.get(TableId(0), &[key(&plan, 7)], Columns::All).await.expect("reads");
+    assert_eq!(row[0].as_ref().map(|row| row.offset), Some(64));
+}

@@ -458,7 +458,8 @@ fn stored(
     };
     let mut cells = vec![Value::Null; layout.width];
     if live {
-        for (column, value) in row.cells() {
+        // A mutation carries the whole row; the table has some of its columns.
+        for (column, value) in row.cells().filter(|(column, _)| layout.table.columns.contains(column)) {
             if let Some(slot) = cells.get_mut(column.0 as usize) {
                 slot.clone_from(value);
             }

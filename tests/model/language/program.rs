@@ -4,29 +4,38 @@
 
 use fastrand::Rng;
 
-/// Every form of a column; `at` is set by `always`, `total` computed, `ids` and `last` remember events.
-pub const SCHEMA: &str = r#"
+use super::blind;
+use super::copy::{Copy, copies};
+use super::reference::MOMENTS;
+
+/// Every form of a column; `at` is set by `always`, `total` computed, `ids` and `last` remember events. What a program
+/// adds stands at the words in capitals.
+const SCHEMA: &str = r#"
 scalar Long
-type Query { row(p: ID!, id: ID!): Row @read }
+scalar DateTime
+type Query {
+  row(p: ID!, id: ID!): Row @read
+READS}
 type Row
   @key(fields: "p id")
   @table(name: "rows", partition: "p", clustering: "id", rows: 1000)
-  @table(name: "by_word", partition: "word", clustering: "p, id", where: "n > 2", rows: 1000) {
+TABLES{
   p: ID!
   id: ID!
   n: Int!
-  a: Int
+  a: IntEQUALS
   word: String!
   first: String
   at: String
   total: Int
-  tags: [String!]! @column(as: SET, max: 4)
+  tags: [String!]! @column(as: SET, max: 4)CONTAINS
   log: [String!]! @column(as: LIST, max: 5)
   parts: [Part!]! @column(as: MAP, key: "name", max: 3)
   items: [Item!]! @column(as: LIST, max: 4)
   address: Address
   ids: [String!]! @column(as: LIST, max: 3, hidden: true)
   last: Long @column(hidden: true)
+  moment: DateTime!
 }
 type Part @udt { name: String!  count: Int!  remark: String }
 type Item @udt { k: String!  n: Int! }
@@ -50,6 +59,12 @@ pub struct Program {
     /// `T0` had `num` for `n` and no `a`; `T1` was split into itself and a `T2` of each item.
     pub upcasts: bool,
     pub rules: Vec<Rule>,
+    /// The tables beside the base table; never empty.
+    pub copies: Vec<Copy>,
+    /// `a` and `tags` are found by indexes too.
+    pub indexes: bool,
+    /// Kind A: upserts from the event alone.
+    pub is_blind: bool,
 }
 
 #[derive(Clone, Debug)]
@@ -128,6 +143,10 @@ pub enum Set {
     Items,
     Address,
     Zip,
+    Moment,
+    /// As `Word` and `Moment`, with a value where the event has none.
+    WordOr,
+    MomentOr,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -140,7 +159,7 @@ pub enum Remove {
 impl Program {
     pub fn draw(rng: &mut Rng) -> Program {
         let is_merged = rng.u32(0..3) == 0;
-        Program {
+        let mut program = Program {
             is_merged,
             remembers: rng.u32(0..3) == 0,
             sequence: (rng.u32(0..5) == 0).then(|| Sequence {
@@ -155,10 +174,29 @@ impl Program {
             assert_below: (rng.u32(0..3) == 0).then_some(12),
             upcasts: rng.bool(),
             rules: (0..TYPES.len()).map(|index| rule(rng, index)).collect(),
+            copies: copies(rng),
+            indexes: rng.u32(0..4) == 0,
+            is_blind: false,
+        };
+        if !is_merged && rng.u32(0..8) == 0 {
+            blind::make(rng, &mut program);
         }
+        program
     }
 
-    /// The file.
+    /// The file of the schema.
+    pub fn schema(&self) -> String {
+        let tables: String = self.copies.iter().map(|copy| copy.table()).collect();
+        let reads: String = self.copies.iter().map(|copy| copy.read()).collect();
+        let index = |ops: &str| match self.indexes {
+            true => format!(r#" @index(table: "rows", ops: [{ops}])"#),
+            false => String::new(),
+        };
+        let text = SCHEMA.replace("READS", &reads).replace("TABLES", &tables);
+        text.replace("EQUALS", &index("EQ")).replace("CONTAINS", &index("CONTAINS"))
+    }
+
+    /// The file of the projection.
     pub fn text(&self) -> String {
         let topics = if self.is_merged { &["a", "b"][..] } else { &["a"] };
         let mut text = String::from("projection: rows\ninto: Row\nfrom:\n");
@@ -289,12 +327,13 @@ impl Set {
         match self {
             Set::N(_) => "n",
             Set::A => "a",
-            Set::Word => "word",
+            Set::Word | Set::WordOr => "word",
             Set::Tag | Set::Tags => "tags",
             Set::Log(..) => "log",
             Set::Part | Set::PartCount => "parts",
             Set::Items => "items",
             Set::Address | Set::Zip => "address",
+            Set::Moment | Set::MomentOr => "moment",
         }
     }
 
@@ -320,6 +359,9 @@ impl Set {
             Set::Items => "items: { each: event.items, as: i, set: { k: i.k, n: i.n } }".to_owned(),
             Set::Address => "address: { city: event.word, zip: event.a }".to_owned(),
             Set::Zip => "address.zip: event.a".to_owned(),
+            Set::Moment => "moment: event.moment".to_owned(),
+            Set::WordOr => "word: event.?word.orValue('none')".to_owned(),
+            Set::MomentOr => format!("moment: event.?moment.orValue(timestamp('{}'))", MOMENTS[3].0),
         }
     }
 }
@@ -350,7 +392,7 @@ fn rule(rng: &mut Rng, index: usize) -> Rule {
     Rule { rows, cases }
 }
 
-fn blank(verb: Verb) -> Case {
+pub fn blank(verb: Verb) -> Case {
     let nothing = Vec::new;
     Case {
         when: None,
@@ -407,7 +449,7 @@ fn fill(rng: &mut Rng, case: &mut Case) {
     }
     let named = |set: Set| case.initially.iter().any(|known| known.column() == set.column());
     let mut sets = Vec::new();
-    for must in [number, Set::Word] {
+    for must in [number, Set::Word, Set::Moment] {
         if makes && !named(must) || rng.u32(0..3) == 0 {
             sets.push(must);
         }

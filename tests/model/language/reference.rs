@@ -36,7 +36,16 @@ pub struct Row {
     pub address: Option<(String, Option<i64>)>,
     pub ids: Vec<String>,
     pub last: Option<i64>,
+    pub moment: Option<i64>,
 }
+
+/// The times that events carry, with milliseconds since 1970: two of one day, the next month an hour later.
+pub const MOMENTS: [(&str, i64); 4] = [
+    ("2026-01-31T10:00:00Z", 1_769_853_600_000),
+    ("2026-01-31T23:30:00Z", 1_769_902_200_000),
+    ("2026-02-01T00:15:00Z", 1_769_904_900_000),
+    ("2026-02-20T12:00:00Z", 1_771_588_800_000),
+];
 
 /// Partition and id.
 pub type Key = (String, String);
@@ -338,7 +347,7 @@ impl<'p> Reference<'p> {
             }
         }
         self.change(case, (row, kept), &mut new, event)?;
-        if new.n.is_none() || new.word.is_none() {
+        if new.n.is_none() || new.word.is_none() || new.moment.is_none() {
             return Err(Rejected);
         }
         if new.tags.len() > 4 || new.log.len() > 5 || new.parts.len() > 3 {
@@ -450,6 +459,14 @@ impl<'p> Reference<'p> {
                 int(body, "a").into_cell(&mut zip)?;
                 new.address = Some((city.ok_or(Rejected)?, zip));
             }
+            Set::Moment => match text(body, "moment") {
+                Field::Missing => {}
+                Field::Null => new.moment = None,
+                Field::Wrong => return Err(Rejected),
+                Field::Is(text) => new.moment = Some(moment(&text)?),
+            },
+            Set::WordOr => new.word = Some(text(body, "word").or("none")?),
+            Set::MomentOr => new.moment = Some(moment(&text(body, "moment").or(MOMENTS[3].0)?)?),
             Set::Zip => {
                 if let Some((_, zip)) = &mut new.address {
                     int(body, "a").into_cell(zip)?;
@@ -467,6 +484,11 @@ fn holds(when: When, row: Option<&Row>, body: &Map<String, Json>) -> Or<bool> {
         When::Few(bound) => row.and_then(|row| row.n).unwrap_or(0) < bound,
         When::Absent => row.is_none(),
     })
+}
+
+/// One of the times that events carry.
+fn moment(text: &str) -> Or<i64> {
+    MOMENTS.iter().find(|(written, _)| *written == text).map(|(_, ms)| *ms).ok_or(Rejected)
 }
 
 /// A field of an event.
@@ -495,6 +517,18 @@ impl<T> Field<T> {
             Field::Is(value) => *cell = Some(value),
         }
         Ok(())
+    }
+
+    /// Something else where it is missing or null.
+    fn or(self, other: &str) -> Or<String>
+    where
+        T: Into<String>,
+    {
+        match self {
+            Field::Missing | Field::Null => Ok(other.to_owned()),
+            Field::Wrong => Err(Rejected),
+            Field::Is(value) => Ok(value.into()),
+        }
     }
 
     /// As an element that is added.

@@ -5,8 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use fastrand::Rng;
-use kinora::diagnostic::{Sources, render};
-use kinora::engine::{self, Definitions};
+use kinora::engine::Definitions;
 use kinora::handler::UpdateKind;
 use kinora::project::{Halt, ProjectSettings, Projector};
 use kinora::source::file::Lines;
@@ -15,10 +14,10 @@ use kinora::store::embedded::{Durability, EmbeddedStore};
 use kinora::store::memory::MemoryStore;
 use kinora::store::{ParkedKey, Store, Tables, all_parked};
 use kinora::testing::Interrupted;
-use kinora::value::Value;
 
-use super::program::{Program, SCHEMA};
-use super::reference::{Given, Row, State};
+use super::program::Program;
+use super::reference::{Given, State};
+use super::stored::{self, definitions, shown};
 
 /// Lets the engine fold the log on every store that the projection may be on.
 ///
@@ -33,6 +32,7 @@ pub async fn compare(
     let definitions = definitions(program)?;
     let is_merged = definitions.projections[0].kind == UpdateKind::MergedFold;
     assert_eq!(is_merged, program.is_merged);
+    assert!(!program.is_blind || definitions.projections[0].kind == UpdateKind::BlindSet);
     let directory = tempfile::tempdir().expect("a directory can be made");
     let embedded = EmbeddedStore::open(directory.path(), Durability::default()).expect("it opens");
     let (atomic, stamped) = (MemoryStore::atomic(), MemoryStore::new());
@@ -60,18 +60,10 @@ pub async fn compare(
             fold(&definitions, again, &lines, rng).await.map_err(|halt| halt.to_string())?;
         }
         let differ = |what: &str| format!("{name} store: {what}");
-        rows(&definitions, tables.as_ref(), expected).await.map_err(|what| differ(&what))?;
+        rows(program, &definitions, tables.as_ref(), expected).await.map_err(|what| differ(&what))?;
         parked(tables.as_ref(), expected).await.map_err(|what| differ(&what))?;
     }
     Ok(())
-}
-
-fn definitions(program: &Program) -> Result<Arc<Definitions>, String> {
-    let mut sources = Sources::default();
-    let schema = sources.add("schema/rows.graphql", SCHEMA);
-    let projection = sources.add("projections/rows.yaml", program.text());
-    let loaded = engine::bind(sources, &[schema], &[projection], &Default::default());
-    loaded.definitions.ok_or_else(|| render(&loaded.findings, &loaded.sources, false))
 }
 
 fn push(lines: &Lines, given: &Given) {
@@ -109,19 +101,21 @@ async fn fold(
     projector.catch_up(&ends).await
 }
 
-/// The rows of the base table, and those of the copy.
-async fn rows(definitions: &Definitions, tables: &dyn Tables, expected: &State) -> Result<(), String> {
-    let all: BTreeSet<String> =
-        expected.rows.iter().map(|((p, id), row)| shown(&cells(p, id, row))).collect();
-    let above = expected.rows.iter().filter(|(_, row)| row.n > Some(2));
-    let copied: BTreeSet<String> = above.map(|((p, id), row)| shown(&cells(p, id, row))).collect();
+/// The rows of every table.
+async fn rows(
+    program: &Program,
+    definitions: &Definitions,
+    tables: &dyn Tables,
+    expected: &State,
+) -> Result<(), String> {
     for table in &definitions.plan.tables {
+        stored::index(table, tables, &expected.rows).await?;
+        let Some(wanted) = stored::rows(program, &table.name, &expected.rows) else { continue };
         let stored = tables.all(table.id, None, 10_000).await.map_err(|error| error.to_string())?;
         let found: BTreeSet<String> = stored.iter().map(|row| shown(&row.cells)).collect();
-        let wanted = if table.name == "rows" { &all } else { &copied };
-        if found.len() != stored.len() || found != *wanted {
+        if found.len() != stored.len() || found != wanted {
             let missing: Vec<_> = wanted.difference(&found).collect();
-            let extra: Vec<_> = found.difference(wanted).collect();
+            let extra: Vec<_> = found.difference(&wanted).collect();
             return Err(format!("table {}\n expected {missing:#?}\n found {extra:#?}", table.name));
         }
     }
@@ -149,39 +143,4 @@ async fn parked(tables: &dyn Tables, expected: &State) -> Result<(), String> {
         true => Ok(()),
         false => Err(format!("parked\n expected {wanted:#?}\n found {found:#?}\n{parked:#?}")),
     }
-}
-
-/// The cells of a row as the store has them.
-fn cells(p: &str, id: &str, row: &Row) -> Vec<Value> {
-    let text = |text: &Option<String>| text.as_ref().map_or(Value::Null, |text| Value::text(text.as_str()));
-    let int = |number: Option<i64>| number.map_or(Value::Null, Value::Int);
-    let texts = |list: &[String]| list.iter().map(|text| Value::text(text.as_str())).collect::<Vec<_>>();
-    let part = |(name, (count, remark)): (&String, &(i64, Option<String>))| {
-        let key = Value::text(name.as_str());
-        (key.clone(), Value::Record(vec![key, Value::Int(*count), text(remark)]))
-    };
-    let item = |(k, n): &(String, i64)| Value::Record(vec![Value::text(k.as_str()), Value::Int(*n)]);
-    vec![
-        Value::text(p),
-        Value::text(id),
-        int(row.n),
-        int(row.a),
-        text(&row.word),
-        text(&row.first),
-        text(&row.at),
-        int(row.total),
-        Value::Set(row.tags.iter().map(|tag| Value::text(tag.as_str())).collect()),
-        Value::List(texts(&row.log)),
-        Value::Map(row.parts.iter().map(part).collect()),
-        Value::List(row.items.iter().map(item).collect()),
-        row.address
-            .as_ref()
-            .map_or(Value::Null, |(city, zip)| Value::Record(vec![Value::text(city.as_str()), int(*zip)])),
-        Value::List(texts(&row.ids)),
-        int(row.last),
-    ]
-}
-
-fn shown(cells: &[Value]) -> String {
-    format!("{cells:?}")
 }

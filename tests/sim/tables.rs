@@ -1,0 +1,224 @@
+//! The store as one owner sees it: every mutation of a phase travels by itself, and comes when and how the world likes.
+//!
+//! Of the stamped profile a phase is over when each of its writes is acknowledged; of the atomic one a batch is one write.
+//! Progress and parked keys are those that this owner has read or written, as a process of its own would know them.
+
+use std::sync::{Arc, Mutex, PoisonError};
+
+use futures_util::future::BoxFuture;
+use kinora::event::TopicPartition;
+use kinora::plan::TableId;
+use kinora::store::{
+    Batch, Bound, Columns, Owner, Parked, ParkedEntry, ParkedItem, ParkedKey, ParkedPage, Profile, Progress,
+    ProgressMark, QueuedEvent, Scan, StoreError, StoredRow, Tables,
+};
+use kinora::value::encode::RowKey;
+use tokio::sync::watch;
+
+use crate::desk::{All, Answer, Ask, Edge, OwnerId, Page, Shared, Writing};
+use crate::planted::Planted;
+
+/// A generation's tables, for one owner.
+pub struct SimTables {
+    pub desk: Shared,
+    pub owner: OwnerId,
+    /// The tables themselves; asked here only for what costs no read.
+    pub inner: Arc<dyn Tables>,
+    /// Sets progress back to a part of what it was, in quarters: as a process finds it that lost some of it.
+    pub remembers_quarters: u64,
+    pub view: Mutex<View>,
+    pub planted: Planted,
+}
+
+/// What an owner knows without asking.
+#[derive(Clone, Default)]
+pub struct View {
+    progress: Arc<Progress>,
+    parked: Parked,
+}
+
+fn trouble() -> StoreError {
+    StoreError::Unavailable("the simulation says so".to_owned())
+}
+
+impl SimTables {
+    fn view(&self) -> std::sync::MutexGuard<'_, View> {
+        self.view.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    async fn send(&self, phase: Vec<Writing>) -> Result<(), StoreError> {
+        let sent = phase.into_iter().map(|writing| self.desk.ask(self.owner, Ask::Write(writing))).collect();
+        match All(sent).await {
+            true => Ok(()),
+            false => Err(trouble()),
+        }
+    }
+
+    /// What was acknowledged is known.
+    fn learn(&self, marks: Vec<ProgressMark>) {
+        let mut view = self.view();
+        let progress = Arc::make_mut(&mut view.progress);
+        for mark in marks {
+            let same = |known: &&mut ProgressMark| known.projection == mark.projection && known.at == mark.at;
+            match progress.marks.iter_mut().find(same) {
+                Some(known) if known.next >= mark.next => {}
+                Some(known) => known.next = mark.next,
+                None => progress.marks.push(mark),
+            }
+        }
+        view.parked = self.inner.parked();
+    }
+}
+
+/// The phases of a batch, in their order.
+pub fn phases(batch: Batch) -> Vec<Vec<Writing>> {
+    let rows = |phase: Vec<_>| phase.into_iter().map(Writing::Row).collect();
+    vec![
+        rows(batch.buckets),
+        rows(batch.derived),
+        rows(batch.left),
+        rows(batch.base),
+        batch.parked.into_iter().map(Writing::Park).collect(),
+        batch.progress.into_iter().map(Writing::Progress).collect(),
+    ]
+}
+
+fn edge(bound: Bound<'_>) -> Edge {
+    match bound {
+        Bound::Unbounded => Edge::Unbounded,
+        Bound::Included(bytes) => Edge::Included(bytes.to_vec()),
+        Bound::Excluded(bytes) => Edge::Excluded(bytes.to_vec()),
+    }
+}
+
+impl Edge {
+    pub fn bound(&self) -> Bound<'_> {
+        match self {
+            Edge::Unbounded => Bound::Unbounded,
+            Edge::Included(bytes) => Bound::Included(bytes),
+            Edge::Excluded(bytes) => Bound::Excluded(bytes),
+        }
+    }
+}
+
+impl Tables for SimTables {
+    fn profile(&self) -> Profile {
+        self.inner.profile()
+    }
+
+    fn get<'a>(
+        &'a self,
+        table: TableId,
+        keys: &'a [RowKey],
+        _: Columns<'a>,
+    ) -> BoxFuture<'a, Result<Vec<Option<StoredRow>>, StoreError>> {
+        Box::pin(async move {
+            match self.desk.ask(self.owner, Ask::Get(table, keys.to_vec())).await {
+                Answer::Rows(rows) => Ok(self.planted.read(keys, rows)),
+                _ => Err(trouble()),
+            }
+        })
+    }
+
+    fn scan<'a>(&'a self, scan: Scan<'a>) -> BoxFuture<'a, Result<Vec<StoredRow>, StoreError>> {
+        Box::pin(async move {
+            let (from, to) = (edge(scan.from), edge(scan.to));
+            let page =
+                Page { table: scan.table, partition: scan.partition.to_vec(), from, to, limit: scan.limit };
+            match self.desk.ask(self.owner, Ask::Scan(page)).await {
+                Answer::Page(rows) => Ok(self.planted.scanned(rows)),
+                _ => Err(trouble()),
+            }
+        })
+    }
+
+    fn all<'a>(
+        &'a self,
+        table: TableId,
+        after: Option<&'a RowKey>,
+        limit: usize,
+    ) -> BoxFuture<'a, Result<Vec<StoredRow>, StoreError>> {
+        self.inner.all(table, after, limit)
+    }
+
+    /// Nobody is told that another has come: rows and copies rest on no owner, and decisions are here anybody's.
+    fn own<'a>(
+        &'a self,
+        projection: &'a Arc<str>,
+        partitions: &'a [TopicPartition],
+    ) -> BoxFuture<'a, Result<Vec<Owner>, StoreError>> {
+        let nobody =
+            |at: &TopicPartition| Owner { projection: Arc::clone(projection), at: at.clone(), epoch: 0 };
+        let owners = partitions.iter().map(nobody).collect();
+        Box::pin(async move { Ok(owners) })
+    }
+
+    fn commit(&self, batch: Batch) -> BoxFuture<'_, Result<(), StoreError>> {
+        Box::pin(async move {
+            let marks = batch.progress.clone();
+            let phases = match self.profile() {
+                Profile::Stamped => self.planted.phases(batch),
+                Profile::Atomic => self.planted.batches(batch),
+            };
+            let mut sent = Ok(());
+            for phase in phases.into_iter().filter(|phase| !phase.is_empty()) {
+                sent = self.planted.acknowledged(self.send(phase).await);
+                if sent.is_err() {
+                    break;
+                }
+            }
+            self.planted.told(sent.is_ok());
+            sent?;
+            self.learn(marks);
+            Ok(())
+        })
+    }
+
+    fn progress(&self) -> Arc<Progress> {
+        Arc::clone(&self.view().progress)
+    }
+
+    fn reload(&self) -> BoxFuture<'_, Result<(), StoreError>> {
+        Box::pin(async move {
+            let Answer::Ledger(progress, parked) = self.desk.ask(self.owner, Ask::Reload).await else {
+                return Err(trouble());
+            };
+            let mut progress = Progress::clone(&progress);
+            for mark in &mut progress.marks {
+                mark.next = mark.next * self.remembers_quarters / 4;
+            }
+            *self.view() = View { progress: self.planted.progress(progress), parked };
+            Ok(())
+        })
+    }
+
+    fn progress_changes(&self) -> watch::Receiver<u64> {
+        self.inner.progress_changes()
+    }
+
+    fn parked(&self) -> Parked {
+        self.planted.parked(&self.view().parked)
+    }
+
+    fn parked_page<'a>(&'a self, page: ParkedPage<'a>) -> BoxFuture<'a, Result<Vec<ParkedItem>, StoreError>> {
+        self.inner.parked_page(page)
+    }
+
+    fn parked_entry<'a>(
+        &'a self,
+        projection: &'a str,
+        key: &'a ParkedKey,
+    ) -> BoxFuture<'a, Result<Option<ParkedEntry>, StoreError>> {
+        self.inner.parked_entry(projection, key)
+    }
+
+    fn parked_queue<'a>(
+        &'a self,
+        projection: &'a str,
+        key: &'a ParkedKey,
+        after: Option<&'a QueuedEvent>,
+        limit: usize,
+    ) -> BoxFuture<'a, Result<Vec<QueuedEvent>, StoreError>> {
+        self.inner.parked_queue(projection, key, after, limit)
+    }
+}

@@ -242,6 +242,7 @@ pub fn engine_settings(settings: &Settings, made_secret: Vec<u8>) -> EmbeddedSet
         project: ProjectSettings {
             batch_bytes_max: settings.project.batch.len(),
             parked_keys_max: settings.parking.max_keys,
+            parked_share_max: settings.parking.max_share,
             cached_bytes_max: settings.project.cache.len(),
             ..ProjectSettings::default()
         },

@@ -116,6 +116,9 @@ pub enum Sample {
 pub struct Parking {
     /// `parking.max_keys`: parked keys of one projection, above which it halts. Default 1,000, from 0 to 1,000,000.
     pub max_keys: usize,
+    /// `parking.max_share`: share of any 10,000 events of a projection in a row that may each park a key; above it halts.
+    /// Events that wait behind a parked key do not count. Default 0.01, from 0 to 1; 1 never halts it.
+    pub max_share: f64,
 }
 
 /// `[project]`: the write loop.
@@ -222,7 +225,7 @@ impl Default for Dev {
 
 impl Default for Parking {
     fn default() -> Parking {
-        Parking { max_keys: 1_000 }
+        Parking { max_keys: 1_000, max_share: 0.01 }
     }
 }
 

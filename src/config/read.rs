@@ -21,7 +21,7 @@ pub struct Flag {
 }
 
 /// Every key that is not of a topic.
-pub(super) const KEYS: [&str; 31] = [
+pub(super) const KEYS: [&str; 32] = [
     "serve.listen",
     "serve.cursor_secrets",
     "serve.introspection",
@@ -47,6 +47,7 @@ pub(super) const KEYS: [&str; 31] = [
     "dev.sample",
     "dev.data",
     "parking.max_keys",
+    "parking.max_share",
     "project.batch",
     "project.budget",
     "project.cache",
@@ -301,6 +302,7 @@ fn set(settings: &mut Settings, key: &str, given: Given<'_>) -> Result<(), Fault
         }
         "dev.data" => settings.dev.data = value::text(given, "a path", |path| !path.is_empty())?.into(),
         "parking.max_keys" => settings.parking.max_keys = value::count(given, 0..=1_000_000)?,
+        "parking.max_share" => settings.parking.max_share = value::share(given)?,
         "project.batch" => settings.project.batch = value::bytes(given, Bytes::kib(1)..=Bytes::mib(64))?,
         "project.budget" => settings.project.budget = value::bytes(given, Bytes::mib(1)..=MEMORY_MAX)?,
         "project.cache" => settings.project.cache = value::bytes(given, Bytes::mib(1)..=MEMORY_MAX)?,

@@ -35,6 +35,7 @@ sample = "shop"
 data = "here"
 [parking]
 max_keys = 5
+max_share = 0.25
 [project]
 batch = "2MiB"
 "#;
@@ -55,6 +56,7 @@ fn a_whole_file_is_read() {
     assert_eq!(messages(&loaded), Vec::<&str>::new());
     let settings = loaded.settings;
     assert_eq!(settings.parking.max_keys, 5);
+    assert_eq!(settings.parking.max_share, 0.25);
     assert_eq!(settings.serve.listen.port(), 4100);
     assert!(!settings.serve.introspection);
     assert_eq!(settings.serve.deadline, Duration::from_secs(2));
@@ -133,6 +135,12 @@ fn a_secret_is_never_shown() {
 fn bounds_hold_below_at_and_above() {
     for (text, fits) in [("1023B", false), ("1KiB", true), ("64MiB", true), ("65MiB", false)] {
         let loaded = of_environment(&[("KINORA_SERVE__LIMITS__BODY", text)]);
+        assert_eq!(loaded.findings.is_empty(), fits, "{text}");
+    }
+    for (text, fits) in
+        [("-0.1", false), ("0", true), ("1", true), ("1.01", false), ("NaN", false), ("1%", false)]
+    {
+        let loaded = of_environment(&[("KINORA_PARKING__MAX_SHARE", text)]);
         assert_eq!(loaded.findings.is_empty(), fits, "{text}");
     }
     for (text, fits) in [("0", false), ("1", true), ("100000", true), ("100001", false), ("1.5", false)] {

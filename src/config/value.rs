@@ -108,6 +108,17 @@ pub(super) fn count(given: Given<'_>, range: RangeInclusive<usize>) -> Result<us
         .ok_or_else(|| given.wanted(&wanted()))
 }
 
+/// A part of a whole: from 0 to 1.
+pub(super) fn share(given: Given<'_>) -> Result<f64, String> {
+    let number = match given {
+        Given::Text(text) => text.trim().parse().ok(),
+        Given::File(DeValue::Float(number)) => number.as_str().replace('_', "").parse().ok(),
+        Given::File(_) => given.as_integer().map(|number| number as f64),
+    };
+    let within = number.filter(|number: &f64| (0.0..=1.0).contains(number));
+    within.ok_or_else(|| given.wanted("a share from 0 to 1, such as 0.01"))
+}
+
 pub(super) fn boolean(given: Given<'_>) -> Result<bool, String> {
     match given {
         Given::Text("true") => Ok(true),

@@ -20,7 +20,7 @@ use crate::route::{Routed, route};
 use crate::source::file::Lines;
 use crate::source::{NewRecord, Source, SourceError};
 use crate::store::memory::MemoryStore;
-use crate::store::{ParkedEntry, ParkedKey, Store, StoreError, Tables};
+use crate::store::{ParkedEntry, ParkedKey, Store, StoreError, Tables, all_parked};
 use crate::testing::Interrupted;
 
 /// What one case came to.
@@ -245,7 +245,7 @@ impl Runner<'_> {
                 differences.push(Difference { changes, ..said });
             }
         }
-        self.compare_parked(tables, &mut differences);
+        self.compare_parked(tables, &mut differences).await?;
         Ok(differences)
     }
 
@@ -341,10 +341,14 @@ impl Runner<'_> {
         last_ms
     }
 
-    fn compare_parked(&self, tables: &Arc<dyn Tables>, differences: &mut Vec<Difference>) {
-        let parked = tables.parked();
+    async fn compare_parked(
+        &self,
+        tables: &Arc<dyn Tables>,
+        differences: &mut Vec<Difference>,
+    ) -> Result<(), StoreError> {
+        let parked = all_parked(tables.as_ref()).await?;
         let mut found: Vec<(&Arc<str>, &ParkedKey, &ParkedEntry)> =
-            parked.keys.iter().map(|((projection, key), entry)| (projection, key, entry)).collect();
+            parked.iter().map(|((projection, key), entry)| (projection, key, entry)).collect();
         for expected in &self.case.parked {
             match found.iter().position(|(projection, key, entry)| fits(expected, projection, key, entry)) {
                 Some(index) => {
@@ -360,6 +364,7 @@ impl Runner<'_> {
                 format!("{} of {projection} is parked: {}: {}", entry.shown, entry.stage, entry.reason);
             differences.push(Difference::said(self.at(self.case.span), what));
         }
+        Ok(())
     }
 
     /// `file:line` of a place.

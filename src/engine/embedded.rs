@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use tokio::sync::watch;
+use tokio::sync::{mpsc, watch};
 use tokio::task::JoinHandle;
 
 use crate::engine::starts::{shown, starts};
@@ -18,6 +18,7 @@ use crate::event::{Offset, Position, Start, TopicPartition};
 use crate::handler::Projection;
 use crate::plan::TablePlan;
 use crate::project::budget::Budget;
+use crate::project::retry::{ParkedRequest, ParkedRequests};
 use crate::project::{Halt, ProjectSettings, Projector, ProjectorState};
 use crate::resolve::{Graph, GraphSettings, Limits};
 use crate::source::broker::Broker;
@@ -66,6 +67,9 @@ impl EmbeddedSettings {
 const SWEEP_EVERY: Duration = Duration::from_secs(1);
 const SWEEP_ROWS: usize = 2_000;
 const SWEEP_AFTER_MS: i64 = 60_000;
+
+/// Steps for parked keys that wait for a projection; whoever asks for more waits until there is room.
+const PARKED_REQUESTS: usize = 16;
 
 /// As the settings have them where nothing is said.
 const BUDGET_BYTES: usize = 128 << 20;
@@ -121,6 +125,8 @@ pub struct Embedded {
     changing: tokio::sync::Mutex<()>,
     /// Counts the calls of [`Embedded::give_up_building`].
     given_up: watch::Sender<u64>,
+    /// One step for a parked key at a time, where no loop does it.
+    stepping: tokio::sync::Mutex<()>,
     /// What all write loops share.
     budget: Arc<Budget>,
     watchdog: Arc<Watchdog>,
@@ -139,6 +145,8 @@ struct Live {
 struct Worker {
     projection: Arc<Projection>,
     state: watch::Receiver<ProjectorState>,
+    /// Takes what is asked for parked keys.
+    asked: mpsc::Sender<ParkedRequest>,
     watched: Arc<Watched>,
     stop: watch::Sender<bool>,
     task: Mutex<Option<JoinHandle<()>>>,
@@ -208,6 +216,7 @@ impl Embedded {
             refused: RwLock::new(Vec::new()),
             changing: tokio::sync::Mutex::new(()),
             given_up: watch::Sender::new(0),
+            stepping: tokio::sync::Mutex::new(()),
             budget,
             watchdog,
         })
@@ -359,6 +368,26 @@ impl Embedded {
         let starts = starts_of(&manifest, manifest.active);
         self.switch(Live { definitions: Arc::clone(definitions), serving, workers: Vec::new(), starts });
         Ok(Looked::Opened)
+    }
+
+    /// Where the loop of a projection is asked for steps; `None` where none runs.
+    pub(super) fn parked_queue_of(&self, projection: &str) -> Option<mpsc::Sender<ParkedRequest>> {
+        let live = self.live()?;
+        let worker = live.workers.iter().find(|worker| *worker.projection.name == *projection)?;
+        worker.halted().is_none().then(|| worker.asked.clone())
+    }
+
+    pub(super) fn stepping(&self) -> &tokio::sync::Mutex<()> {
+        &self.stepping
+    }
+
+    pub(super) fn project_settings(&self) -> ProjectSettings {
+        self.settings.project
+    }
+
+    /// Where the generation that answers began.
+    pub(super) fn starts(&self) -> Vec<Began> {
+        self.live().map(|live| live.starts.clone()).unwrap_or_default()
     }
 
     fn live(&self) -> Option<Arc<Live>> {
@@ -514,7 +543,9 @@ impl Embedded {
         };
         let start = |projector: Projector| {
             let base = base(projector.projection());
-            let worker = Worker::start(projector, generation, base, Arc::clone(&serving.tables));
+            let source = Arc::clone(&self.broker) as Arc<dyn Source>;
+            let fed = (Arc::clone(&serving.tables), source);
+            let worker = Worker::start(projector, generation, base, fed);
             self.watchdog.watch(&worker.watched);
             worker
         };
@@ -608,7 +639,12 @@ impl Live {
 }
 
 impl Worker {
-    fn start(projector: Projector, generation: u32, base: Arc<TablePlan>, tables: Arc<dyn Tables>) -> Worker {
+    fn start(
+        projector: Projector,
+        generation: u32,
+        base: Arc<TablePlan>,
+        (tables, source): (Arc<dyn Tables>, Arc<dyn Source>),
+    ) -> Worker {
         let projection = Arc::clone(projector.projection());
         let (say, state) = watch::channel(ProjectorState::Running);
         let (stop, stopped) = watch::channel(false);
@@ -620,8 +656,10 @@ impl Worker {
             activity: projector.activity(),
             state: state.clone(),
         });
-        let task = tokio::spawn(projector.run(say, stopped));
-        Worker { projection, state, watched, stop, task: Mutex::new(Some(task)) }
+        let (ask, asked) = mpsc::channel(PARKED_REQUESTS);
+        let requests = Some(ParkedRequests { source, asked });
+        let task = tokio::spawn(projector.run_with(requests, say, stopped));
+        Worker { projection, state, asked: ask, watched, stop, task: Mutex::new(Some(task)) }
     }
 
     fn has_ended(&self) -> bool {
@@ -691,6 +729,7 @@ impl Live {
             partitions.push(PartitionStatus { topic, partition, began, start, position, end: info.end });
         }
         let parked = tables.parked();
+        let counts = parked.counts(&projection.name);
         let worker = self.workers.iter().find(|worker| worker.projection.name == projection.name);
         let stalled = watchdog.stall_of(self.serving.generation, &projection.name);
         let shown = |worker: &Worker| worker.shown(lag_events, stalled.as_ref());
@@ -703,7 +742,10 @@ impl Live {
             partitions,
             lag_events,
             lag_ms: u64::try_from(lag_ms).unwrap_or(0),
-            parked_keys: parked.keys.keys().filter(|(name, _)| *name == projection.name).count(),
+            parked_keys: parked.keys(&projection.name),
+            parked_retried: counts.retried,
+            parked_skipped: counts.skipped,
+            parked_dropped: counts.dropped,
             state,
             stalled,
         }

@@ -12,6 +12,7 @@ mod load;
 pub mod mend;
 #[cfg(test)]
 mod mend_tests;
+mod parked;
 pub mod sample;
 mod starts;
 pub mod watch;
@@ -100,6 +101,13 @@ pub struct ProjectionStatus {
     pub lag_events: u64,
     pub lag_ms: u64,
     pub parked_keys: usize,
+    /// Events that have left the queues of parked keys, since the generation was made: applied by a retry, skipped, dropped.
+    #[serde(default)]
+    pub parked_retried: u64,
+    #[serde(default)]
+    pub parked_skipped: u64,
+    #[serde(default)]
+    pub parked_dropped: u64,
     /// `running`, `catching up`, or `halted: …`, `waiting: …`, `stalled: …` with the reason.
     pub state: String,
     /// Where it stands still, if it does.

@@ -23,19 +23,22 @@ pub enum Stage {
     Folding,
     /// It deletes rows of a range.
     Deleting,
+    /// It takes events off the queue of a parked key.
+    Releasing,
     /// It writes a batch.
     Committing,
     /// The store or the log did not answer: it pauses before it tries again.
     Pausing,
 }
 
-const STAGES: [Stage; 8] = [
+const STAGES: [Stage; 9] = [
     Stage::Fetching,
     Stage::WaitingForRoom,
     Stage::Routing,
     Stage::Loading,
     Stage::Folding,
     Stage::Deleting,
+    Stage::Releasing,
     Stage::Committing,
     Stage::Pausing,
 ];
@@ -50,6 +53,7 @@ impl Stage {
             Stage::Loading => "loading the rows of events from",
             Stage::Folding => "folding",
             Stage::Deleting => "deleting a range of rows for",
+            Stage::Releasing => "setting a parked key free before",
             Stage::Committing => "committing all before",
             Stage::Pausing => "pausing before it tries again at",
         }

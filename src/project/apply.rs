@@ -156,7 +156,7 @@ impl Projector {
     }
 
     pub(super) fn is_parked(&self, key: &RowKey, at: &TopicPartition, offset: Offset) -> bool {
-        !self.parked.is_empty() && self.parked.holds(&ParkedKey::Row(key.clone()), at, offset)
+        !self.parked.is_empty() && self.parked.holds_row(key, at, offset)
     }
 
     /// Folds a record of kind B or C into its row.

@@ -140,7 +140,7 @@ impl Projector {
         while self.fold_merged(&mut gathered, bytes_max).await? {
             let is_full = gathered.bytes >= bytes_max
                 || gathered.touched.bytes >= bytes_max
-                || gathered.touched.rows.len() >= self.settings.batch_rows_max;
+                || gathered.touched.rows.len() + self.parked.changed() >= self.settings.batch_rows_max;
             if is_full {
                 break;
             }
@@ -174,6 +174,7 @@ impl Projector {
             bytes += record.len_bytes().max(1);
         }
         gathered.bytes += bytes;
+        self.parked.see(count);
         self.load_chunk(&mut gathered.touched, bytes_max).await?;
         for (place, order, row, touch) in touches {
             let at = self.places[place].at.clone();

@@ -5,8 +5,8 @@
 //! writes follows from the log's positions alone, so whatever is done twice, late or by two processes ends the
 //! same. `place` says where it continues, `merge` makes one stream of several partitions, `apply` takes records into the
 //! rows of a batch, which `work` holds, `seen` knows which rows are not stored yet, `batch` derives the writes of a row,
-//! `park` holds keys that wait, `range` deletes rows by the beginning of their key, `stamp` orders writes. `budget` bounds
-//! what all projectors hold, `memory` what one remembers, `activity` says where it is.
+//! `park` holds keys that wait, `retry` and `touch` set them free, `range` deletes rows by the beginning of their key, `stamp`
+//! orders writes. `budget` bounds what all projectors hold, `memory` what one remembers, `activity` says where it is.
 //!
 //! A record that cannot be applied parks its key and the loop goes on. Trouble with the store or the log is tried
 //! again, with growing pauses; what cannot be right any more (a log created anew, data damaged) halts the
@@ -21,8 +21,10 @@ mod merge;
 pub mod park;
 mod place;
 mod range;
+pub mod retry;
 mod seen;
 pub mod stamp;
+mod touch;
 mod work;
 
 use std::sync::Arc;
@@ -39,13 +41,14 @@ use crate::project::budget::{Budget, Share};
 use crate::project::memory::{Buckets, Remembered};
 use crate::project::merge::Merge;
 use crate::project::park::ParkedKeys;
-use crate::project::place::{Place, begin, places};
+use crate::project::place::{Place, begin, own, places, topics_of};
+use crate::project::retry::{ParkedRequest, ParkedRequests};
 use crate::project::seen::Seen;
 use crate::project::work::{Touched, Work};
 use crate::route::RowRange;
 use crate::schema::ColumnId;
 use crate::source::{Fetched, Reader, Source, SourceError};
-use crate::store::{Batch, Began, ParkChange, Profile, ProgressMark, StoreError, Tables};
+use crate::store::{Batch, Began, Owner, Profile, ProgressMark, StoreError, Tables};
 use crate::value::encode::RowKey;
 use crate::value::look_at;
 
@@ -65,6 +68,9 @@ pub struct ProjectSettings {
     pub cached_buckets_max: usize,
     /// Parked keys of one projection, above which it halts: so many are no accident of single events.
     pub parked_keys_max: usize,
+    /// Share of the events of one projection, any [`park::WINDOW_EVENTS`] in a row, that may each park a key; it halts above
+    /// it: so many at once are no accident either. 1 never halts it.
+    pub parked_share_max: f64,
 }
 
 impl Default for ProjectSettings {
@@ -76,6 +82,7 @@ impl Default for ProjectSettings {
             cached_bytes_max: 8 << 20,
             cached_buckets_max: 10_000,
             parked_keys_max: 1_000,
+            parked_share_max: 0.01,
         }
     }
 }
@@ -121,6 +128,12 @@ pub enum Halt {
     )]
     TooManyParked { count: usize, max: usize, reason: String },
     #[error(
+        "{count} of {} events in a row parked a key, more than `parking.max_share` allows ({max}); the last: {reason}. \
+         Correct the projection or the events, or raise the setting",
+        park::WINDOW_EVENTS
+    )]
+    TooLargeShareParked { count: usize, max: f64, reason: String },
+    #[error(
         "projection {projection:?} merges partitions in memory (kind C), which is safe only where the store applies a \
          batch whole, as the embedded store does; feed its rows from one partition"
     )]
@@ -152,6 +165,8 @@ pub struct Projector {
     settings: ProjectSettings,
     /// One for each partition of each topic: where the next fetch continues, and its stamps' base.
     places: Vec<Place>,
+    /// Its partitions, as it has taken them: what it decides about parked keys holds while nobody takes them anew.
+    owners: Arc<[Owner]>,
     parked: ParkedKeys,
     /// Rows as they stand in the store, as bytes: many small values would take several times the memory.
     rows: Remembered,
@@ -188,6 +203,19 @@ const FIRST_BYTES: usize = 16 << 10;
 
 /// Records of the first chunk: nothing is known of the size of rows yet.
 const CHUNK_FIRST: usize = 8;
+
+/// What a running projector does next.
+enum Next {
+    Asked((Arc<dyn Source>, ParkedRequest)),
+    Begun(Result<(Option<Fetched>, Share), SourceError>),
+}
+
+/// Waits for something that is asked for parked keys; `None` where nobody can ask any more.
+async fn asked(requests: &mut Option<ParkedRequests>) -> Option<(Arc<dyn Source>, ParkedRequest)> {
+    let requests = requests.as_mut()?;
+    let request = requests.asked.recv().await?;
+    Some((Arc::clone(&requests.source), request))
+}
 
 /// What was folded of one partition and is not committed yet.
 struct Folded {
@@ -260,15 +288,11 @@ impl Projector {
         if is_merged && tables.profile() != Profile::Atomic {
             return Err(Halt::NotAtomic { projection: projection.name.to_string() });
         }
+        // Before anything is read: what an earlier owner still decides afterwards does not hold (P3).
+        let owners = own(&projection, &topics_of(&projection, source).await?, tables.as_ref()).await?;
         // Progress first: read after the ends of the log, it could lie beyond them, and the log would seem cut off.
         tables.reload().await?;
-        let mut topics = Vec::new();
-        for name in projection.topics() {
-            topics.push(source.topic(name).await?.ok_or_else(|| Halt::NoTopic {
-                topic: name.to_string(),
-                projection: projection.name.to_string(),
-            })?);
-        }
+        let topics = topics_of(&projection, source).await?;
         let mut places = Vec::new();
         for topic in &topics {
             places.extend(self::places(&projection, topic, tables.as_ref(), (now_us, starts))?);
@@ -283,7 +307,7 @@ impl Projector {
         let partitions = topics.iter().flat_map(|topic| &topic.partitions);
         let events = partitions.map(|partition| partition.end - partition.start).sum();
         let seen = Seen::begin(&projection, &places, tables.as_ref(), events);
-        begin(&projection, &mut places, tables.as_ref()).await?;
+        begin(&projection, &mut places, &owners, tables.as_ref()).await?;
         let parked = ParkedKeys::from_store(&projection.name, &tables.parked());
         let entity = plan.entity(projection.entity).clone();
         Ok(Projector {
@@ -302,6 +326,7 @@ impl Projector {
             input,
             settings,
             places,
+            owners,
             parked,
         })
     }
@@ -345,19 +370,31 @@ impl Projector {
     }
 
     /// Works until told to stop; says what it is doing in `state`. Ends by itself only when it halts.
-    pub async fn run(mut self, state: watch::Sender<ProjectorState>, mut stop: watch::Receiver<bool>) {
+    pub async fn run(self, state: watch::Sender<ProjectorState>, stop: watch::Receiver<bool>) {
+        self.run_with(None, state, stop).await;
+    }
+
+    /// As [`Projector::run`], and between two batches does what is asked for parked keys.
+    pub async fn run_with(
+        mut self,
+        mut requests: Option<ParkedRequests>,
+        state: watch::Sender<ProjectorState>,
+        mut stop: watch::Receiver<bool>,
+    ) {
         let mut pause = Pause::default();
         loop {
             // Only the wait for records is cut short: what was fetched is folded and committed to its end, so that
             // nothing of this loop is still under way when it has stopped.
-            let begun = tokio::select! {
+            let next = tokio::select! {
                 biased;
                 _ = stop.wait_for(|stop| *stop) => return,
-                begun = self.begin() => begun,
+                Some(asked) = asked(&mut requests) => Next::Asked(asked),
+                begun = self.begin() => Next::Begun(begun),
             };
-            let worked = match begun {
-                Ok((fetched, share)) => self.work_off(fetched, share).await,
-                Err(error) => Err(error.into()),
+            let worked = match next {
+                Next::Begun(Ok((fetched, share))) => self.work_off(fetched, share).await,
+                Next::Begun(Err(error)) => Err(error.into()),
+                Next::Asked((source, request)) => self.answer(source.as_ref(), request).await,
             };
             match worked {
                 Ok(()) => {
@@ -383,6 +420,20 @@ impl Projector {
         }
     }
 
+    /// Does a step for a parked key, and tells whoever asked for it.
+    async fn answer(&mut self, source: &dyn Source, request: ParkedRequest) -> Result<(), Halt> {
+        // What was fetched while this was asked for is gone.
+        self.seek_back()?;
+        let stepped = self.step_parked(source, &request.step).await;
+        let (told, worked) = match stepped {
+            Ok(stepped) => (Ok(stepped), Ok(())),
+            Err(halt) => (Err(halt.to_string()), Err(halt)),
+        };
+        // Whoever asked may be gone: what was done is in the store all the same.
+        let _ = request.reply.send(told);
+        worked
+    }
+
     fn halt(&self, state: &watch::Sender<ProjectorState>, halt: &Halt) {
         tracing::error!(projection = %self.projection.name, reason = %halt, "Projection halted.");
         say(state, ProjectorState::Halted(halt.to_string()));
@@ -394,6 +445,11 @@ impl Projector {
         self.seen = None;
         self.buckets.forget();
         self.parked = ParkedKeys::from_store(&self.projection.name, &self.tables.parked());
+        self.seek_back()
+    }
+
+    /// Reads on from the last commit.
+    fn seek_back(&mut self) -> Result<(), Halt> {
         match &mut self.input {
             Input::Merged(merge) => {
                 // What failed may have been applied, and what it parked waits: the order goes on where the store stands.
@@ -487,6 +543,7 @@ impl Projector {
             let room = rows_max.saturating_sub(folded.touched.rows.len()).max(1);
             let (records, after) = rest.split_at(rest.len().min(room).min(self.chunk));
             self.activity.enter_at(Stage::Routing, folded.place, records[0].offset);
+            self.parked.see(records.len());
             let (touches, pause) = self.sort(&fetched.at, (records, 0), &mut folded.touched);
             if self.projection.kind == UpdateKind::OwnedFold {
                 self.load_chunk(&mut folded.touched, bytes_max).await?;
@@ -514,7 +571,8 @@ impl Projector {
                 rest = &fetched.records[passed..];
                 folded.next = offset + 1;
             }
-            if folded.touched.rows.len() >= rows_max || folded.touched.bytes >= bytes_max {
+            let rows = folded.touched.rows.len() + self.parked.changed();
+            if rows >= rows_max || folded.touched.bytes >= bytes_max {
                 self.commit(folded).await?;
             }
         }
@@ -581,11 +639,13 @@ impl Projector {
         begins_at: Option<Offset>,
     ) -> Result<(), Halt> {
         self.activity.enter(Stage::Committing);
-        let mut batch = Batch { progress, begins_at, ..Batch::default() };
+        let owners = Arc::clone(&self.owners);
+        let mut batch = Batch { progress, begins_at, owners, ..Batch::default() };
         let remembered = self.finish(rows, base, &mut batch);
+        self.check_parked()?;
         batch.parked = self.parked.take_changes();
-        self.check_parked(&batch)?;
         self.tables.commit(batch).await?;
+        self.parked.committed(&self.tables.parked());
         for (key, row) in remembered {
             self.rows.put(key, row);
         }
@@ -593,16 +653,17 @@ impl Projector {
     }
 
     /// Refuses a batch that parks one key too many, before anything of it is written.
-    fn check_parked(&self, batch: &Batch) -> Result<(), Halt> {
+    fn check_parked(&self) -> Result<(), Halt> {
         let (count, max) = (self.parked.len(), self.settings.parked_keys_max);
-        let last = batch.parked.iter().rev().find_map(|change| match change {
-            ParkChange::Park { entry, .. } => Some(entry.reason.to_string()),
-            ParkChange::Enqueue { .. } => None,
-        });
-        match last {
-            Some(reason) if count > max => Err(Halt::TooManyParked { count, max, reason }),
-            _ => Ok(()),
+        let Some(last) = self.parked.last_parked() else { return Ok(()) };
+        if count > max {
+            return Err(Halt::TooManyParked { count, max, reason: last.reason.to_string() });
         }
+        let (count, max) = (self.parked.most_of_a_window(), self.settings.parked_share_max);
+        if count as f64 > max * park::WINDOW_EVENTS as f64 {
+            return Err(Halt::TooLargeShareParked { count, max, reason: last.reason.to_string() });
+        }
+        Ok(())
     }
 
     fn mark(&self, place: usize, (next, end): (Offset, Offset), time_ms: i64) -> ProgressMark {

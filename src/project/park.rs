@@ -4,63 +4,123 @@
 //! in order. This holds the decisions in memory beside the store's, so that a batch sees what it has itself
 //! decided, and collects the changes for the batch.
 
-use std::collections::BTreeMap;
+use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
 
 use crate::event::{Offset, TopicPartition};
-use crate::route::RowRange;
-use crate::store::{ParkChange, Parked, ParkedEntry, ParkedKey, QueuedEvent};
+use crate::store::{Ended, ParkChange, Parked, ParkedEntry, ParkedIndex, ParkedKey, QueuedEvent};
+use crate::value::encode::RowKey;
 
 /// The parked keys of one projection, as of the last commit and with what the batch under way adds.
 pub struct ParkedKeys {
     projection: Arc<str>,
-    /// What is parked, and since when.
-    since: BTreeMap<ParkedKey, (TopicPartition, Offset)>,
+    /// What the store holds. Let go of while a batch is committed, so that the store need not copy what it changes.
+    stored: ParkedIndex,
+    /// What the batch under way parks, and since when.
+    new: HashMap<ParkedKey, (TopicPartition, Offset)>,
     changes: Vec<ParkChange>,
+    window: Window,
+}
+
+/// Events of a projection among which those that park a key are counted.
+pub const WINDOW_EVENTS: u64 = 10_000;
+
+/// Which of the last events have parked a key.
+#[derive(Debug, Default)]
+struct Window {
+    /// Events that were taken up so far.
+    seen: u64,
+    /// What `seen` was at each event that parked a key, the oldest first.
+    parked: VecDeque<u64>,
+    /// The most that there were.
+    most: usize,
+}
+
+impl Window {
+    fn park(&mut self) {
+        self.parked.push_back(self.seen);
+        let old = self.parked.partition_point(|at| at + WINDOW_EVENTS <= self.seen);
+        self.parked.drain(..old);
+        self.most = self.most.max(self.parked.len());
+    }
 }
 
 impl ParkedKeys {
     /// Begins with what the store holds.
     pub fn from_store(projection: &Arc<str>, parked: &Parked) -> ParkedKeys {
-        let mine = parked.keys.iter().filter(|((name, _), _)| name == projection);
-        ParkedKeys {
-            projection: Arc::clone(projection),
-            since: mine
-                .map(|((_, key), entry)| (key.clone(), (entry.since.at.clone(), entry.since.offset)))
-                .collect(),
-            changes: Vec::new(),
-        }
+        let (projection, stored) = (Arc::clone(projection), parked.of(projection));
+        ParkedKeys { projection, stored, new: HashMap::new(), changes: Vec::new(), window: Window::default() }
     }
 
     /// Whether nothing is parked: the common case, in which nothing more need be asked.
     pub fn is_empty(&self) -> bool {
-        self.since.is_empty()
-    }
-
-    /// The parked rows of a range.
-    pub fn rows_of<'p>(&'p self, range: &'p RowRange) -> impl Iterator<Item = &'p ParkedKey> {
-        self.since.keys().filter(|key| matches!(key, ParkedKey::Row(key) if range.has(key)))
+        self.stored.is_empty() && self.new.is_empty()
     }
 
     /// How many keys are parked.
     pub fn len(&self) -> usize {
-        self.since.len()
+        self.stored.len() + self.new.len()
+    }
+
+    /// An event leaves the queue of its key.
+    pub fn dequeue(&mut self, key: ParkedKey, event: QueuedEvent, ended: Ended) {
+        let projection = Arc::clone(&self.projection);
+        self.changes.push(ParkChange::Dequeue { projection, key, event, ended });
+    }
+
+    /// Says anew what a parked key waits for.
+    pub fn restate(&mut self, key: ParkedKey, entry: ParkedEntry) {
+        self.changes.push(ParkChange::Restate { projection: Arc::clone(&self.projection), key, entry });
+    }
+
+    /// The last key that the batch under way parks.
+    pub fn last_parked(&self) -> Option<&ParkedEntry> {
+        self.changes.iter().rev().find_map(|change| match change {
+            ParkChange::Park { entry, .. } => Some(entry),
+            _ => None,
+        })
+    }
+
+    /// So many events more are taken up.
+    pub fn see(&mut self, events: usize) {
+        self.window.seen += events as u64;
+    }
+
+    /// How many of [`WINDOW_EVENTS`] events in a row have parked a key: the most that there were since this began.
+    pub fn most_of_a_window(&self) -> usize {
+        self.window.most
+    }
+
+    /// How many decisions the batch under way has.
+    pub fn changed(&self) -> usize {
+        self.changes.len()
     }
 
     /// Whether an event of this key waits: the key is parked, from this event on or from an earlier one. Events
     /// below the first parked one were applied before the decision and pass (P4).
     pub fn holds(&self, key: &ParkedKey, at: &TopicPartition, offset: Offset) -> bool {
-        self.since.get(key).is_some_and(|(since_at, since)| since_at != at || *since <= offset)
+        self.stored.holds(key, at, offset) || self.is_new(key, at, offset)
+    }
+
+    /// As [`ParkedKeys::holds`], of a row.
+    pub fn holds_row(&self, key: &RowKey, at: &TopicPartition, offset: Offset) -> bool {
+        self.stored.holds_row(key, at, offset)
+            || !self.new.is_empty() && self.is_new(&ParkedKey::Row(key.clone()), at, offset)
+    }
+
+    fn is_new(&self, key: &ParkedKey, at: &TopicPartition, offset: Offset) -> bool {
+        self.new.get(key).is_some_and(|(since_at, since)| since_at != at || *since <= offset)
     }
 
     /// Parks a key, or queues the event where the key is parked already. A key's events come in their order, so the
     /// first that is rejected is why the key waits.
     pub fn park(&mut self, key: ParkedKey, entry: ParkedEntry) {
-        if self.since.contains_key(&key) {
+        if self.stored.since(&key).is_some() || self.new.contains_key(&key) {
             self.enqueue(key, entry.since);
             return;
         }
-        self.since.insert(key.clone(), (entry.since.at.clone(), entry.since.offset));
+        self.window.park();
+        self.new.insert(key.clone(), (entry.since.at.clone(), entry.since.offset));
         self.changes.push(ParkChange::Park { projection: Arc::clone(&self.projection), key, entry });
     }
 
@@ -69,9 +129,16 @@ impl ParkedKeys {
         self.changes.push(ParkChange::Enqueue { projection: Arc::clone(&self.projection), key, event });
     }
 
-    /// What the batch under way has decided; forgotten here once taken.
+    /// What the batch under way has decided. Until [`ParkedKeys::committed`] nothing is known to be parked.
     pub fn take_changes(&mut self) -> Vec<ParkChange> {
+        self.new.clear();
+        self.stored = ParkedIndex::default();
         std::mem::take(&mut self.changes)
+    }
+
+    /// The batch is committed: goes on with what the store holds.
+    pub fn committed(&mut self, parked: &Parked) {
+        self.stored = parked.of(&self.projection);
     }
 }
 
@@ -100,14 +167,32 @@ mod tests {
     }
 
     #[test]
+    fn of_a_sliding_window_the_events_that_parked_a_key_are_counted() {
+        let mut parked = ParkedKeys::from_store(&"orders".into(), &Parked::default());
+        let park = |parked: &mut ParkedKeys, number: u64| {
+            parked.park(ParkedKey::Record(number.to_be_bytes().into()), entry(number));
+        };
+        (0..3).for_each(|number| park(&mut parked, number));
+        park(&mut parked, 2);
+        assert_eq!(parked.most_of_a_window(), 3, "what waits behind a parked key does not count");
+        parked.see(9_999);
+        park(&mut parked, 3);
+        assert_eq!(parked.most_of_a_window(), 4);
+        parked.see(1);
+        park(&mut parked, 4);
+        assert_eq!(parked.window.parked.len(), 2, "the first three are 10,000 events ago");
+        assert_eq!(parked.most_of_a_window(), 4);
+    }
+
+    #[test]
     fn a_key_that_is_parked_queues_what_comes_later() {
         let mut parked = ParkedKeys::from_store(&"orders".into(), &Parked::default());
         parked.park(key(), entry(5));
-        parked.take_changes();
         parked.park(key(), entry(7));
+        assert_eq!((parked.changed(), parked.len()), (2, 1));
         assert!(
-            matches!(parked.take_changes().as_slice(), [ParkChange::Enqueue { event, .. }] if event.offset == 7)
+            matches!(&parked.changes[..], [ParkChange::Park { .. }, ParkChange::Enqueue { event, .. }] if event.offset == 7)
         );
-        assert!(parked.holds(&key(), &at(), 5));
+        assert!(parked.holds(&key(), &at(), 5) && !parked.holds(&key(), &at(), 4));
     }
 }

@@ -5,8 +5,8 @@ use std::sync::Arc;
 use super::{Halt, stamp};
 use crate::event::{Offset, TopicPartition};
 use crate::handler::Projection;
-use crate::source::TopicInfo;
-use crate::store::{Batch, Began, ProgressMark, StoreError, Tables};
+use crate::source::{Source, TopicInfo};
+use crate::store::{Batch, Began, Owner, ProgressMark, StoreError, Tables};
 
 #[derive(Clone)]
 pub(super) struct Place {
@@ -33,11 +33,42 @@ impl Place {
     }
 }
 
+/// The topics of a projection.
+pub(super) async fn topics_of(projection: &Projection, source: &dyn Source) -> Result<Vec<TopicInfo>, Halt> {
+    let mut topics = Vec::new();
+    for name in projection.topics() {
+        topics.push(source.topic(name).await?.ok_or_else(|| Halt::NoTopic {
+            topic: name.to_string(),
+            projection: projection.name.to_string(),
+        })?);
+    }
+    Ok(topics)
+}
+
+/// Takes all partitions of a projection's topics.
+pub(super) async fn own(
+    projection: &Projection,
+    topics: &[TopicInfo],
+    tables: &dyn Tables,
+) -> Result<Arc<[Owner]>, StoreError> {
+    let partitions: Vec<TopicPartition> = topics
+        .iter()
+        .flat_map(|topic| {
+            (0u32..).zip(&topic.partitions).map(|(partition, _)| {
+                let topic = Arc::clone(&topic.name);
+                TopicPartition { topic, partition }
+            })
+        })
+        .collect();
+    Ok(tables.own(&projection.name, &partitions).await?.into())
+}
+
 /// Writes down where each partition begins of which nothing was stored, before any row of it is: its stamps must have one
 /// base, whoever else begins it at the same time, and who waits for a position that lies before waits for nothing.
 pub(super) async fn begin(
     projection: &Projection,
     places: &mut [Place],
+    owners: &Arc<[Owner]>,
     tables: &dyn Tables,
 ) -> Result<(), StoreError> {
     let known = tables.progress();
@@ -50,7 +81,8 @@ pub(super) async fn begin(
     if progress.is_empty() {
         return Ok(());
     }
-    tables.commit(Batch { progress, ..Batch::default() }).await?;
+    let owners = Arc::clone(owners);
+    tables.commit(Batch { progress, owners, ..Batch::default() }).await?;
     // Of several that begin, the first has chosen.
     tables.reload().await?;
     let chosen = tables.progress();

@@ -12,8 +12,11 @@ use super::{Halt, Projector};
 use crate::event::{Event, Offset, Taken};
 use crate::route::RowRange;
 use crate::schema::ColumnId;
-use crate::store::{Bound, Columns, ParkedKey, QueuedEvent, Scan, StoredRow};
+use crate::store::{Bound, Columns, ParkedKey, ParkedPage, QueuedEvent, Scan, StoredRow};
 use crate::value::{Value, weight};
+
+/// Parked rows that are read at once.
+const PAGE: usize = 500;
 
 impl Projector {
     /// Deletes the rows of ranges for which the event's condition holds. `order` and `base` are its stamp.
@@ -30,7 +33,7 @@ impl Projector {
             while let Some(last) = self.delete_page((order, base), range, after.as_deref(), event).await? {
                 after = Some(last);
             }
-            self.queue_parked(range, event, order);
+            self.queue_parked(range, event, (order, base)).await?;
         }
         Ok(())
     }
@@ -85,13 +88,41 @@ impl Projector {
     }
 
     /// The event queues behind the parked rows, also those that are not there: events that wait before it may make them.
-    fn queue_parked(&mut self, range: &RowRange, event: &Arc<Event>, order: Offset) {
+    /// What was parked before it is committed, so the store knows them all.
+    async fn queue_parked(
+        &mut self,
+        range: &RowRange,
+        event: &Arc<Event>,
+        (order, base): (Offset, i64),
+    ) -> Result<(), Halt> {
+        if self.parked.is_empty() {
+            return Ok(());
+        }
         let (at, offset) = (&event.position.at, event.position.offset);
-        let waiting = self.parked.rows_of(range).filter(|key| self.parked.holds(key, at, offset));
-        let waiting: Vec<ParkedKey> = waiting.cloned().collect();
         let queued = QueuedEvent { at: at.clone(), offset, order, time_ms: event.time_ms };
-        for key in waiting {
-            self.parked.enqueue(key, queued.clone());
+        let rows = [range.partition.as_slice(), &range.clustering].concat();
+        let name = Arc::clone(&self.projection.name);
+        let mut after: Option<ParkedKey> = None;
+        loop {
+            let page = ParkedPage {
+                projection: Some(&name),
+                rows: Some(&rows),
+                after: after.as_ref().map(|key| (&*name, key)),
+                limit: PAGE,
+            };
+            let found = self.tables.parked_page(page).await?;
+            let is_last = found.len() < PAGE;
+            after = found.last().map(|item| item.key.clone());
+            let of_range = |key: &ParkedKey| matches!(key, ParkedKey::Row(row) if range.has(row));
+            for key in found.into_iter().map(|item| item.key).filter(of_range) {
+                if self.parked.holds(&key, at, offset) {
+                    self.parked.enqueue(key, queued.clone());
+                }
+            }
+            if is_last {
+                return Ok(());
+            }
+            self.write(Vec::new(), base, Vec::new(), None).await?;
         }
     }
 }

@@ -258,7 +258,9 @@ impl Graph {
         if !feeds.is_empty() || !waited.ignored.is_empty() {
             out.extend_from_slice(br#","extensions":{"kinora":{"#);
             freshness.push(&mut out, &waited);
-            marks.iter().for_each(|marks| marks.push(&mut out));
+            if let Some(marks) = marks {
+                marks.push(tables, &mut out).await;
+            }
             out.extend_from_slice(b"}}");
         }
         out.push(b'}');

@@ -3,14 +3,14 @@
 use std::sync::Arc;
 
 use axum::extract::rejection::PathRejection;
-use axum::extract::{Path, State};
+use axum::extract::{Path, RawQuery, State};
 use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use serde_json::json;
 
-use super::Shared;
 use super::answer::{Refusal, json, not_text};
-use super::guard;
+use super::{PARKED_LISTED, PARKED_LISTED_MAX, ParkedAction, ParkedError, ParkedQuery, Shared};
+use super::{guard, params};
 use crate::engine::Status;
 
 /// `GET /health/live`: the process turns.
@@ -68,26 +68,89 @@ pub(super) async fn status(
     Ok(json(StatusCode::OK, &shared.backend.status().await))
 }
 
-/// `GET /admin/parked`, with the token.
+/// `GET /admin/parked`, with the token: a page of the parked keys.
 pub(super) async fn parked(
     State(shared): State<Arc<Shared>>,
+    RawQuery(query): RawQuery,
     headers: HeaderMap,
 ) -> Result<Response, Refusal> {
     guard::token(&shared, &headers)?;
-    Ok(json(StatusCode::OK, &json!({ "parked": shared.backend.parked().await })))
+    let query = asked_for(query)?.page();
+    let list = shared.backend.parked(query).await.map_err(refused)?;
+    Ok(json(StatusCode::OK, &list))
 }
 
-/// `GET /admin/parked/{key}`, with the token: the keys that are shown as this text, with their queues.
+/// `GET /admin/parked/{key}`, with the token: the keys that have this id or are shown so, with a page of their queues.
 pub(super) async fn parked_key(
     State(shared): State<Arc<Shared>>,
     key: Result<Path<String>, PathRejection>,
+    RawQuery(query): RawQuery,
     headers: HeaderMap,
 ) -> Result<Response, Refusal> {
     guard::token(&shared, &headers)?;
     let Path(key) = key.map_err(not_text)?;
-    match shared.backend.parked_key(key).await {
-        Ok(found) => Ok(json(StatusCode::OK, &json!({ "parked": found }))),
-        Err(reason) => Err(Refusal::overloaded(reason)),
+    let query = asked_for(query)?.page();
+    let found = shared.backend.parked_key(key, query).await.map_err(refused)?;
+    Ok(json(StatusCode::OK, &json!({ "parked": found })))
+}
+
+/// `POST /admin/parked/{key}/{retry|skip-first|drop}`, with the token: one step for a key.
+pub(super) async fn release_parked(
+    State(shared): State<Arc<Shared>>,
+    path: Result<Path<(String, String)>, PathRejection>,
+    RawQuery(query): RawQuery,
+    headers: HeaderMap,
+) -> Result<Response, Refusal> {
+    guard::token(&shared, &headers)?;
+    let Path((key, release)) = path.map_err(not_text)?;
+    let Asked { projection, first, .. } = asked_for(query)?;
+    let action = ParkedAction { release, projection, first };
+    let done = shared.backend.release_parked(key, action).await.map_err(refused)?;
+    Ok(json(StatusCode::OK, &done))
+}
+
+/// What a request about parked keys may say.
+#[derive(Debug, Default)]
+struct Asked {
+    projection: Option<String>,
+    after: Option<String>,
+    limit: Option<usize>,
+    first: Option<String>,
+}
+
+impl Asked {
+    fn page(self) -> ParkedQuery {
+        let limit = self.limit.unwrap_or(PARKED_LISTED).clamp(1, PARKED_LISTED_MAX);
+        ParkedQuery { projection: self.projection, after: self.after, limit }
+    }
+}
+
+fn asked_for(query: Option<String>) -> Result<Asked, Refusal> {
+    let mut asked = Asked::default();
+    for (name, value) in params::pairs(query.as_deref().unwrap_or_default()).map_err(Refusal::bad_input)? {
+        match name.as_str() {
+            "projection" => asked.projection = Some(value),
+            "after" => asked.after = Some(value),
+            "first" => asked.first = Some(value),
+            "limit" => {
+                let limit = value.parse();
+                let refused =
+                    |_| Refusal::bad_input(format!("the parameter `limit` is {value:?}, not a number"));
+                asked.limit = Some(limit.map_err(refused)?);
+            }
+            _ => {
+                let known = "`projection`, `after`, `limit` and `first`";
+                return Err(Refusal::bad_input(format!("there is no parameter {name:?}; there are {known}")));
+            }
+        }
+    }
+    Ok(asked)
+}
+
+fn refused(error: ParkedError) -> Refusal {
+    match error {
+        ParkedError::NotThere(_) | ParkedError::Refused(_) => Refusal::bad_input(error.to_string()),
+        ParkedError::Unavailable(reason) => Refusal::overloaded(reason),
     }
 }
 
@@ -95,7 +158,9 @@ pub(super) async fn parked_key(
 pub(super) async fn status_json(State(shared): State<Arc<Shared>>) -> Response {
     let status = shared.backend.status().await;
     let parked = match shared.address.ip().is_loopback() {
-        true => shared.backend.parked().await.into_iter().take(PARKED_SHOWN_MAX).collect(),
+        true => {
+            shared.backend.parked(ParkedQuery::default()).await.map(|list| list.parked).unwrap_or_default()
+        }
         false => Vec::new(),
     };
     let not_ready = not_ready(&shared, &status);
@@ -112,5 +177,3 @@ pub(super) async fn status_json(State(shared): State<Arc<Shared>>) -> Response {
     )
     .into_response()
 }
-
-const PARKED_SHOWN_MAX: usize = 100;

@@ -63,11 +63,35 @@ pub trait Backend: Send + Sync + 'static {
         records: Vec<NewRecord>,
     ) -> BoxFuture<'_, Result<Vec<Position>, PublishError>>;
 
-    /// Every parked key.
-    fn parked(&self) -> BoxFuture<'_, Vec<ParkedView>>;
+    /// A page of the parked keys.
+    fn parked(&self, query: ParkedQuery) -> BoxFuture<'_, Result<ParkedList, ParkedError>>;
 
-    /// The parked keys that are shown as `key`, with their queues; empty if there is none.
-    fn parked_key(&self, key: String) -> BoxFuture<'_, Result<Vec<ParkedDetail>, String>>;
+    /// The parked keys that have `key` as their id or are shown so, each with a page of its queue; empty if there is none.
+    fn parked_key(
+        &self,
+        key: String,
+        query: ParkedQuery,
+    ) -> BoxFuture<'_, Result<Vec<ParkedDetail>, ParkedError>>;
+
+    /// Does a bounded step for one parked key. Whoever wants all of its queue asks again while events wait and nothing
+    /// has stopped it.
+    fn release_parked(
+        &self,
+        key: String,
+        action: ParkedAction,
+    ) -> BoxFuture<'_, Result<ParkedDone, ParkedError>>;
+}
+
+/// Why parked keys could not be read, or nothing was done for one.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum ParkedError {
+    #[error("nothing is parked under {0:?}; `kinora parked list` shows the keys")]
+    NotThere(String),
+    #[error("{0}")]
+    Refused(String),
+    #[error("{0}")]
+    Unavailable(String),
 }
 
 /// Why records were not published.
@@ -82,10 +106,66 @@ pub enum PublishError {
     Unavailable(String),
 }
 
+/// Which parked keys, or events of one, are asked for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ParkedQuery {
+    /// Only of this projection.
+    pub projection: Option<String>,
+    /// Behind the one with this id.
+    pub after: Option<String>,
+    /// At most so many.
+    pub limit: usize,
+}
+
+impl Default for ParkedQuery {
+    fn default() -> ParkedQuery {
+        ParkedQuery { projection: None, after: None, limit: PARKED_LISTED }
+    }
+}
+
+/// Parked keys, or events of one, that are shown where nobody says how many.
+pub const PARKED_LISTED: usize = 100;
+
+/// The most that are shown at once.
+pub const PARKED_LISTED_MAX: usize = 10_000;
+
+/// A page of parked keys.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ParkedList {
+    pub parked: Vec<ParkedView>,
+    /// Id of the last one, where more follow.
+    pub next: Option<String>,
+}
+
+/// What is to be done for a parked key.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ParkedAction {
+    /// `retry`, `skip-first` or `drop`.
+    pub release: String,
+    /// Only of this projection.
+    pub projection: Option<String>,
+    /// Position of the event that is meant to be the first: nothing is done where another is.
+    pub first: Option<String>,
+}
+
+/// What a step for a parked key has done.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ParkedDone {
+    pub applied: u64,
+    pub skipped: u64,
+    pub dropped: u64,
+    /// Events that still wait: none where the key is parked no more.
+    pub waiting: u64,
+    /// Position of the event at which it stopped, and why; `null` while it goes on.
+    pub stopped: Option<String>,
+}
+
 /// A parked key, as it is listed.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct ParkedView {
+    /// What names it alone, here and in `after`.
+    pub id: String,
     pub projection: String,
     pub entity: String,
     /// The key for a person: `{"id":"o1"}`, or the record's key.
@@ -110,7 +190,7 @@ pub struct ParkedView {
 pub struct ParkedDetail {
     #[serde(flatten)]
     pub parked: ParkedView,
-    /// Oldest first, the first hundred.
+    /// Oldest first.
     pub queue: Vec<WaitingEvent>,
 }
 
@@ -120,6 +200,8 @@ pub struct ParkedDetail {
 pub struct WaitingEvent {
     /// `topic:partition@offset`.
     pub position: String,
+    /// What names it in `after`.
+    pub id: String,
     pub time_ms: i64,
     /// The record's value as text, cut after 4 KiB; `null` where the log no longer has it or it is a tombstone.
     pub value: Option<String>,
@@ -282,7 +364,8 @@ fn router(shared: Arc<Shared>) -> Router {
         .route("/health/ready", get(admin::ready))
         .route("/admin/status", get(admin::status))
         .route("/admin/parked", get(admin::parked))
-        .route("/admin/parked/{key}", get(admin::parked_key));
+        .route("/admin/parked/{key}", get(admin::parked_key))
+        .route("/admin/parked/{key}/{release}", post(admin::release_parked));
     if shared.options.publish {
         router = router.route("/topics/{topic}", post(topics::publish));
     }

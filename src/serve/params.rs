@@ -47,7 +47,7 @@ pub(super) fn from_query(text: &str) -> Result<Params, String> {
 }
 
 /// Names and values of a query string, decoded.
-fn pairs(text: &str) -> Result<Vec<(String, String)>, String> {
+pub(super) fn pairs(text: &str) -> Result<Vec<(String, String)>, String> {
     text.split('&')
         .filter(|part| !part.is_empty())
         .map(|part| {

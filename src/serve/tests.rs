@@ -13,7 +13,8 @@ use tokio::sync::oneshot;
 
 use super::client::{Reply, send};
 use super::{
-    Backend, Examples, Options, ParkedDetail, ParkedView, PublishError, Server, Token, WaitingEvent,
+    Backend, Examples, Options, ParkedAction, ParkedDetail, ParkedDone, ParkedError, ParkedList, ParkedQuery,
+    ParkedView, PublishError, Server, Token, WaitingEvent,
 };
 use crate::config::{self, Bytes};
 use crate::engine::{PartitionStatus, ProjectionStatus, Status, TopicStatus};
@@ -97,6 +98,7 @@ impl Small {
 
     fn parked_one(&self) -> ParkedView {
         ParkedView {
+            id: "orders/r2.6f31".into(),
             projection: "orders".into(),
             entity: "Order".into(),
             key: "{\"id\":\"<b>o1</b>\"}".into(),
@@ -154,6 +156,9 @@ impl Backend for Small {
                     lag_events: 3,
                     lag_ms: 1_200,
                     parked_keys: 1,
+                    parked_retried: 0,
+                    parked_skipped: 0,
+                    parked_dropped: 0,
                     state: self.state.clone(),
                     stalled: None,
                 }],
@@ -181,15 +186,42 @@ impl Backend for Small {
         .boxed()
     }
 
-    fn parked(&self) -> BoxFuture<'_, Vec<ParkedView>> {
-        async move { vec![self.parked_one()] }.boxed()
+    fn parked(&self, query: ParkedQuery) -> BoxFuture<'_, Result<ParkedList, ParkedError>> {
+        async move {
+            let asked = query.projection.is_none_or(|projection| projection == "orders");
+            let parked = if asked { vec![self.parked_one()] } else { Vec::new() };
+            Ok(ParkedList { parked, next: query.after })
+        }
+        .boxed()
     }
 
-    fn parked_key(&self, key: String) -> BoxFuture<'_, Result<Vec<ParkedDetail>, String>> {
+    fn parked_key(
+        &self,
+        key: String,
+        query: ParkedQuery,
+    ) -> BoxFuture<'_, Result<Vec<ParkedDetail>, ParkedError>> {
         async move {
             let parked = self.parked_one();
-            let event = WaitingEvent { position: parked.since.clone(), time_ms: 0, value: Some("{}".into()) };
-            Ok(if key == parked.key { vec![ParkedDetail { parked, queue: vec![event] }] } else { Vec::new() })
+            let position = parked.since.clone();
+            let event =
+                WaitingEvent { id: format!("1/{position}"), position, time_ms: 0, value: Some("{}".into()) };
+            let queue = vec![event; query.limit.min(2)];
+            Ok(if key == parked.key { vec![ParkedDetail { parked, queue }] } else { Vec::new() })
+        }
+        .boxed()
+    }
+
+    fn release_parked(
+        &self,
+        key: String,
+        action: ParkedAction,
+    ) -> BoxFuture<'_, Result<ParkedDone, ParkedError>> {
+        async move {
+            match (key == self.parked_one().key, action.release.as_str()) {
+                (false, _) => Err(ParkedError::NotThere(key)),
+                (_, "retry") => Ok(ParkedDone { applied: 2, stopped: action.first, ..ParkedDone::default() }),
+                (_, other) => Err(ParkedError::Unavailable(format!("{other} is not answering"))),
+            }
         }
         .boxed()
     }
@@ -485,6 +517,26 @@ async fn the_token_opens_what_is_for_operators() {
     assert_eq!(parked["parked"][0]["type"], "OrderPlaced");
     let one = endpoint.get("/admin/parked/%7B%22id%22%3A%22%3Cb%3Eo1%3C%2Fb%3E%22%7D").await.expect("open");
     assert_eq!(one["parked"][0]["queue"][0]["position"], "shop.orders:1@1");
+    let key = "/admin/parked/%7B%22id%22%3A%22%3Cb%3Eo1%3C%2Fb%3E%22%7D";
+    let two = endpoint.get(&format!("{key}?limit=2")).await.expect("open");
+    assert_eq!(two["parked"][0]["queue"].as_array().map(Vec::len), Some(2));
+    let none = endpoint.get("/admin/parked?projection=carts&after=a%2Fb").await.expect("open");
+    assert_eq!(none, serde_json::json!({ "parked": [], "next": "a/b" }));
+    for (query, reason) in
+        [("limit=many", "`limit` is \"many\""), ("limits=1", "there is no parameter \"limits\"")]
+    {
+        let error = endpoint.get(&format!("/admin/parked?{query}")).await.expect_err("refused").to_string();
+        assert!(error.contains(reason), "{error}");
+    }
+    let post = async |path: &str| endpoint.post(path, "application/json", b"").await;
+    let done = post(&format!("{key}/retry?first=t:0@1")).await.expect("open");
+    let expected =
+        serde_json::json!({ "applied": 2, "skipped": 0, "dropped": 0, "waiting": 0, "stopped": "t:0@1" });
+    assert_eq!(done, expected);
+    let error = post(&format!("{key}/drop")).await.expect_err("refused").to_string();
+    assert!(error.contains("answered 503") && error.contains("drop is not answering"), "{error}");
+    let error = post("/admin/parked/x/retry").await.expect_err("refused").to_string();
+    assert!(error.contains("answered 400") && error.contains("nothing is parked under \"x\""), "{error}");
     let none = endpoint.get("/admin/parked/x").await.expect("open");
     assert_eq!(none, serde_json::json!({ "parked": [] }));
     let error = endpoint.get("/admin/parked/%ff").await.expect_err("no text").to_string();

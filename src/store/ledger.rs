@@ -1,24 +1,27 @@
-//! Progress and parked keys as every store keeps them in memory, and who is told when progress moves.
+//! Progress, parked keys and owners as every store keeps them in memory, and who is told when progress moves.
 //!
 //! Comes in: what was read from the store at opening, then what each commit made durable. Goes out: shared views
 //! that cost no read. Writing them to a store is the store's.
 
+use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 
 use tokio::sync::watch;
 
-use super::{Parked, Progress, ProgressMark};
+use super::{Batch, Owner, Parked, Progress, ProgressMark, StoreError};
+use crate::event::TopicPartition;
 
 /// Locks, also after another thread panicked while it held the lock: what we guard is replaced whole, never left half done.
 pub(super) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// Progress and parked keys of one generation.
+/// Progress, parked keys and owners of one generation.
 #[derive(Debug)]
 pub(super) struct Ledger {
     progress: RwLock<Arc<Progress>>,
-    parked: RwLock<Arc<Parked>>,
+    parked: RwLock<Parked>,
+    epochs: Mutex<Epochs>,
     /// Counts the changes of progress; readers that wait for a position hold the other end.
     changes: watch::Sender<u64>,
 }
@@ -28,7 +31,8 @@ impl Ledger {
     pub fn new(progress: Progress, parked: Parked) -> Ledger {
         Ledger {
             progress: RwLock::new(Arc::new(progress)),
-            parked: RwLock::new(Arc::new(parked)),
+            parked: RwLock::new(parked),
+            epochs: Mutex::default(),
             changes: watch::Sender::new(0),
         }
     }
@@ -37,8 +41,8 @@ impl Ledger {
         Arc::clone(&self.progress.read().unwrap_or_else(PoisonError::into_inner))
     }
 
-    pub fn parked(&self) -> Arc<Parked> {
-        Arc::clone(&self.parked.read().unwrap_or_else(PoisonError::into_inner))
+    pub fn parked(&self) -> Parked {
+        self.parked.read().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
     pub fn changes(&self) -> watch::Receiver<u64> {
@@ -53,7 +57,58 @@ impl Ledger {
 
     /// Shows other parked keys.
     pub fn set_parked(&self, parked: Parked) {
-        *self.parked.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(parked);
+        *self.parked.write().unwrap_or_else(PoisonError::into_inner) = parked;
+    }
+
+    /// Changes the parked keys in place.
+    pub fn change_parked(&self, change: impl FnOnce(&mut Parked)) {
+        change(&mut self.parked.write().unwrap_or_else(PoisonError::into_inner));
+    }
+
+    /// The epochs of all partitions.
+    pub fn epochs(&self) -> MutexGuard<'_, Epochs> {
+        lock(&self.epochs)
+    }
+}
+
+/// How often each partition of each projection has been taken.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Epochs {
+    epochs: BTreeMap<(Arc<str>, TopicPartition), u64>,
+}
+
+impl Epochs {
+    pub fn of(&self, projection: &Arc<str>, at: &TopicPartition) -> u64 {
+        self.epochs.get(&(Arc::clone(projection), at.clone())).copied().unwrap_or_default()
+    }
+
+    /// The next owners of partitions.
+    pub fn next(&self, projection: &Arc<str>, partitions: &[TopicPartition]) -> Vec<Owner> {
+        let next = |at: &TopicPartition| {
+            let epoch = self.of(projection, at) + 1;
+            Owner { projection: Arc::clone(projection), at: at.clone(), epoch }
+        };
+        partitions.iter().map(next).collect()
+    }
+
+    pub fn set(&mut self, owner: &Owner) {
+        self.epochs.insert((Arc::clone(&owner.projection), owner.at.clone()), owner.epoch);
+    }
+
+    /// Refuses who owns a partition no more.
+    pub fn check(&self, owner: &Owner) -> Result<(), StoreError> {
+        let found = self.of(&owner.projection, &owner.at);
+        if found == owner.epoch {
+            return Ok(());
+        }
+        let Owner { projection, at, epoch } = owner.clone();
+        Err(StoreError::LostOwnership { projection, at, epoch, found })
+    }
+
+    /// Refuses a batch of which not all owners own their partitions still.
+    pub fn check_all(&self, batch: &Batch) -> Result<(), StoreError> {
+        batch.owners.iter().try_for_each(|owner| self.check(owner))?;
+        batch.parked.iter().try_for_each(|change| self.check(&batch.owner_of(change)))
     }
 }
 

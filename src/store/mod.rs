@@ -11,6 +11,7 @@ pub mod embedded;
 mod layout;
 mod ledger;
 pub mod memory;
+mod parked;
 
 use std::sync::Arc;
 
@@ -24,6 +25,10 @@ use crate::value::encode::RowKey;
 
 pub use crate::value::ParkedKey;
 pub use crate::value::row::Columns;
+pub use parked::{
+    Ended, ParkChange, Parked, ParkedCounts, ParkedEntry, ParkedIndex, ParkedItem, ParkedPage, QueuedEvent,
+    all_parked,
+};
 
 /// Which promises a store makes about a [`Batch`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -50,6 +55,13 @@ pub enum StoreError {
     /// The read would go past a bound: a sentence for whoever asks.
     #[error("{0}")]
     Bounded(String),
+    /// What was to be written holds only for the owner of a partition, and that is another by now.
+    #[error(
+        "lost ownership of {} partition {} in projection {projection:?}: another process has taken it (epoch {found}, ours \
+         is {epoch}) and goes on; end one of the two",
+        at.topic, at.partition
+    )]
+    LostOwnership { projection: Arc<str>, at: TopicPartition, epoch: u64, found: u64 },
     #[error("{what}: {source}")]
     Io { what: String, source: std::io::Error },
 }
@@ -161,9 +173,25 @@ pub trait Tables: Send + Sync + 'static {
         Box::pin(async { Ok(Swept::default()) })
     }
 
-    /// Applies a batch, its phases in order: each is acknowledged before the next is sent.
+    /// Takes partitions of a projection, whoever has them: raises the epoch of each by one, for good. On a store of many
+    /// processes that is a comparing write of one small row for each; between two that take at once one is later. What is
+    /// read of progress and parked keys is to be read afterwards (P3).
     ///
     /// # Errors
+    /// The store fails; then any of the epochs may have been raised. Taking them again is always right.
+    fn own<'a>(
+        &'a self,
+        projection: &'a Arc<str>,
+        partitions: &'a [TopicPartition],
+    ) -> BoxFuture<'a, Result<Vec<Owner>, StoreError>>;
+
+    /// Applies a batch, its phases in order: each is acknowledged before the next is sent.
+    ///
+    /// Decisions about parked keys hold only while the batch's owners are the owners still: of the *atomic* profile nothing
+    /// of the batch is applied else, of the *stamped* one no decision, and no progress.
+    ///
+    /// # Errors
+    /// [`StoreError::LostOwnership`].
     /// On an error of a *stamped* store any part of the phase under way, and all before it, may have been
     /// applied, or may be applied later. Committing the same batch again is always right.
     fn commit(&self, batch: Batch) -> BoxFuture<'_, Result<(), StoreError>>;
@@ -177,14 +205,25 @@ pub trait Tables: Send + Sync + 'static {
     /// Told after each change of [`Tables::progress`].
     fn progress_changes(&self) -> tokio::sync::watch::Receiver<u64>;
 
-    /// The parked keys. Kept in memory: costs no read.
-    fn parked(&self) -> Arc<Parked>;
+    /// Which keys are parked. Kept in memory: costs no read. Whoever holds it for long makes changes dearer.
+    fn parked(&self) -> Parked;
 
-    /// The queue of one parked key, oldest first, at most `limit`.
+    /// Reads parked keys in order, a page at a time.
+    fn parked_page<'a>(&'a self, page: ParkedPage<'a>) -> BoxFuture<'a, Result<Vec<ParkedItem>, StoreError>>;
+
+    /// Reads one parked key; `None` if it is not parked.
+    fn parked_entry<'a>(
+        &'a self,
+        projection: &'a str,
+        key: &'a ParkedKey,
+    ) -> BoxFuture<'a, Result<Option<ParkedEntry>, StoreError>>;
+
+    /// The queue of one parked key, oldest first, behind an event of it where one is given, at most `limit`.
     fn parked_queue<'a>(
         &'a self,
         projection: &'a str,
         key: &'a ParkedKey,
+        after: Option<&'a QueuedEvent>,
         limit: usize,
     ) -> BoxFuture<'a, Result<Vec<QueuedEvent>, StoreError>>;
 }
@@ -266,6 +305,28 @@ pub struct Batch {
     /// Where its events begin, if all are of the one partition in `progress`. To a store of the atomic profile whose
     /// progress stands there, none of the rows is news: they were made from what it holds, and need not be compared.
     pub begins_at: Option<Offset>,
+    /// The partitions that whoever made the batch has taken. Decisions about parked keys need them.
+    pub owners: Arc<[Owner]>,
+}
+
+/// The owner of a partition of a projection.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Owner {
+    pub projection: Arc<str>,
+    pub at: TopicPartition,
+    /// How often the partition has been taken so far: the latest is the owner.
+    pub epoch: u64,
+}
+
+impl Batch {
+    /// The owner among those of the batch who decides about an event.
+    fn owner_of(&self, change: &ParkChange) -> Owner {
+        let (projection, at) = (change.projection(), &change.event().at);
+        let found = self.owners.iter().find(|owner| owner.projection == *projection && owner.at == *at);
+        // Who has taken nothing is older than every owner.
+        let nobody = || Owner { projection: Arc::clone(projection), at: at.clone(), epoch: 0 };
+        found.cloned().unwrap_or_else(nobody)
+    }
 }
 
 /// One write of one row.
@@ -310,47 +371,6 @@ impl Progress {
     pub fn of(&self, projection: &str, at: &TopicPartition) -> Option<&ProgressMark> {
         self.marks.iter().find(|mark| &*mark.projection == projection && mark.at == *at)
     }
-}
-
-/// A decision about a key.
-#[derive(Clone, Debug)]
-pub enum ParkChange {
-    /// The key is parked from this event on.
-    Park { projection: Arc<str>, key: ParkedKey, entry: ParkedEntry },
-    /// Another event of a parked key waits.
-    Enqueue { projection: Arc<str>, key: ParkedKey, event: QueuedEvent },
-}
-
-/// A parked key, as it is listed.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct ParkedEntry {
-    /// The first event that could not be applied.
-    pub since: QueuedEvent,
-    /// Name of the entity.
-    pub entity: Box<str>,
-    /// The key for a person: `{"id":"o1"}`, or the record key.
-    pub shown: Box<str>,
-    pub stage: Box<str>,
-    pub reason: Box<str>,
-    pub type_name: Option<Box<str>>,
-    /// How many events wait, the first included.
-    pub waiting: u64,
-}
-
-/// A position in a parked key's queue; the log keeps the bytes.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct QueuedEvent {
-    pub at: TopicPartition,
-    pub offset: Offset,
-    /// Its place among the events of the key: the offset, or for kind C that among the events of all partitions.
-    pub order: Offset,
-    pub time_ms: i64,
-}
-
-/// All parked keys of a generation, by projection.
-#[derive(Clone, Debug, Default)]
-pub struct Parked {
-    pub keys: std::collections::BTreeMap<(Arc<str>, ParkedKey), ParkedEntry>,
 }
 
 impl Mutation {

@@ -9,8 +9,8 @@ use crate::event::{Offset, Record, TopicPartition};
 use crate::plan::{Plan, TableId};
 use crate::source::{Fetched, Reader, Source, SourceError, TopicInfo};
 use crate::store::{
-    Batch, Columns, Manifest, Parked, ParkedKey, Profile, Progress, QueuedEvent, Scan, Store, StoreError,
-    StoredRow, Swept, Tables,
+    Batch, Columns, Manifest, Owner, Parked, ParkedEntry, ParkedItem, ParkedKey, ParkedPage, Profile,
+    Progress, QueuedEvent, Scan, Store, StoreError, StoredRow, Swept, Tables,
 };
 use crate::value::encode::RowKey;
 
@@ -153,6 +153,14 @@ impl Tables for HeldTables {
         self.inner.sweep(at_ms, rows_max)
     }
 
+    fn own<'a>(
+        &'a self,
+        projection: &'a Arc<str>,
+        partitions: &'a [TopicPartition],
+    ) -> BoxFuture<'a, Result<Vec<Owner>, StoreError>> {
+        self.inner.own(projection, partitions)
+    }
+
     fn commit(&self, batch: Batch) -> BoxFuture<'_, Result<(), StoreError>> {
         Box::pin(async move {
             self.gate.write().await?;
@@ -172,17 +180,30 @@ impl Tables for HeldTables {
         self.inner.progress_changes()
     }
 
-    fn parked(&self) -> Arc<Parked> {
+    fn parked(&self) -> Parked {
         self.inner.parked()
+    }
+
+    fn parked_page<'a>(&'a self, page: ParkedPage<'a>) -> BoxFuture<'a, Result<Vec<ParkedItem>, StoreError>> {
+        self.inner.parked_page(page)
+    }
+
+    fn parked_entry<'a>(
+        &'a self,
+        projection: &'a str,
+        key: &'a ParkedKey,
+    ) -> BoxFuture<'a, Result<Option<ParkedEntry>, StoreError>> {
+        self.inner.parked_entry(projection, key)
     }
 
     fn parked_queue<'a>(
         &'a self,
         projection: &'a str,
         key: &'a ParkedKey,
+        after: Option<&'a QueuedEvent>,
         limit: usize,
     ) -> BoxFuture<'a, Result<Vec<QueuedEvent>, StoreError>> {
-        self.inner.parked_queue(projection, key, limit)
+        self.inner.parked_queue(projection, key, after, limit)
     }
 }
 

@@ -6,10 +6,11 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use futures_util::future::BoxFuture;
 use tokio::sync::watch;
 
+use crate::event::TopicPartition;
 use crate::plan::TableId;
 use crate::store::{
-    Batch, Columns, Parked, ParkedKey, Profile, Progress, ProgressMark, QueuedEvent, Scan, StoreError,
-    StoredRow, Swept, Tables,
+    Batch, Columns, Owner, Parked, ParkedEntry, ParkedItem, ParkedKey, ParkedPage, Profile, Progress,
+    ProgressMark, QueuedEvent, Scan, StoreError, StoredRow, Swept, Tables,
 };
 use crate::value::encode::RowKey;
 
@@ -48,6 +49,12 @@ impl Interrupted {
         Interrupted { whole: projections, ..self }
     }
 
+    /// Whether a batch is of one of these projections.
+    fn is_one(&self, batch: &Batch) -> bool {
+        let owned = batch.owners.iter().any(|owner| self.whole.contains(&owner.projection));
+        owned || self.is_whole(&batch.progress)
+    }
+
     fn is_whole(&self, marks: &[ProgressMark]) -> bool {
         marks.iter().any(|mark| self.whole.contains(&mark.projection))
     }
@@ -81,7 +88,7 @@ impl Interrupted {
         let wanted = writes_of(&batch);
         let left = self.writes_left.load(Ordering::Relaxed);
         let passed = match wanted.min(left) {
-            part if part < wanted && self.is_whole(&batch.progress) => 0,
+            part if part < wanted && self.is_one(&batch) => 0,
             part => part,
         };
         // What is not passed on ends it all the same.
@@ -149,6 +156,14 @@ impl Tables for Interrupted {
         self.inner.all(table, after, limit)
     }
 
+    fn own<'a>(
+        &'a self,
+        projection: &'a Arc<str>,
+        partitions: &'a [TopicPartition],
+    ) -> BoxFuture<'a, Result<Vec<Owner>, StoreError>> {
+        self.inner.own(projection, partitions)
+    }
+
     fn commit(&self, batch: Batch) -> BoxFuture<'_, Result<(), StoreError>> {
         Box::pin(self.commit_within_budget(batch))
     }
@@ -173,16 +188,29 @@ impl Tables for Interrupted {
         self.inner.progress_changes()
     }
 
-    fn parked(&self) -> Arc<Parked> {
+    fn parked(&self) -> Parked {
         self.inner.parked()
+    }
+
+    fn parked_page<'a>(&'a self, page: ParkedPage<'a>) -> BoxFuture<'a, Result<Vec<ParkedItem>, StoreError>> {
+        self.inner.parked_page(page)
+    }
+
+    fn parked_entry<'a>(
+        &'a self,
+        projection: &'a str,
+        key: &'a ParkedKey,
+    ) -> BoxFuture<'a, Result<Option<ParkedEntry>, StoreError>> {
+        self.inner.parked_entry(projection, key)
     }
 
     fn parked_queue<'a>(
         &'a self,
         projection: &'a str,
         key: &'a ParkedKey,
+        after: Option<&'a QueuedEvent>,
         limit: usize,
     ) -> BoxFuture<'a, Result<Vec<QueuedEvent>, StoreError>> {
-        self.inner.parked_queue(projection, key, limit)
+        self.inner.parked_queue(projection, key, after, limit)
     }
 }

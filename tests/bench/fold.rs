@@ -230,7 +230,8 @@ async fn store(data: &Path, broker: &Broker, definitions: &Definitions) -> Made 
     for one in loops {
         one.await.expect("no write loop panics");
     }
-    let (batches, parked) = (counted.batches(), counted.parked().keys.len());
+    let (batches, now) = (counted.batches(), counted.parked());
+    let parked: usize = definitions.projections.iter().map(|projection| now.keys(&projection.name)).sum();
     // A batch writes its progress once, and the decision about a parked key.
     Made::Written { rows: counted.written() - batches - parked as u64, batches, parked }
 }

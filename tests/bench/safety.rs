@@ -35,7 +35,7 @@ use kinora::source::broker::{Broker, BrokerSettings};
 use kinora::source::{NewRecord, Source};
 use kinora::store::embedded::{Durability, EmbeddedStore};
 use kinora::store::memory::MemoryStore;
-use kinora::store::{Store, Tables};
+use kinora::store::{Store, Tables, all_parked};
 use kinora::testing::Interrupted;
 use tokio::sync::watch;
 use xxhash_rust::xxh3::xxh3_64;
@@ -236,7 +236,7 @@ async fn fold(data: &Path, how: &str) {
     let dog = (how == "watched").then(|| Watchdog::new(Arc::clone(&broker) as _, Duration::from_millis(100)));
     dog.iter().for_each(Watchdog::begin);
     all(&definitions, &broker, &tables, (&budget, dog.as_deref())).await;
-    let parked = tables.parked().keys.len();
+    let parked = all_parked(tables.as_ref()).await.expect("reads").len();
     assert_eq!(parked > 0, how == "parked", "{parked} keys are parked");
     if how == "again" {
         let again = Arc::new(Interrupted::forgetful(tables)) as Arc<dyn Tables>;

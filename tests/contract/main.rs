@@ -2,8 +2,10 @@
 //! promises to a store.
 
 mod merged;
+mod parked;
 mod projector;
 mod ranges;
+mod released;
 mod sources;
 mod tables;
 

@@ -15,7 +15,7 @@ use kinora::source::NewRecord;
 use kinora::source::file::Lines;
 use kinora::store::embedded::{Durability, EmbeddedStore};
 use kinora::store::memory::MemoryStore;
-use kinora::store::{Store, Tables};
+use kinora::store::{Store, Tables, all_parked};
 use kinora::testing::Interrupted;
 use kinora::value::Value;
 
@@ -209,7 +209,7 @@ async fn merged_partitions_are_folded_in_one_order_whatever_the_batches_and_cras
                 .await
                 .expect("folds");
             assert_eq!(rows(&definitions, tables.as_ref()).await, expected, "KINORA_SEED_BASE={seed}");
-            assert!(tables.parked().keys.is_empty());
+            assert!(tables.parked().is_empty());
         }
     }
 }
@@ -240,8 +240,8 @@ async fn what_waits_for_a_parked_row_waits_in_the_merged_order() {
             fold(&definitions, Arc::clone(&tables), &log, bytes).await.expect("folds");
             assert_eq!(rows(&definitions, tables.as_ref()).await, expected, "KINORA_SEED_BASE={seed}");
             let mut found = Waiting::new();
-            for ((projection, key), entry) in &tables.parked().keys {
-                let queue = tables.parked_queue(projection, key, 1_000).await.expect("reads");
+            for ((projection, key), entry) in &all_parked(tables.as_ref()).await.expect("reads") {
+                let queue = tables.parked_queue(projection, key, None, 1_000).await.expect("reads");
                 let ids = queue
                     .iter()
                     .map(|event| format!("{}:{}@{}", event.at.topic, event.at.partition, event.offset));

@@ -12,7 +12,7 @@ use kinora::store::embedded::{Durability, EmbeddedStore};
 use kinora::store::memory::{Fate, MemoryStore};
 use kinora::store::{
     Batch, Began, Bound, Columns, Generation, Manifest, Mutation, ParkChange, ParkedEntry, ParkedKey,
-    ProgressMark, QueuedEvent, Scan, Store, StoreError, StoredRow, Tables,
+    ProgressMark, QueuedEvent, Scan, Store, StoreError, StoredRow, Tables, all_parked,
 };
 use kinora::value::encode::RowKey;
 use kinora::value::{Decimal, Uuid, Value};
@@ -522,17 +522,23 @@ async fn parked_keys_keep_their_queue_in_order_and_each_event_once(store: impl S
             .expect("commits");
     }
     for _ in 0..2 {
-        let parked = tables.parked();
+        let parked = all_parked(tables.as_ref()).await.expect("reads");
         let expected: BTreeMap<_, _> = keys
             .iter()
             .map(|key| ((projection.clone(), key.clone()), ParkedEntry { waiting: 4, ..entry(10) }))
             .collect();
-        assert_eq!(parked.keys, expected);
+        assert_eq!(parked, expected);
+        for (name, entry) in &parked {
+            let found = tables.parked_entry(&name.0, &name.1).await.expect("reads");
+            assert_eq!(found.as_ref(), Some(entry));
+            let since = tables.parked().since(&name.0, &name.1);
+            assert_eq!(since, Some((entry.since.at.clone(), entry.since.offset)));
+        }
         for key in &keys {
-            let queue = tables.parked_queue("orders", key, 10).await.expect("reads");
+            let queue = tables.parked_queue("orders", key, None, 10).await.expect("reads");
             assert_eq!(queue, [event(10), event(11), merged.clone(), event(300)]);
-            assert_eq!(tables.parked_queue("orders", key, 2).await.expect("reads").len(), 2);
-            assert!(tables.parked_queue("order", key, 2).await.expect("reads").is_empty());
+            assert_eq!(tables.parked_queue("orders", key, None, 2).await.expect("reads").len(), 2);
+            assert!(tables.parked_queue("order", key, None, 2).await.expect("reads").is_empty());
         }
         tables.reload().await.expect("reads");
     }
@@ -590,8 +596,9 @@ async fn generations_are_apart_and_a_dropped_one_is_empty(store: impl Store) {
         );
         let progress = tables.progress().of("orders", &mark(0, 0).at).map(|mark| mark.next);
         assert_eq!(progress, expected, "generation {generation}");
-        assert_eq!(tables.parked().keys.len(), usize::from(expected.is_some()));
-        let queue = tables.parked_queue("orders", &ParkedKey::Row(key.clone()), 9).await.expect("reads");
+        assert_eq!(tables.parked().keys("orders"), usize::from(expected.is_some()));
+        let queue =
+            tables.parked_queue("orders", &ParkedKey::Row(key.clone()), None, 9).await.expect("reads");
         assert_eq!(queue.len(), usize::from(expected.is_some()));
     }
 }
@@ -709,7 +716,8 @@ async fn the_embedded_store_keeps_everything_over_a_restart() {
     assert_eq!(store.manifest().await.expect("reads"), Some(manifest));
     let tables = open(&store, &plan).await;
     assert_eq!(tables.progress().marks, [mark(3, 8)]);
-    assert_eq!(tables.parked().keys.get(&(Arc::from("orders"), parked)), Some(&entry(4)));
+    assert_eq!(tables.parked_entry("orders", &parked).await.expect("reads"), Some(entry(4)));
+    assert!(tables.parked().since("orders", &parked).is_some());
     let found = one(&*tables, BASE, &key(&plan, BASE, &row)).await.expect("is there");
     assert_eq!((found.offset, found.cells), (7, row));
 }

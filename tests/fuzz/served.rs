@@ -13,7 +13,10 @@ use kinora::event::{Position, TopicPartition};
 use kinora::project::{ProjectSettings, Projector};
 use kinora::resolve::{Answer, Graph, GraphSettings, Limits, Outcome, Request};
 use kinora::sample;
-use kinora::serve::{Backend, Examples, Options, ParkedDetail, ParkedView, PublishError, Server, Token};
+use kinora::serve::{
+    Backend, Examples, Options, ParkedAction, ParkedDetail, ParkedDone, ParkedError, ParkedList, ParkedQuery,
+    PublishError, Server, Token,
+};
 use kinora::source::file::Lines;
 use kinora::source::{NewRecord, Source};
 use kinora::store::memory::MemoryStore;
@@ -202,12 +205,16 @@ impl Backend for Forgetful {
         Box::pin(async move { Ok(positions) })
     }
 
-    fn parked(&self) -> BoxFuture<'_, Vec<ParkedView>> {
-        Box::pin(async { Vec::new() })
+    fn parked(&self, _: ParkedQuery) -> BoxFuture<'_, Result<ParkedList, ParkedError>> {
+        Box::pin(async { Ok(ParkedList { parked: Vec::new(), next: None }) })
     }
 
-    fn parked_key(&self, _: String) -> BoxFuture<'_, Result<Vec<ParkedDetail>, String>> {
+    fn parked_key(&self, _: String, _: ParkedQuery) -> BoxFuture<'_, Result<Vec<ParkedDetail>, ParkedError>> {
         Box::pin(async { Ok(Vec::new()) })
+    }
+
+    fn release_parked(&self, key: String, _: ParkedAction) -> BoxFuture<'_, Result<ParkedDone, ParkedError>> {
+        Box::pin(async move { Err(ParkedError::NotThere(key)) })
     }
 }
 

@@ -9,9 +9,9 @@ use kinora::engine::{Embedded, EmbeddedSettings};
 use kinora::event::Position;
 use kinora::source::NewRecord;
 use kinora::source::broker::Broker;
-use kinora::store::Store;
 use kinora::store::embedded::{Durability, EmbeddedStore};
 use kinora::store::memory::MemoryStore;
+use kinora::store::{Store, all_parked};
 
 use crate::support::{Project, ask_at, record};
 
@@ -151,12 +151,13 @@ impl Both {
     }
 
     /// The reason why the only parked key waits; `None` where none does.
-    pub fn parked(&self) -> Option<String> {
-        let reasons = self.engines.iter().map(|engine| {
-            let parked = engine.serving().expect("it answers").tables.parked();
-            parked.keys.values().next().map(|entry| entry.reason.to_string())
-        });
-        let mut reasons: Vec<_> = reasons.collect();
+    pub async fn parked(&self) -> Option<String> {
+        let mut reasons = Vec::new();
+        for engine in &self.engines {
+            let tables = Arc::clone(&engine.serving().expect("it answers").tables);
+            let parked = all_parked(tables.as_ref()).await.expect("readable");
+            reasons.push(parked.values().next().map(|entry| entry.reason.to_string()));
+        }
         assert_eq!(reasons[0], reasons[1], "the stores differ");
         reasons.remove(0)
     }

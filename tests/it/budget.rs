@@ -18,8 +18,8 @@ use kinora::source::file::Lines;
 use kinora::source::{Fetched, NewRecord, Reader, Source, SourceError, TopicInfo};
 use kinora::store::memory::MemoryStore;
 use kinora::store::{
-    Batch, Columns, Mutation, Parked, ParkedKey, Profile, Progress, QueuedEvent, Scan, Store, StoreError,
-    StoredRow, Tables,
+    Batch, Columns, Mutation, Owner, Parked, ParkedEntry, ParkedItem, ParkedKey, ParkedPage, Profile,
+    Progress, QueuedEvent, Scan, Store, StoreError, StoredRow, Tables,
 };
 use kinora::value::encode::RowKey;
 use kinora::value::weight;
@@ -181,6 +181,14 @@ impl Tables for Slow {
         self.inner.all(table, after, limit)
     }
 
+    fn own<'a>(
+        &'a self,
+        projection: &'a Arc<str>,
+        partitions: &'a [TopicPartition],
+    ) -> BoxFuture<'a, Result<Vec<Owner>, StoreError>> {
+        self.inner.own(projection, partitions)
+    }
+
     fn commit(&self, batch: Batch) -> BoxFuture<'_, Result<(), StoreError>> {
         Box::pin(self.slowly(batch))
     }
@@ -197,17 +205,30 @@ impl Tables for Slow {
         self.inner.progress_changes()
     }
 
-    fn parked(&self) -> Arc<Parked> {
+    fn parked(&self) -> Parked {
         self.inner.parked()
+    }
+
+    fn parked_page<'a>(&'a self, page: ParkedPage<'a>) -> BoxFuture<'a, Result<Vec<ParkedItem>, StoreError>> {
+        self.inner.parked_page(page)
+    }
+
+    fn parked_entry<'a>(
+        &'a self,
+        projection: &'a str,
+        key: &'a ParkedKey,
+    ) -> BoxFuture<'a, Result<Option<ParkedEntry>, StoreError>> {
+        self.inner.parked_entry(projection, key)
     }
 
     fn parked_queue<'a>(
         &'a self,
         projection: &'a str,
         key: &'a ParkedKey,
+        after: Option<&'a QueuedEvent>,
         limit: usize,
     ) -> BoxFuture<'a, Result<Vec<QueuedEvent>, StoreError>> {
-        self.inner.parked_queue(projection, key, limit)
+        self.inner.parked_queue(projection, key, after, limit)
     }
 }
 

@@ -40,7 +40,7 @@ async fn parked_after(events: &[Json]) -> (Both, Option<String>) {
     let mut both = Both::start(SCHEMA, PROJECTION).await;
     both.publish(events).await;
     both.data("{ t(id: \"a\") { id } }").await;
-    let parked = both.parked();
+    let parked = both.parked().await;
     (both, parked)
 }
 

@@ -11,6 +11,7 @@ use serde_json::json;
 use kinora::event::{Event, JsonValueTrait, Reject, Stage};
 use kinora::fold::{Change, Fold};
 use kinora::handler::CustomHandlers;
+use kinora::store::all_parked;
 use kinora::value::Value;
 
 use crate::support::{Project, ask, record};
@@ -122,8 +123,9 @@ async fn what_a_handler_in_rust_rejects_waits_with_its_reason() {
     let last = engine.publish("sensors", records).await.expect("published");
     let answer = ask(&engine, "{ sensor(id: \"s1\") { readings } }", &last).await;
     assert_eq!(answer["data"]["sensor"]["readings"], json!([20.0]));
-    let tables = engine.serving().expect("it answers").tables.parked();
-    let entry = tables.keys.values().next().expect("a parked key");
+    let tables = Arc::clone(&engine.serving().expect("it answers").tables);
+    let parked = all_parked(tables.as_ref()).await.expect("readable");
+    let entry = parked.values().next().expect("a parked key");
     assert_eq!((&*entry.reason, entry.waiting), ("event.celsius is not a number", 2));
     engine.shut_down().await;
 }

@@ -178,7 +178,7 @@ async fn a_key_that_is_no_members_is_rejected() {
         let mut both = start().await;
         both.publish(&[set("a", owner, shop(1), json!([]))]).await;
         both.data("{ t(id: \"a\") { id } }").await;
-        let parked = both.parked().expect("its key waits");
+        let parked = both.parked().await.expect("its key waits");
         assert!(parked.contains(reason), "{parked}");
         both.end().await;
     }

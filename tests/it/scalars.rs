@@ -133,7 +133,7 @@ async fn a_value_that_its_scalar_cannot_hold_is_rejected_with_what_it_takes() {
         event[column] = value;
         both.publish(&[event]).await;
         assert_eq!(both.data("{ t(id: \"a\") { id } }").await["t"], json!(null), "{column}");
-        let parked = both.parked().expect("its key waits");
+        let parked = both.parked().await.expect("its key waits");
         assert!(parked.contains(reason), "{column}: {parked}");
         both.end().await;
     }

@@ -116,7 +116,7 @@ async fn a_value_of_no_member_is_rejected_and_so_is_one_that_lacks_what_its_type
         let mut both = Both::start(SCHEMA, PROJECTION).await;
         both.publish(&[set("a", paid, items)]).await;
         both.data("{ t(id: \"a\") { id } }").await;
-        let parked = both.parked().expect("its key waits");
+        let parked = both.parked().await.expect("its key waits");
         assert!(parked.contains(reason), "{parked}");
         both.end().await;
     }

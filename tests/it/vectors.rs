@@ -184,7 +184,7 @@ async fn events_with_another_number_of_numbers_or_without_direction_wait() {
         both.publish(&[json!({ "type": "Set", "id": "a", "org": "o", "n": 1, "kind": "BOOK", "a": a })])
             .await;
         both.ask("{ t(id: \"a\") { id } }").await;
-        let reason = both.parked().expect("it waits");
+        let reason = both.parked().await.expect("it waits");
         assert!(reason.contains(says), "{reason}");
         both.end().await;
     }

@@ -18,9 +18,9 @@ use kinora::resolve::{Limits, Request};
 use kinora::schema::{ColumnType, ReadModel, TypeId};
 use kinora::source::broker::Broker;
 use kinora::source::{NewRecord, Source, TopicInfo};
-use kinora::store::Store;
 use kinora::store::embedded::EmbeddedStore;
 use kinora::store::memory::MemoryStore;
+use kinora::store::{Store, all_parked};
 use kinora::testing::Interrupted;
 use kinora::value::Value;
 
@@ -100,6 +100,7 @@ impl Kinora {
             // So few that a fetch is committed in parts.
             batch_rows_max: if self.batch_bytes_max == 5_000 { 3 } else { 4_000 },
             parked_keys_max: usize::MAX,
+            parked_share_max: 1.0,
             // So small that rows are often read from the store again.
             cached_rows_max: 3,
             ..ProjectSettings::default()
@@ -206,6 +207,13 @@ impl Engine for Kinora {
                 projector.catch_up(&ends).await.expect("what was folded can be folded again");
             }
         });
+        // The partitions are theirs now: those that ran before would halt.
+        drop(serving);
+        let Running { engine, runtime } = self.running.take().expect("it runs between calls");
+        runtime.block_on(engine.shut_down());
+        drop(runtime);
+        drop(engine);
+        self.open();
     }
 
     fn table(&mut self, name: &str) -> Vec<Json> {
@@ -223,8 +231,10 @@ impl Engine for Kinora {
     }
 
     fn parked(&mut self) -> Vec<Held> {
-        let parked = self.serving().tables.parked();
-        let held = parked.keys.iter().map(|((projection, _), entry)| Held {
+        let tables = Arc::clone(&self.serving().tables);
+        let parked =
+            self.running().runtime.block_on(all_parked(tables.as_ref())).expect("the store can be read");
+        let held = parked.iter().map(|((projection, _), entry)| Held {
             projection: projection.to_string(),
             key: entry.shown.to_string(),
             since: format!("{}:{}@{}", entry.since.at.topic, entry.since.at.partition, entry.since.offset),

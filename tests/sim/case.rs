@@ -232,5 +232,6 @@ pub fn settings(choice: u8) -> ProjectSettings {
         cached_bytes_max: [500, 8 << 20][choice / 72 % 2],
         cached_buckets_max: [1, 100][choice / 36 % 2],
         parked_keys_max: 1_000,
+        parked_share_max: 1.0,
     }
 }

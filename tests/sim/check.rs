@@ -8,7 +8,7 @@ use std::sync::Arc;
 use kinora::event::{Offset, TopicPartition};
 use kinora::plan::key::{key_values, row_key};
 use kinora::plan::{TablePlan, TableRole};
-use kinora::store::{Columns, Mutation, StoredRow, Tables};
+use kinora::store::{Columns, Mutation, StoredRow, Tables, all_parked};
 use kinora::value::Value;
 use kinora::value::encode::RowKey;
 
@@ -260,13 +260,17 @@ impl Generation {
             next.get(at).is_some_and(|next| crate::history::offset(position) < *next)
         };
         let wanted = self.history.waiting(|position| !so_far || is_passed(position));
-        if wanted.is_empty() && self.tables.parked().keys.is_empty() {
+        if wanted.is_empty() && self.tables.parked().is_empty() {
             return Ok(());
         }
         let mut found = BTreeMap::new();
-        for ((projection, key), entry) in &self.tables.parked().keys {
-            let queue =
-                self.tables.parked_queue(projection, key, 10_000).await.map_err(|error| error.to_string())?;
+        let parked = all_parked(self.tables.as_ref()).await.map_err(|error| error.to_string())?;
+        for ((projection, key), entry) in &parked {
+            let queue = self
+                .tables
+                .parked_queue(projection, key, None, 10_000)
+                .await
+                .map_err(|error| error.to_string())?;
             let queue =
                 queue.iter().map(|one| format!("{}:{}@{}", one.at.topic, one.at.partition, one.offset));
             let queue: Vec<String> = queue.filter(|position| !so_far || is_passed(position)).collect();

@@ -62,7 +62,7 @@ pub enum Writing {
 pub enum Answer {
     Rows(Vec<Option<StoredRow>>),
     Page(Vec<StoredRow>),
-    Ledger(Arc<Progress>, Arc<Parked>),
+    Ledger(Arc<Progress>, Parked),
     Fetched(Fetched),
     Done,
     Failed,

@@ -383,8 +383,8 @@ impl Planted {
     }
 
     /// Spoils the parked keys that are known.
-    pub fn parked(&self, parked: &Arc<Parked>) -> Arc<Parked> {
-        if self.is(Plant::ParkedUnknown) { Arc::default() } else { Arc::clone(parked) }
+    pub fn parked(&self, parked: &Parked) -> Parked {
+        if self.is(Plant::ParkedUnknown) { Parked::default() } else { parked.clone() }
     }
 }
 

@@ -6,10 +6,11 @@
 use std::sync::{Arc, Mutex, PoisonError};
 
 use futures_util::future::BoxFuture;
+use kinora::event::TopicPartition;
 use kinora::plan::TableId;
 use kinora::store::{
-    Batch, Bound, Columns, Parked, ParkedKey, Profile, Progress, ProgressMark, QueuedEvent, Scan, StoreError,
-    StoredRow, Tables,
+    Batch, Bound, Columns, Owner, Parked, ParkedEntry, ParkedItem, ParkedKey, ParkedPage, Profile, Progress,
+    ProgressMark, QueuedEvent, Scan, StoreError, StoredRow, Tables,
 };
 use kinora::value::encode::RowKey;
 use tokio::sync::watch;
@@ -33,7 +34,7 @@ pub struct SimTables {
 #[derive(Clone, Default)]
 pub struct View {
     progress: Arc<Progress>,
-    parked: Arc<Parked>,
+    parked: Parked,
 }
 
 fn trouble() -> StoreError {
@@ -140,6 +141,18 @@ impl Tables for SimTables {
         self.inner.all(table, after, limit)
     }
 
+    /// Nobody is told that another has come: rows and copies rest on no owner, and decisions are here anybody's.
+    fn own<'a>(
+        &'a self,
+        projection: &'a Arc<str>,
+        partitions: &'a [TopicPartition],
+    ) -> BoxFuture<'a, Result<Vec<Owner>, StoreError>> {
+        let nobody =
+            |at: &TopicPartition| Owner { projection: Arc::clone(projection), at: at.clone(), epoch: 0 };
+        let owners = partitions.iter().map(nobody).collect();
+        Box::pin(async move { Ok(owners) })
+    }
+
     fn commit(&self, batch: Batch) -> BoxFuture<'_, Result<(), StoreError>> {
         Box::pin(async move {
             let marks = batch.progress.clone();
@@ -187,16 +200,29 @@ impl Tables for SimTables {
         self.inner.progress_changes()
     }
 
-    fn parked(&self) -> Arc<Parked> {
+    fn parked(&self) -> Parked {
         self.planted.parked(&self.view().parked)
+    }
+
+    fn parked_page<'a>(&'a self, page: ParkedPage<'a>) -> BoxFuture<'a, Result<Vec<ParkedItem>, StoreError>> {
+        self.inner.parked_page(page)
+    }
+
+    fn parked_entry<'a>(
+        &'a self,
+        projection: &'a str,
+        key: &'a ParkedKey,
+    ) -> BoxFuture<'a, Result<Option<ParkedEntry>, StoreError>> {
+        self.inner.parked_entry(projection, key)
     }
 
     fn parked_queue<'a>(
         &'a self,
         projection: &'a str,
         key: &'a ParkedKey,
+        after: Option<&'a QueuedEvent>,
         limit: usize,
     ) -> BoxFuture<'a, Result<Vec<QueuedEvent>, StoreError>> {
-        self.inner.parked_queue(projection, key, limit)
+        self.inner.parked_queue(projection, key, after, limit)
     }
 }

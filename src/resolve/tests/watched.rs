@@ -4,9 +4,11 @@ use std::sync::{Arc, Mutex};
 
 use futures_util::future::BoxFuture;
 
+use crate::event::TopicPartition;
 use crate::plan::TableId;
 use crate::store::{
-    Batch, Columns, Parked, ParkedKey, Progress, QueuedEvent, Scan, StoreError, StoredRow, Tables,
+    Batch, Columns, Owner, Parked, ParkedEntry, ParkedItem, ParkedKey, ParkedPage, Progress, QueuedEvent,
+    Scan, StoreError, StoredRow, Tables,
 };
 use crate::value::encode::RowKey;
 
@@ -81,6 +83,14 @@ impl Tables for Watched {
         self.inner.all(table, after, limit)
     }
 
+    fn own<'a>(
+        &'a self,
+        projection: &'a Arc<str>,
+        partitions: &'a [TopicPartition],
+    ) -> BoxFuture<'a, Result<Vec<Owner>, StoreError>> {
+        self.inner.own(projection, partitions)
+    }
+
     fn commit(&self, batch: Batch) -> BoxFuture<'_, Result<(), StoreError>> {
         self.inner.commit(batch)
     }
@@ -97,16 +107,29 @@ impl Tables for Watched {
         self.inner.progress_changes()
     }
 
-    fn parked(&self) -> Arc<Parked> {
+    fn parked(&self) -> Parked {
         self.inner.parked()
+    }
+
+    fn parked_page<'a>(&'a self, page: ParkedPage<'a>) -> BoxFuture<'a, Result<Vec<ParkedItem>, StoreError>> {
+        self.inner.parked_page(page)
+    }
+
+    fn parked_entry<'a>(
+        &'a self,
+        projection: &'a str,
+        key: &'a ParkedKey,
+    ) -> BoxFuture<'a, Result<Option<ParkedEntry>, StoreError>> {
+        self.inner.parked_entry(projection, key)
     }
 
     fn parked_queue<'a>(
         &'a self,
         projection: &'a str,
         key: &'a ParkedKey,
+        after: Option<&'a QueuedEvent>,
         limit: usize,
     ) -> BoxFuture<'a, Result<Vec<QueuedEvent>, StoreError>> {
-        self.inner.parked_queue(projection, key, limit)
+        self.inner.parked_queue(projection, key, after, limit)
     }
 }

@@ -1,4 +1,4 @@
-//! What the embedded store keeps beside rows: the manifest, progress, parked keys and their queues.
+//! What the embedded store keeps beside rows and parked keys: the manifest, progress and owners.
 //!
 //! Comes in: values. Goes out: entries of the keyspace `meta`, and the values read back. An entry is a row of
 //! `value::row`, so it has a version and says its kinds; its key begins with a letter and the generation.
@@ -9,11 +9,12 @@ use std::sync::Arc;
 use fjall::{Database, Keyspace, OwnedWriteBatch as WriteBatch, PersistMode};
 
 use super::open::fault;
+use super::parked::COUNTS;
 use crate::event::{Offset, Start, TopicPartition};
 use crate::schema::{ColumnId, Order};
+use crate::store::ledger::Epochs;
 use crate::store::{
-    Began, Columns, Generation, Manifest, ParkChange, Parked, ParkedEntry, ParkedKey, Progress, ProgressMark,
-    QueuedEvent, StoreError,
+    Began, Columns, Generation, Manifest, Owner, ParkedKey, Progress, ProgressMark, QueuedEvent, StoreError,
 };
 use crate::value::encode::{RowKey, push_part};
 use crate::value::row::{decode_row, encode_row};
@@ -21,8 +22,9 @@ use crate::value::{Uuid, Value};
 
 const MANIFEST: &[u8] = b"manifest";
 const PROGRESS: u8 = b'p';
-const PARKED: u8 = b'k';
-const QUEUE: u8 = b'q';
+const OWNER: u8 = b'o';
+pub(super) const PARKED: u8 = b'k';
+pub(super) const QUEUE: u8 = b'q';
 /// More than any entry has.
 const WIDTH: usize = 16;
 
@@ -82,48 +84,34 @@ pub(super) fn progress(meta: &Keyspace, generation: u32) -> Result<Progress, Sto
     Ok(Progress { marks })
 }
 
-/// Reads the parked keys of a generation.
-pub(super) fn parked(meta: &Keyspace, generation: u32) -> Result<Parked, StoreError> {
-    let mut keys = BTreeMap::new();
-    for guard in meta.prefix(prefix(PARKED, generation)) {
-        let bytes = guard.value().map_err(|error| fault("reading parked keys", error))?;
-        let mut cells = Fields::read(&bytes, "a parked key")?;
-        let place = (Arc::from(&*cells.text()?), cells.parked_key()?);
-        let entry = ParkedEntry {
-            since: cells.event()?,
-            entity: cells.text()?,
-            shown: cells.text()?,
-            stage: cells.text()?,
-            reason: cells.text()?,
-            waiting: cells.number()?,
-            type_name: cells.optional_text()?,
-        };
-        keys.insert(place, entry);
+/// Reads who owns the partitions of a generation.
+pub(super) fn epochs(meta: &Keyspace, generation: u32) -> Result<Epochs, StoreError> {
+    let mut epochs = Epochs::default();
+    for guard in meta.prefix(prefix(OWNER, generation)) {
+        let bytes = guard.value().map_err(|error| fault("reading owners", error))?;
+        let mut cells = Fields::read(&bytes, "an owner")?;
+        let (projection, at) = (Arc::from(&*cells.text()?), cells.place()?);
+        epochs.set(&Owner { projection, at, epoch: cells.number()? });
     }
-    Ok(Parked { keys })
+    Ok(epochs)
 }
 
-/// Reads the queue of a parked key, oldest first.
-pub(super) fn queue(
-    meta: &Keyspace,
-    generation: u32,
-    projection: &str,
-    key: &ParkedKey,
-    limit: usize,
-) -> Result<Vec<QueuedEvent>, StoreError> {
-    let events = meta.prefix(place_key(QUEUE, generation, projection, key)).take(limit);
-    events
-        .map(|guard| {
-            let bytes = guard.value().map_err(|error| fault("reading the queue of a parked key", error))?;
-            Fields::read(&bytes, "a queued event")?.event()
-        })
-        .collect()
+/// Adds owners to a write.
+pub(super) fn own(meta: &Keyspace, generation: u32, owners: &[Owner], write: &mut WriteBatch) {
+    for Owner { projection, at, epoch } in owners {
+        let mut key = prefix(OWNER, generation);
+        push_part(&mut key, &Value::text(&**projection), Order::Asc);
+        push_part(&mut key, &Value::text(&*at.topic), Order::Asc);
+        push_part(&mut key, &int(at.partition), Order::Asc);
+        let cells = [Value::text(&**projection), place_value(at), offset_value(*epoch)];
+        write.insert(meta, key, entry_bytes(&cells));
+    }
 }
 
-/// Removes progress, parked keys and queues of a generation.
+/// Removes progress, owners, parked keys and queues of a generation.
 pub(super) fn forget(database: &Database, meta: &Keyspace, generation: u32) -> Result<(), StoreError> {
     let mut write = database.batch().durability(Some(PersistMode::SyncAll));
-    for kind in [PROGRESS, PARKED, QUEUE] {
+    for kind in [PROGRESS, OWNER, PARKED, QUEUE, COUNTS] {
         for guard in meta.prefix(prefix(kind, generation)) {
             write.remove(meta, guard.key().map_err(|error| fault("dropping a generation", error))?);
         }
@@ -163,47 +151,6 @@ impl<'m> MetaWrites<'m> {
         }
     }
 
-    /// Writes decisions and queue entries; answers all parked keys after them, `None` if there were no changes.
-    /// A decision or an entry that comes again changes nothing.
-    pub fn park(&mut self, before: &Parked, changes: Vec<ParkChange>) -> Result<Option<Parked>, StoreError> {
-        if changes.is_empty() {
-            return Ok(None);
-        }
-        let mut parked = before.clone();
-        for change in changes {
-            let (place, event, entry) = match change {
-                ParkChange::Park { projection, key, entry } => {
-                    ((projection, key), entry.since.clone(), Some(entry))
-                }
-                ParkChange::Enqueue { projection, key, event } => ((projection, key), event, None),
-            };
-            let new = self.enqueue(&place, &event)?;
-            if let Some(entry) = entry {
-                parked.keys.entry(place.clone()).or_insert(ParkedEntry { waiting: 0, ..entry });
-            }
-            if let Some(entry) = parked.keys.get_mut(&place) {
-                entry.waiting += u64::from(new);
-                let key = place_key(PARKED, self.generation, &place.0, &place.1);
-                self.entries.insert(key, parked_bytes(&place, entry));
-            }
-        }
-        Ok(Some(parked))
-    }
-
-    /// Answers whether the event was not in the queue yet.
-    fn enqueue(&mut self, place: &(Arc<str>, ParkedKey), event: &QueuedEvent) -> Result<bool, StoreError> {
-        let mut key = place_key(QUEUE, self.generation, &place.0, &place.1);
-        push_part(&mut key, &offset_value(event.order), Order::Asc);
-        push_part(&mut key, &Value::text(&*event.at.topic), Order::Asc);
-        push_part(&mut key, &int(event.at.partition), Order::Asc);
-        push_part(&mut key, &offset_value(event.offset), Order::Asc);
-        let stored = self
-            .meta
-            .contains_key(&key)
-            .map_err(|error| fault("reading the queue of a parked key", error))?;
-        Ok(self.entries.insert(key, entry_bytes(&[event_value(event)])).is_none() && !stored)
-    }
-
     /// How many entries there are.
     pub fn len(&self) -> usize {
         self.entries.len()
@@ -217,51 +164,10 @@ impl<'m> MetaWrites<'m> {
     }
 }
 
-fn prefix(kind: u8, generation: u32) -> Vec<u8> {
+pub(super) fn prefix(kind: u8, generation: u32) -> Vec<u8> {
     let mut key = vec![kind, b':'];
     key.extend_from_slice(&generation.to_be_bytes());
     key
-}
-
-fn place_key(kind: u8, generation: u32, projection: &str, key: &ParkedKey) -> Vec<u8> {
-    let mut out = prefix(kind, generation);
-    push_part(&mut out, &Value::text(projection), Order::Asc);
-    let (kind, bytes, number) = parked_key_parts(key);
-    push_part(&mut out, &kind, Order::Asc);
-    push_part(&mut out, &bytes, Order::Asc);
-    push_part(&mut out, &number, Order::Asc);
-    if let ParkedKey::Position(_, offset) = key {
-        push_part(&mut out, &offset_value(*offset), Order::Asc);
-    }
-    out
-}
-
-fn parked_bytes((projection, key): &(Arc<str>, ParkedKey), entry: &ParkedEntry) -> Vec<u8> {
-    let (kind, bytes, number) = parked_key_parts(key);
-    let offset = match key {
-        ParkedKey::Position(_, offset) => offset_value(*offset),
-        _ => Value::Int(0),
-    };
-    entry_bytes(&[
-        Value::text(&**projection),
-        Value::Record(vec![kind, bytes, number, offset]),
-        event_value(&entry.since),
-        Value::text(entry.entity.clone()),
-        Value::text(entry.shown.clone()),
-        Value::text(entry.stage.clone()),
-        Value::text(entry.reason.clone()),
-        offset_value(entry.waiting),
-        entry.type_name.clone().map_or(Value::Null, Value::text),
-    ])
-}
-
-/// Kind, bytes (or topic), and the length of the partition (or its number).
-fn parked_key_parts(key: &ParkedKey) -> (Value, Value, Value) {
-    match key {
-        ParkedKey::Row(key) => (int(0u32), Value::Bytes(key.bytes().into()), length(key.partition().len())),
-        ParkedKey::Record(key) => (int(1u32), Value::Bytes(key.clone()), int(0u32)),
-        ParkedKey::Position(at, _) => (int(2u32), Value::text(&*at.topic), int(at.partition)),
-    }
 }
 
 fn place_value(at: &TopicPartition) -> Value {
@@ -294,38 +200,34 @@ fn began(value: Value) -> Result<Began, StoreError> {
     })
 }
 
-fn event_value(event: &QueuedEvent) -> Value {
+pub(super) fn event_value(event: &QueuedEvent) -> Value {
     let order = offset_value(event.order);
     Value::Record(vec![place_value(&event.at), offset_value(event.offset), Value::Int(event.time_ms), order])
 }
 
-fn int(number: impl Into<i64>) -> Value {
+pub(super) fn int(number: impl Into<i64>) -> Value {
     Value::Int(number.into())
 }
 
-fn length(len: usize) -> Value {
-    Value::Int(i64::try_from(len).expect("no slice is longer than 2^63 bytes"))
-}
-
 /// Offsets are counted from 0 one by one, so they stay below 2^63.
-fn offset_value(offset: Offset) -> Value {
+pub(super) fn offset_value(offset: Offset) -> Value {
     Value::Int(i64::try_from(offset).expect("offsets stay below 2^63"))
 }
 
-fn entry_bytes(cells: &[Value]) -> Vec<u8> {
+pub(super) fn entry_bytes(cells: &[Value]) -> Vec<u8> {
     let columns: Vec<ColumnId> = (0..).map(ColumnId).take(cells.len()).collect();
     encode_row(0, true, cells, &columns)
 }
 
 /// Fields of an entry, taken one after another.
-struct Fields {
+pub(super) struct Fields {
     cells: std::vec::IntoIter<Value>,
     /// What the entry is, for errors.
     what: &'static str,
 }
 
 impl Fields {
-    fn read(bytes: &[u8], what: &'static str) -> Result<Fields, StoreError> {
+    pub fn read(bytes: &[u8], what: &'static str) -> Result<Fields, StoreError> {
         match decode_row(bytes, Columns::All, WIDTH) {
             Ok(row) => Ok(Fields { cells: row.cells.into_iter(), what }),
             Err(error) => Err(StoreError::Corrupt(format!("{what}: {error}"))),
@@ -347,7 +249,7 @@ impl Fields {
         Err(wrong(self.what, expected, found))
     }
 
-    fn number<T: TryFrom<i64>>(&mut self) -> Result<T, StoreError> {
+    pub fn number<T: TryFrom<i64>>(&mut self) -> Result<T, StoreError> {
         match self.next() {
             Value::Int(number) => {
                 T::try_from(number).or_else(|_| self.wrong("a number in range", &Value::Int(number)))
@@ -356,14 +258,14 @@ impl Fields {
         }
     }
 
-    fn text(&mut self) -> Result<Box<str>, StoreError> {
+    pub fn text(&mut self) -> Result<Box<str>, StoreError> {
         match self.next() {
             Value::Text(text) => Ok(text.as_str().into()),
             other => self.wrong("a text", &other),
         }
     }
 
-    fn optional_text(&mut self) -> Result<Option<Box<str>>, StoreError> {
+    pub fn optional_text(&mut self) -> Result<Option<Box<str>>, StoreError> {
         match self.next() {
             Value::Null => Ok(None),
             Value::Text(text) => Ok(Some(text.as_str().into())),
@@ -407,18 +309,18 @@ impl Fields {
         Fields::of(self.next(), self.what)
     }
 
-    fn place(&mut self) -> Result<TopicPartition, StoreError> {
+    pub fn place(&mut self) -> Result<TopicPartition, StoreError> {
         let mut parts = self.record()?;
         Ok(TopicPartition { topic: parts.text()?.into(), partition: parts.number()? })
     }
 
-    fn event(&mut self) -> Result<QueuedEvent, StoreError> {
+    pub fn event(&mut self) -> Result<QueuedEvent, StoreError> {
         let mut parts = self.record()?;
         let (at, offset, time_ms) = (parts.place()?, parts.number()?, parts.number()?);
         Ok(QueuedEvent { at, offset, time_ms, order: parts.number()? })
     }
 
-    fn parked_key(&mut self) -> Result<ParkedKey, StoreError> {
+    pub fn parked_key(&mut self) -> Result<ParkedKey, StoreError> {
         let mut parts = self.record()?;
         let kind: u32 = parts.number()?;
         match (kind, parts.next()) {

@@ -3,14 +3,15 @@
 //! Its profile is atomic: rows, copies, parked keys and progress of a batch are one write of fjall's. So a row keeps
 //! one stamp, the offset of its last event, and copies need no tombstones: what a crash leaves is always the
 //! state after a whole number of batches. `open` opens the directory and knows its version, `meta` has progress and
-//! parked keys, `rows` reads, `tables` commits batches, which `write` makes writes of, `memtables` bounds what they gather in
-//! memory, `sweep` frees rows that have ended, `journal` finds what a crash or damage did to fjall's journals. Each table of
-//! a generation is a keyspace `<table>__g<n>`; `meta` is one more.
+//! owners, `parked` the keys that wait, `rows` reads, `tables` commits batches, which `write` makes writes of, `memtables`
+//! bounds what they gather in memory, `sweep` frees rows that have ended, `journal` finds what a crash or damage did to
+//! fjall's journals. Each table of a generation is a keyspace `<table>__g<n>`; `meta` is one more.
 
 mod journal;
 mod memtables;
 mod meta;
 mod open;
+mod parked;
 mod rows;
 mod sweep;
 mod tables;

@@ -9,22 +9,24 @@
 
 use std::sync::{Arc, Mutex};
 
-use fjall::{Database, Keyspace};
+use fjall::{Database, Keyspace, OwnedWriteBatch as WriteBatch, PersistMode};
 use futures_util::future::BoxFuture;
 use rustc_hash::FxHashSet;
 
 use super::memtables::Gathered;
 use super::meta::{self, MetaWrites};
-use super::open;
+use super::open::{self, fault};
+use super::parked::{self, ParkedWrites};
 use super::rows::Table;
 use super::sweep::Place;
 use super::{Durability, EmbeddedSettings};
+use crate::event::TopicPartition;
 use crate::plan::{Plan, TableId};
 use crate::store::layout;
 use crate::store::ledger::{self, Ledger, lock};
 use crate::store::{
-    Batch, Columns, Parked, ParkedKey, Profile, Progress, QueuedEvent, Scan, StoreError, StoredRow, Swept,
-    Tables,
+    Batch, Columns, Owner, Parked, ParkedEntry, ParkedItem, ParkedKey, ParkedPage, Profile, Progress,
+    QueuedEvent, Scan, StoreError, StoredRow, Swept, Tables,
 };
 use crate::value::encode::RowKey;
 
@@ -42,9 +44,10 @@ pub(super) struct Generation {
 }
 
 impl Generation {
-    /// Reads progress and parked keys.
+    /// Reads progress, owners and parked keys.
     pub fn load(database: &Database, meta: &Keyspace, number: u32) -> Result<Generation, StoreError> {
-        let ledger = Ledger::new(meta::progress(meta, number)?, meta::parked(meta, number)?);
+        let ledger = Ledger::new(meta::progress(meta, number)?, parked::parked(meta, number)?);
+        *ledger.epochs() = meta::epochs(meta, number)?;
         Ok(Generation {
             database: database.clone(),
             meta: meta.clone(),
@@ -57,7 +60,7 @@ impl Generation {
 
     fn reload(&self) -> Result<(), StoreError> {
         let _no_commit = lock(&self.committing);
-        self.ledger.set_parked(meta::parked(&self.meta, self.number)?);
+        self.ledger.set_parked(parked::parked(&self.meta, self.number)?);
         self.ledger.set_progress(meta::progress(&self.meta, self.number)?);
         Ok(())
     }
@@ -174,6 +177,15 @@ impl Tables for EmbeddedTables {
         self.aside(move |inner| inner.sweep(at_ms, rows_max))
     }
 
+    fn own<'a>(
+        &'a self,
+        projection: &'a Arc<str>,
+        partitions: &'a [TopicPartition],
+    ) -> BoxFuture<'a, Result<Vec<Owner>, StoreError>> {
+        let (projection, partitions) = (Arc::clone(projection), partitions.to_vec());
+        self.aside(move |inner| inner.own(&projection, &partitions))
+    }
+
     fn commit(&self, batch: Batch) -> BoxFuture<'_, Result<(), StoreError>> {
         self.aside(move |inner| inner.commit(batch))
     }
@@ -190,18 +202,35 @@ impl Tables for EmbeddedTables {
         self.inner.generation.ledger.changes()
     }
 
-    fn parked(&self) -> Arc<Parked> {
+    fn parked(&self) -> Parked {
         self.inner.generation.ledger.parked()
+    }
+
+    fn parked_page<'a>(&'a self, page: ParkedPage<'a>) -> BoxFuture<'a, Result<Vec<ParkedItem>, StoreError>> {
+        let generation = &self.inner.generation;
+        Box::pin(async move { parked::page(&generation.meta, generation.number, page) })
+    }
+
+    fn parked_entry<'a>(
+        &'a self,
+        projection: &'a str,
+        key: &'a ParkedKey,
+    ) -> BoxFuture<'a, Result<Option<ParkedEntry>, StoreError>> {
+        let generation = &self.inner.generation;
+        Box::pin(async move { parked::entry(&generation.meta, generation.number, projection, key) })
     }
 
     fn parked_queue<'a>(
         &'a self,
         projection: &'a str,
         key: &'a ParkedKey,
+        after: Option<&'a QueuedEvent>,
         limit: usize,
     ) -> BoxFuture<'a, Result<Vec<QueuedEvent>, StoreError>> {
         let generation = &self.inner.generation;
-        Box::pin(async move { meta::queue(&generation.meta, generation.number, projection, key, limit) })
+        Box::pin(async move {
+            parked::queue(&generation.meta, generation.number, (projection, key), after, limit)
+        })
     }
 }
 
@@ -210,9 +239,31 @@ impl Inner {
         layout::of(&self.tables, id)
     }
 
+    /// Raises the epochs of partitions: one process holds the store, so what is in memory is what is stored.
+    fn own(&self, projection: &Arc<str>, partitions: &[TopicPartition]) -> Result<Vec<Owner>, StoreError> {
+        let generation = &*self.generation;
+        let _no_commit = lock(&generation.committing);
+        let owners = generation.ledger.epochs().next(projection, partitions);
+        let mut write = WriteBatch::with_capacity(generation.database.clone(), owners.len());
+        meta::own(&generation.meta, generation.number, &owners, &mut write);
+        let written = write.durability(Some(self.mode())).commit();
+        written.map_err(|error| fault("taking ownership", error))?;
+        owners.iter().for_each(|owner| generation.ledger.epochs().set(owner));
+        Ok(owners)
+    }
+
+    /// When a write counts as done.
+    pub(super) fn mode(&self) -> PersistMode {
+        match self.durability {
+            Durability::Buffer => PersistMode::Buffer,
+            Durability::Sync => PersistMode::SyncData,
+        }
+    }
+
     fn commit(&self, batch: Batch) -> Result<(), StoreError> {
         let generation = &*self.generation;
         let _one_at_a_time = lock(&generation.committing);
+        generation.ledger.epochs().check_all(&batch)?;
         let mut progress = Progress::clone(&generation.ledger.progress());
         let is_next = continues(&progress, &batch);
         let named = self.renamed(batch.derived.iter().chain(&batch.base))?;
@@ -225,15 +276,16 @@ impl Inner {
         if moved {
             writes.progress(&progress);
         }
-        let parked = writes.park(&generation.ledger.parked(), batch.parked)?;
-        self.write(mutations, writes, is_next)?;
+        let place = (&generation.meta, generation.number);
+        let parked = ParkedWrites::of(place, batch.parked, &generation.ledger.parked())?;
+        self.write(mutations, (writes, &parked), is_next)?;
         let mut unnamed = lock(&generation.unnamed);
         for mutation in named {
             unnamed.remove(&(mutation.table(), mutation.key().clone()));
         }
         drop(unnamed);
-        if let Some(parked) = parked {
-            generation.ledger.set_parked(parked);
+        if !parked.is_empty() {
+            generation.ledger.change_parked(|shown| parked.show(shown));
         }
         if moved {
             generation.ledger.set_progress(progress);

@@ -5,11 +5,11 @@
 
 use std::sync::Arc;
 
-use fjall::{OwnedWriteBatch as WriteBatch, PersistMode};
+use fjall::OwnedWriteBatch as WriteBatch;
 
-use super::Durability;
 use super::meta::MetaWrites;
 use super::open::fault;
+use super::parked::ParkedWrites;
 use super::rows::Table;
 use super::tables::Inner;
 use crate::event::Offset;
@@ -44,14 +44,10 @@ impl Inner {
     pub(super) fn write(
         &self,
         mut mutations: Vec<Mutation>,
-        meta: MetaWrites<'_>,
+        (meta, parked): (MetaWrites<'_>, &ParkedWrites<'_>),
         is_next: bool,
     ) -> Result<(), StoreError> {
-        let mode = match self.durability {
-            Durability::Buffer => PersistMode::Buffer,
-            Durability::Sync => PersistMode::SyncData,
-        };
-        let entries = mutations.len() + meta.len();
+        let entries = mutations.len() + meta.len() + parked.len();
         let mut write = WriteBatch::with_capacity(self.generation.database.clone(), entries);
         // In order of the keys each finds its place in the tree near the one before; those of one key stay in the order of
         // their phases.
@@ -76,8 +72,9 @@ impl Inner {
                 table.put(&mut write, row, &mut bytes)?;
             }
         }
+        parked.add_to(&mut write);
         meta.into_batch(&mut write);
-        write.durability(Some(mode)).commit().map_err(|error| fault("committing a batch", error))?;
+        write.durability(Some(self.mode())).commit().map_err(|error| fault("committing a batch", error))?;
         self.bound_memtables()
     }
 }

@@ -2,9 +2,10 @@
 //!
 //! Each cell has the stamp of its write, each row that of its last delete; the later wins, whatever came first. On
 //! equal stamps a delete beats a value, and the larger value beats the smaller. There are no row markers: a row is
-//! there while its live cell is. Writes can be lost, be late or come twice ([`Fate`]). `row` has one row. Nothing is
-//! kept on disk and tombstones are never purged.
+//! there while its live cell is. Writes can be lost, be late or come twice ([`Fate`]). `row` has one row, `parked` the keys
+//! that wait. Nothing is kept on disk and tombstones are never purged.
 
+mod parked;
 mod row;
 
 use std::collections::{BTreeMap, HashMap};
@@ -17,10 +18,10 @@ use futures_util::future::BoxFuture;
 use super::layout::{self, Layout};
 use super::ledger::{self, Ledger, lock};
 use super::{
-    Batch, Columns, Manifest, Mutation, ParkChange, Parked, ParkedKey, Profile, Progress, ProgressMark,
-    QueuedEvent, Scan, Store, StoreError, StoredRow, Tables,
+    Batch, Columns, Manifest, Mutation, Owner, ParkChange, Parked, ParkedEntry, ParkedItem, ParkedKey,
+    ParkedPage, Profile, Progress, ProgressMark, QueuedEvent, Scan, Store, StoreError, StoredRow, Tables,
 };
-use crate::event::{Offset, TopicPartition};
+use crate::event::TopicPartition;
 use crate::plan::{Plan, TableId};
 use crate::value::Value;
 use crate::value::encode::RowKey;
@@ -50,6 +51,8 @@ pub enum Write<'a> {
     Row(&'a Mutation),
     Park(&'a ParkChange),
     Progress(&'a ProgressMark),
+    /// A partition is taken.
+    Own(&'a Owner),
 }
 
 /// Generations of tables in memory. A clone is the same store.
@@ -78,13 +81,12 @@ struct Generation {
 struct Data {
     /// By the table's name, so that a plan made anew finds its tables.
     tables: HashMap<String, BTreeMap<RowKey, Row>>,
-    queues: BTreeMap<(Arc<str>, ParkedKey), Queue>,
+    parked: parked::ParkedData,
     /// Writes that are yet to come, with the name of their table.
     held: Vec<(String, Mutation)>,
+    /// Decisions that are yet to come, with the owner who must own the partition then.
+    held_decisions: Vec<(ParkChange, Owner)>,
 }
-
-/// The events that wait for one parked key, by their order and position.
-type Queue = BTreeMap<(Offset, TopicPartition, Offset), QueuedEvent>;
 
 impl Inner {
     fn profile(&self) -> Profile {
@@ -119,6 +121,11 @@ impl MemoryStore {
             let mut data = lock(&generation.data);
             while let Some((table, mutation)) = data.held.pop() {
                 data.apply(&table, &mutation);
+            }
+            while let Some((change, owner)) = data.held_decisions.pop() {
+                if generation.ledger.epochs().check(&owner).is_ok() {
+                    generation.ledger.change_parked(|parked| data.parked.change(parked, change));
+                }
             }
         }
     }
@@ -250,12 +257,28 @@ impl Tables for MemoryTables {
         })
     }
 
-    fn commit(&self, batch: Batch) -> BoxFuture<'_, Result<(), StoreError>> {
+    fn own<'a>(
+        &'a self,
+        projection: &'a Arc<str>,
+        partitions: &'a [TopicPartition],
+    ) -> BoxFuture<'a, Result<Vec<Owner>, StoreError>> {
+        Box::pin(async move { self.take(projection, partitions) })
+    }
+
+    fn commit(&self, mut batch: Batch) -> BoxFuture<'_, Result<(), StoreError>> {
         Box::pin(async move {
-            for phase in [batch.buckets, batch.derived, batch.left, batch.base] {
-                self.send_rows(phase)?;
+            if self.store.is_atomic {
+                self.generation.ledger.epochs().check_all(&batch)?;
             }
-            self.send_parked(batch.parked)?;
+            let mut phase = |rows: fn(&mut Batch) -> &mut Vec<Mutation>| std::mem::take(rows(&mut batch));
+            let phases = [
+                phase(|batch| &mut batch.buckets),
+                phase(|batch| &mut batch.derived),
+                phase(|batch| &mut batch.left),
+                phase(|batch| &mut batch.base),
+            ];
+            phases.into_iter().try_for_each(|rows| self.send_rows(rows))?;
+            self.send_parked(&batch)?;
             self.send_progress(batch.progress)
         })
     }
@@ -273,21 +296,30 @@ impl Tables for MemoryTables {
         self.generation.ledger.changes()
     }
 
-    fn parked(&self) -> Arc<Parked> {
+    fn parked(&self) -> Parked {
         self.generation.ledger.parked()
+    }
+
+    fn parked_page<'a>(&'a self, page: ParkedPage<'a>) -> BoxFuture<'a, Result<Vec<ParkedItem>, StoreError>> {
+        Box::pin(async move { Ok(lock(&self.generation.data).parked.page(page)) })
+    }
+
+    fn parked_entry<'a>(
+        &'a self,
+        projection: &'a str,
+        key: &'a ParkedKey,
+    ) -> BoxFuture<'a, Result<Option<ParkedEntry>, StoreError>> {
+        Box::pin(async move { Ok(lock(&self.generation.data).parked.entry(projection, key)) })
     }
 
     fn parked_queue<'a>(
         &'a self,
         projection: &'a str,
         key: &'a ParkedKey,
+        after: Option<&'a QueuedEvent>,
         limit: usize,
     ) -> BoxFuture<'a, Result<Vec<QueuedEvent>, StoreError>> {
-        Box::pin(async move {
-            let data = lock(&self.generation.data);
-            let queue = data.queues.get(&(Arc::from(projection), key.clone()));
-            Ok(queue.into_iter().flat_map(BTreeMap::values).take(limit).cloned().collect())
-        })
+        Box::pin(async move { Ok(lock(&self.generation.data).parked.queue(projection, key, after, limit)) })
     }
 }
 
@@ -314,25 +346,36 @@ impl MemoryTables {
         acknowledged(failed, "rows")
     }
 
-    fn send_parked(&self, changes: Vec<ParkChange>) -> Result<(), StoreError> {
-        if changes.is_empty() {
-            return Ok(());
-        }
+    /// Raises the epoch of each partition.
+    fn take(&self, projection: &Arc<str>, partitions: &[TopicPartition]) -> Result<Vec<Owner>, StoreError> {
         let mut failed = 0;
-        let mut data = lock(&self.generation.data);
-        let mut parked = Parked::clone(&self.generation.ledger.parked());
-        for change in changes {
-            let fate = self.fate(Write::Park(&change));
+        let owners = self.generation.ledger.epochs().next(projection, partitions);
+        for owner in &owners {
+            let fate = self.fate(Write::Own(owner));
             failed += usize::from(!fate.acknowledges());
             if fate.applies() {
-                data.park(&mut parked, change);
-            }
-            if !fate.acknowledges() {
-                break;
+                self.generation.ledger.epochs().set(owner);
             }
         }
-        self.generation.ledger.set_parked(parked);
-        acknowledged(failed, "decisions to park")
+        acknowledged(failed, "ownership")?;
+        Ok(owners)
+    }
+
+    fn send_parked(&self, batch: &Batch) -> Result<(), StoreError> {
+        let mut data = lock(&self.generation.data);
+        for change in &batch.parked {
+            let owner = batch.owner_of(change);
+            self.generation.ledger.epochs().check(&owner)?;
+            let fate = self.fate(Write::Park(change));
+            if fate.applies() {
+                self.generation.ledger.change_parked(|parked| data.parked.change(parked, change.clone()));
+            }
+            if matches!(fate, Fate::Repeated | Fate::Late) {
+                data.held_decisions.push((change.clone(), owner));
+            }
+            acknowledged(usize::from(!fate.acknowledges()), "decisions to park")?;
+        }
+        Ok(())
     }
 
     fn send_progress(&self, marks: Vec<ProgressMark>) -> Result<(), StoreError> {
@@ -434,22 +477,5 @@ impl Data {
         }
         let rows = self.tables.get_mut(table).expect("it was made above if it was missing");
         rows.entry(mutation.key().clone()).or_default().apply(mutation);
-    }
-
-    fn park(&mut self, parked: &mut Parked, change: ParkChange) {
-        let (projection, key, event) = match &change {
-            ParkChange::Park { projection, key, entry } => (projection, key, &entry.since),
-            ParkChange::Enqueue { projection, key, event } => (projection, key, event),
-        };
-        let place = (Arc::clone(projection), key.clone());
-        let queue = self.queues.entry(place.clone()).or_default();
-        queue.insert((event.order, event.at.clone(), event.offset), event.clone());
-        let waiting = queue.len() as u64;
-        if let ParkChange::Park { entry, .. } = change {
-            parked.keys.entry(place.clone()).or_insert(entry);
-        }
-        if let Some(entry) = parked.keys.get_mut(&place) {
-            entry.waiting = waiting;
-        }
     }
 }

@@ -12,7 +12,7 @@ use kinora::source::file::Lines;
 use kinora::source::{NewRecord, Source};
 use kinora::store::embedded::{Durability, EmbeddedStore};
 use kinora::store::memory::MemoryStore;
-use kinora::store::{ParkedKey, Store, Tables};
+use kinora::store::{ParkedKey, Store, Tables, all_parked};
 use kinora::testing::Interrupted;
 
 use super::program::Program;
@@ -129,8 +129,10 @@ async fn parked(tables: &dyn Tables, expected: &State) -> Result<(), String> {
         expected.parked_rows.iter().map(|(key, queue)| (row(key), queue.clone())).collect();
     wanted.extend(expected.parked_records.clone());
     let mut found = BTreeMap::new();
-    for ((projection, key), entry) in &tables.parked().keys {
-        let queue = tables.parked_queue(projection, key, 10_000).await.map_err(|error| error.to_string())?;
+    let parked = all_parked(tables).await.map_err(|error| error.to_string())?;
+    for ((projection, key), entry) in &parked {
+        let queue =
+            tables.parked_queue(projection, key, None, 10_000).await.map_err(|error| error.to_string())?;
         if queue.len() as u64 != entry.waiting || matches!(key, ParkedKey::Position(..)) {
             return Err(format!("{entry:?} has a queue of {}", queue.len()));
         }
@@ -139,6 +141,6 @@ async fn parked(tables: &dyn Tables, expected: &State) -> Result<(), String> {
     }
     match found == wanted {
         true => Ok(()),
-        false => Err(format!("parked\n expected {wanted:#?}\n found {found:#?}\n{:#?}", tables.parked())),
+        false => Err(format!("parked\n expected {wanted:#?}\n found {found:#?}\n{parked:#?}")),
     }
 }

@@ -15,7 +15,7 @@ use kinora::serve::Endpoint;
 use kinora::source::broker::Broker;
 use kinora::source::{NewRecord, Source};
 use kinora::store::embedded::{Durability, EmbeddedSettings as StoreSettings, EmbeddedStore};
-use kinora::store::{Store, Tables};
+use kinora::store::{Store, Tables, all_parked};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value as Json, json};
 
@@ -163,8 +163,8 @@ async fn content(broker: &Broker, tables: &dyn Tables, definitions: &Definitions
         rows.insert(table.name.clone(), found);
     }
     let mut parked = Vec::new();
-    for ((projection, key), entry) in &tables.parked().keys {
-        let queue = tables.parked_queue(projection, key, 100).await.expect("it can be read");
+    for ((projection, key), entry) in all_parked(tables).await.expect("they can be read") {
+        let queue = tables.parked_queue(&projection, &key, None, 100).await.expect("it can be read");
         let waiting = queue.iter().map(|event| format!("{}@{}", event.at.partition, event.offset)).collect();
         parked.push((entry.shown.to_string(), entry.reason.to_string(), waiting));
     }

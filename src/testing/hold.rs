@@ -6,13 +6,10 @@ use futures_util::future::BoxFuture;
 use tokio::sync::watch;
 
 use crate::event::{Offset, Record, TopicPartition};
-use crate::plan::{Plan, TableId};
+use crate::plan::Plan;
 use crate::source::{Fetched, Reader, Source, SourceError, TopicInfo};
-use crate::store::{
-    Batch, Columns, Manifest, Owner, Parked, ParkedEntry, ParkedItem, ParkedKey, ParkedPage, Profile,
-    Progress, QueuedEvent, Scan, Store, StoreError, StoredRow, Swept, Tables,
-};
-use crate::value::encode::RowKey;
+use crate::store::{Batch, Manifest, Profile, Store, StoreError, Tables};
+use crate::testing::Around;
 
 /// What comes of a call.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -122,43 +119,9 @@ impl HeldTables {
     }
 }
 
-impl Tables for HeldTables {
-    fn profile(&self) -> Profile {
-        self.inner.profile()
-    }
-
-    fn get<'a>(
-        &'a self,
-        table: TableId,
-        keys: &'a [RowKey],
-        columns: Columns<'a>,
-    ) -> BoxFuture<'a, Result<Vec<Option<StoredRow>>, StoreError>> {
-        self.inner.get(table, keys, columns)
-    }
-
-    fn scan<'a>(&'a self, scan: Scan<'a>) -> BoxFuture<'a, Result<Vec<StoredRow>, StoreError>> {
-        self.inner.scan(scan)
-    }
-
-    fn all<'a>(
-        &'a self,
-        table: TableId,
-        after: Option<&'a RowKey>,
-        limit: usize,
-    ) -> BoxFuture<'a, Result<Vec<StoredRow>, StoreError>> {
-        self.inner.all(table, after, limit)
-    }
-
-    fn sweep(&self, at_ms: i64, rows_max: usize) -> BoxFuture<'_, Result<Swept, StoreError>> {
-        self.inner.sweep(at_ms, rows_max)
-    }
-
-    fn own<'a>(
-        &'a self,
-        projection: &'a Arc<str>,
-        partitions: &'a [TopicPartition],
-    ) -> BoxFuture<'a, Result<Vec<Owner>, StoreError>> {
-        self.inner.own(projection, partitions)
+impl Around for HeldTables {
+    fn inner(&self) -> &dyn Tables {
+        self.inner.as_ref()
     }
 
     fn commit(&self, batch: Batch) -> BoxFuture<'_, Result<(), StoreError>> {
@@ -166,44 +129,6 @@ impl Tables for HeldTables {
             self.gate.write().await?;
             self.inner.commit(batch).await
         })
-    }
-
-    fn progress(&self) -> Arc<Progress> {
-        self.inner.progress()
-    }
-
-    fn reload(&self) -> BoxFuture<'_, Result<(), StoreError>> {
-        self.inner.reload()
-    }
-
-    fn progress_changes(&self) -> watch::Receiver<u64> {
-        self.inner.progress_changes()
-    }
-
-    fn parked(&self) -> Parked {
-        self.inner.parked()
-    }
-
-    fn parked_page<'a>(&'a self, page: ParkedPage<'a>) -> BoxFuture<'a, Result<Vec<ParkedItem>, StoreError>> {
-        self.inner.parked_page(page)
-    }
-
-    fn parked_entry<'a>(
-        &'a self,
-        projection: &'a str,
-        key: &'a ParkedKey,
-    ) -> BoxFuture<'a, Result<Option<ParkedEntry>, StoreError>> {
-        self.inner.parked_entry(projection, key)
-    }
-
-    fn parked_queue<'a>(
-        &'a self,
-        projection: &'a str,
-        key: &'a ParkedKey,
-        after: Option<&'a QueuedEvent>,
-        limit: usize,
-    ) -> BoxFuture<'a, Result<Vec<QueuedEvent>, StoreError>> {
-        self.inner.parked_queue(projection, key, after, limit)
     }
 }
 

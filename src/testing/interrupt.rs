@@ -4,15 +4,9 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use futures_util::future::BoxFuture;
-use tokio::sync::watch;
 
-use crate::event::TopicPartition;
-use crate::plan::TableId;
-use crate::store::{
-    Batch, Columns, Owner, Parked, ParkedEntry, ParkedItem, ParkedKey, ParkedPage, Profile, Progress,
-    ProgressMark, QueuedEvent, Scan, StoreError, StoredRow, Swept, Tables,
-};
-use crate::value::encode::RowKey;
+use crate::store::{Batch, Progress, ProgressMark, StoreError, Tables};
+use crate::testing::Around;
 
 /// Passes everything on to other tables until its writes are used up; then nothing more is written.
 ///
@@ -125,43 +119,9 @@ fn cut(mut batch: Batch, writes: u64) -> Batch {
     batch
 }
 
-impl Tables for Interrupted {
-    fn profile(&self) -> Profile {
-        self.inner.profile()
-    }
-
-    fn get<'a>(
-        &'a self,
-        table: TableId,
-        keys: &'a [RowKey],
-        columns: Columns<'a>,
-    ) -> BoxFuture<'a, Result<Vec<Option<StoredRow>>, StoreError>> {
-        self.inner.get(table, keys, columns)
-    }
-
-    fn sweep(&self, at_ms: i64, rows_max: usize) -> BoxFuture<'_, Result<Swept, StoreError>> {
-        self.inner.sweep(at_ms, rows_max)
-    }
-
-    fn scan<'a>(&'a self, scan: Scan<'a>) -> BoxFuture<'a, Result<Vec<StoredRow>, StoreError>> {
-        self.inner.scan(scan)
-    }
-
-    fn all<'a>(
-        &'a self,
-        table: TableId,
-        after: Option<&'a RowKey>,
-        limit: usize,
-    ) -> BoxFuture<'a, Result<Vec<StoredRow>, StoreError>> {
-        self.inner.all(table, after, limit)
-    }
-
-    fn own<'a>(
-        &'a self,
-        projection: &'a Arc<str>,
-        partitions: &'a [TopicPartition],
-    ) -> BoxFuture<'a, Result<Vec<Owner>, StoreError>> {
-        self.inner.own(projection, partitions)
+impl Around for Interrupted {
+    fn inner(&self) -> &dyn Tables {
+        self.inner.as_ref()
     }
 
     fn commit(&self, batch: Batch) -> BoxFuture<'_, Result<(), StoreError>> {
@@ -178,39 +138,5 @@ impl Tables for Interrupted {
             false => ProgressMark { next: 0, time_ms: 0, ..mark.clone() },
         };
         Arc::new(Progress { marks: progress.marks.iter().map(from_the_start).collect() })
-    }
-
-    fn reload(&self) -> BoxFuture<'_, Result<(), StoreError>> {
-        self.inner.reload()
-    }
-
-    fn progress_changes(&self) -> watch::Receiver<u64> {
-        self.inner.progress_changes()
-    }
-
-    fn parked(&self) -> Parked {
-        self.inner.parked()
-    }
-
-    fn parked_page<'a>(&'a self, page: ParkedPage<'a>) -> BoxFuture<'a, Result<Vec<ParkedItem>, StoreError>> {
-        self.inner.parked_page(page)
-    }
-
-    fn parked_entry<'a>(
-        &'a self,
-        projection: &'a str,
-        key: &'a ParkedKey,
-    ) -> BoxFuture<'a, Result<Option<ParkedEntry>, StoreError>> {
-        self.inner.parked_entry(projection, key)
-    }
-
-    fn parked_queue<'a>(
-        &'a self,
-        projection: &'a str,
-        key: &'a ParkedKey,
-        after: Option<&'a QueuedEvent>,
-        limit: usize,
-    ) -> BoxFuture<'a, Result<Vec<QueuedEvent>, StoreError>> {
-        self.inner.parked_queue(projection, key, after, limit)
     }
 }

@@ -7,21 +7,16 @@ use std::sync::{Arc, Mutex};
 
 use futures_util::future::{BoxFuture, join_all};
 use serde_json::json;
-use tokio::sync::watch;
 
 use kinora::engine::Definitions;
 use kinora::event::{Offset, Record, TopicPartition};
-use kinora::plan::TableId;
 use kinora::project::budget::Budget;
 use kinora::project::{ProjectSettings, Projector};
 use kinora::source::file::Lines;
 use kinora::source::{Fetched, NewRecord, Reader, Source, SourceError, TopicInfo};
 use kinora::store::memory::MemoryStore;
-use kinora::store::{
-    Batch, Columns, Mutation, Owner, Parked, ParkedEntry, ParkedItem, ParkedKey, ParkedPage, Profile,
-    Progress, QueuedEvent, Scan, Store, StoreError, StoredRow, Tables,
-};
-use kinora::value::encode::RowKey;
+use kinora::store::{Batch, Mutation, Store, StoreError, Tables};
+use kinora::testing::Around;
 use kinora::value::weight;
 
 use crate::support::{Project, record, written};
@@ -154,81 +149,13 @@ impl Slow {
     }
 }
 
-impl Tables for Slow {
-    fn profile(&self) -> Profile {
-        self.inner.profile()
-    }
-
-    fn get<'a>(
-        &'a self,
-        table: TableId,
-        keys: &'a [RowKey],
-        columns: Columns<'a>,
-    ) -> BoxFuture<'a, Result<Vec<Option<StoredRow>>, StoreError>> {
-        self.inner.get(table, keys, columns)
-    }
-
-    fn scan<'a>(&'a self, scan: Scan<'a>) -> BoxFuture<'a, Result<Vec<StoredRow>, StoreError>> {
-        self.inner.scan(scan)
-    }
-
-    fn all<'a>(
-        &'a self,
-        table: TableId,
-        after: Option<&'a RowKey>,
-        limit: usize,
-    ) -> BoxFuture<'a, Result<Vec<StoredRow>, StoreError>> {
-        self.inner.all(table, after, limit)
-    }
-
-    fn own<'a>(
-        &'a self,
-        projection: &'a Arc<str>,
-        partitions: &'a [TopicPartition],
-    ) -> BoxFuture<'a, Result<Vec<Owner>, StoreError>> {
-        self.inner.own(projection, partitions)
+impl Around for Slow {
+    fn inner(&self) -> &dyn Tables {
+        self.inner.as_ref()
     }
 
     fn commit(&self, batch: Batch) -> BoxFuture<'_, Result<(), StoreError>> {
         Box::pin(self.slowly(batch))
-    }
-
-    fn progress(&self) -> Arc<Progress> {
-        self.inner.progress()
-    }
-
-    fn reload(&self) -> BoxFuture<'_, Result<(), StoreError>> {
-        self.inner.reload()
-    }
-
-    fn progress_changes(&self) -> watch::Receiver<u64> {
-        self.inner.progress_changes()
-    }
-
-    fn parked(&self) -> Parked {
-        self.inner.parked()
-    }
-
-    fn parked_page<'a>(&'a self, page: ParkedPage<'a>) -> BoxFuture<'a, Result<Vec<ParkedItem>, StoreError>> {
-        self.inner.parked_page(page)
-    }
-
-    fn parked_entry<'a>(
-        &'a self,
-        projection: &'a str,
-        key: &'a ParkedKey,
-    ) -> BoxFuture<'a, Result<Option<ParkedEntry>, StoreError>> {
-        self.inner.parked_entry(projection, key)
-    }
-
-    fn parked_queue<'a>(
-        &'a self,
-        projection: &'a str,
-        key: &'a ParkedKey,
-        after: Option<&'a QueuedEvent>,
-        limit: usize,
-    ) -> BoxFuture<'a, Result<Vec<QueuedEvent>, StoreError>> {
-        self.inner.parked_queue(projection, key, after, limit)
     }
 }
 

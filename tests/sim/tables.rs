@@ -9,11 +9,11 @@ use futures_util::future::BoxFuture;
 use kinora::event::TopicPartition;
 use kinora::plan::TableId;
 use kinora::store::{
-    Batch, Bound, Columns, Owner, Parked, ParkedEntry, ParkedItem, ParkedKey, ParkedPage, Profile, Progress,
-    ProgressMark, QueuedEvent, Scan, StoreError, StoredRow, Tables,
+    Batch, Bound, Columns, Owner, Parked, Profile, Progress, ProgressMark, Scan, StoreError, StoredRow,
+    Tables,
 };
+use kinora::testing::Around;
 use kinora::value::encode::RowKey;
-use tokio::sync::watch;
 
 use crate::desk::{All, Answer, Ask, Edge, OwnerId, Page, Shared, Writing};
 use crate::planted::Planted;
@@ -101,9 +101,9 @@ impl Edge {
     }
 }
 
-impl Tables for SimTables {
-    fn profile(&self) -> Profile {
-        self.inner.profile()
+impl Around for SimTables {
+    fn inner(&self) -> &dyn Tables {
+        self.inner.as_ref()
     }
 
     fn get<'a>(
@@ -132,15 +132,6 @@ impl Tables for SimTables {
         })
     }
 
-    fn all<'a>(
-        &'a self,
-        table: TableId,
-        after: Option<&'a RowKey>,
-        limit: usize,
-    ) -> BoxFuture<'a, Result<Vec<StoredRow>, StoreError>> {
-        self.inner.all(table, after, limit)
-    }
-
     /// Nobody is told that another has come: rows and copies rest on no owner, and decisions are here anybody's.
     fn own<'a>(
         &'a self,
@@ -156,7 +147,7 @@ impl Tables for SimTables {
     fn commit(&self, batch: Batch) -> BoxFuture<'_, Result<(), StoreError>> {
         Box::pin(async move {
             let marks = batch.progress.clone();
-            let phases = match self.profile() {
+            let phases = match self.inner.profile() {
                 Profile::Stamped => self.planted.phases(batch),
                 Profile::Atomic => self.planted.batches(batch),
             };
@@ -168,7 +159,7 @@ impl Tables for SimTables {
                 }
             }
             self.planted.told(sent.is_ok());
-            if sent.is_err() && self.profile() == Profile::Atomic {
+            if sent.is_err() && self.inner.profile() == Profile::Atomic {
                 // Progress and what waits are written as one, and known as one.
                 *self.view() = View { progress: self.inner.progress(), parked: self.inner.parked() };
             }
@@ -196,33 +187,7 @@ impl Tables for SimTables {
         })
     }
 
-    fn progress_changes(&self) -> watch::Receiver<u64> {
-        self.inner.progress_changes()
-    }
-
     fn parked(&self) -> Parked {
         self.planted.parked(&self.view().parked)
-    }
-
-    fn parked_page<'a>(&'a self, page: ParkedPage<'a>) -> BoxFuture<'a, Result<Vec<ParkedItem>, StoreError>> {
-        self.inner.parked_page(page)
-    }
-
-    fn parked_entry<'a>(
-        &'a self,
-        projection: &'a str,
-        key: &'a ParkedKey,
-    ) -> BoxFuture<'a, Result<Option<ParkedEntry>, StoreError>> {
-        self.inner.parked_entry(projection, key)
-    }
-
-    fn parked_queue<'a>(
-        &'a self,
-        projection: &'a str,
-        key: &'a ParkedKey,
-        after: Option<&'a QueuedEvent>,
-        limit: usize,
-    ) -> BoxFuture<'a, Result<Vec<QueuedEvent>, StoreError>> {
-        self.inner.parked_queue(projection, key, after, limit)
     }
 }

@@ -4,12 +4,9 @@ use std::sync::{Arc, Mutex};
 
 use futures_util::future::BoxFuture;
 
-use crate::event::TopicPartition;
 use crate::plan::TableId;
-use crate::store::{
-    Batch, Columns, Owner, Parked, ParkedEntry, ParkedItem, ParkedKey, ParkedPage, Progress, QueuedEvent,
-    Scan, StoreError, StoredRow, Tables,
-};
+use crate::store::{Columns, Scan, StoreError, StoredRow, Tables};
+use crate::testing::Around;
 use crate::value::encode::RowKey;
 
 /// A read that reached the store.
@@ -50,9 +47,9 @@ impl Watched {
     }
 }
 
-impl Tables for Watched {
-    fn profile(&self) -> crate::store::Profile {
-        self.inner.profile()
+impl Around for Watched {
+    fn inner(&self) -> &dyn Tables {
+        self.inner.as_ref()
     }
 
     fn get<'a>(
@@ -72,64 +69,5 @@ impl Tables for Watched {
             Ok(()) => self.inner.scan(scan),
             Err(error) => Box::pin(async { Err(error) }),
         }
-    }
-
-    fn all<'a>(
-        &'a self,
-        table: TableId,
-        after: Option<&'a RowKey>,
-        limit: usize,
-    ) -> BoxFuture<'a, Result<Vec<StoredRow>, StoreError>> {
-        self.inner.all(table, after, limit)
-    }
-
-    fn own<'a>(
-        &'a self,
-        projection: &'a Arc<str>,
-        partitions: &'a [TopicPartition],
-    ) -> BoxFuture<'a, Result<Vec<Owner>, StoreError>> {
-        self.inner.own(projection, partitions)
-    }
-
-    fn commit(&self, batch: Batch) -> BoxFuture<'_, Result<(), StoreError>> {
-        self.inner.commit(batch)
-    }
-
-    fn progress(&self) -> Arc<Progress> {
-        self.inner.progress()
-    }
-
-    fn reload(&self) -> BoxFuture<'_, Result<(), StoreError>> {
-        self.inner.reload()
-    }
-
-    fn progress_changes(&self) -> tokio::sync::watch::Receiver<u64> {
-        self.inner.progress_changes()
-    }
-
-    fn parked(&self) -> Parked {
-        self.inner.parked()
-    }
-
-    fn parked_page<'a>(&'a self, page: ParkedPage<'a>) -> BoxFuture<'a, Result<Vec<ParkedItem>, StoreError>> {
-        self.inner.parked_page(page)
-    }
-
-    fn parked_entry<'a>(
-        &'a self,
-        projection: &'a str,
-        key: &'a ParkedKey,
-    ) -> BoxFuture<'a, Result<Option<ParkedEntry>, StoreError>> {
-        self.inner.parked_entry(projection, key)
-    }
-
-    fn parked_queue<'a>(
-        &'a self,
-        projection: &'a str,
-        key: &'a ParkedKey,
-        after: Option<&'a QueuedEvent>,
-        limit: usize,
-    ) -> BoxFuture<'a, Result<Vec<QueuedEvent>, StoreError>> {
-        self.inner.parked_queue(projection, key, after, limit)
     }
 }

@@ -44,7 +44,7 @@ use crate::project::park::ParkedKeys;
 use crate::project::place::{Place, begin, own, places, topics_of};
 use crate::project::retry::{ParkedRequest, ParkedRequests};
 use crate::project::seen::Seen;
-use crate::project::work::{Touched, Work};
+use crate::project::work::{Due, Touched, Work};
 use crate::route::RowRange;
 use crate::schema::ColumnId;
 use crate::source::{Fetched, Reader, Source, SourceError};
@@ -551,11 +551,13 @@ impl Projector {
                 look_at(rows.filter_map(|work| Some(work.row.as_ref()?.state.as_ref()?.as_slice())));
             }
             self.activity.enter(Stage::Folding);
-            for (row, touch) in touches {
+            let activity = self.activity();
+            let due = touches.into_iter().map(|(row, touch)| {
                 let order = touch.offset();
-                self.activity.at(order);
-                self.take(&fetched.at, order, &mut folded.touched.rows[row], &touch);
-            }
+                activity.at(order);
+                Due { row, order, touch }
+            });
+            self.take_all(&mut folded.touched.rows, due);
             let before_pause = |record: &&Record| pause.as_ref().is_none_or(|at| record.offset < at.offset());
             if let Some(last) = records.iter().rfind(before_pause) {
                 folded.next = last.offset + 1;

@@ -24,6 +24,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::handler::Projection;
 use crate::handler::cases::Case;
+use crate::lint::Keyed;
 use crate::plan::{Feed, Plan};
 use crate::resolve::Graph;
 use crate::schema::ReadModel;
@@ -53,6 +54,13 @@ pub struct Definitions {
     pub cases: Vec<Case>,
     /// Hash over every definition, in hexadecimal.
     pub hash: String,
+}
+
+impl Definitions {
+    /// What others are held against: keys and the tables of lists.
+    pub fn keyed(&self) -> Keyed<'_> {
+        Keyed { model: &self.model, plan: &self.plan }
+    }
 }
 
 /// What the status page, `kinora status` and `/admin/status` show.

@@ -11,13 +11,13 @@ use std::time::Duration;
 use tokio::sync::{mpsc, watch};
 
 use crate::engine::live::{Live, hash_of, now_ms, starts_of};
-use crate::engine::loops::{LoopSettings, Loops, Worker};
+use crate::engine::loops::{LoopSettings, Loops};
 use crate::engine::starts::starts;
 use crate::engine::{AnswerSettings, Building, Definitions, EngineError, Serving, Status, TopicStatus};
 use crate::event::{Offset, Position, TopicPartition};
 use crate::project::budget::Budget;
 use crate::project::retry::ParkedRequest;
-use crate::project::{ProjectSettings, ProjectorState, Scope};
+use crate::project::{ProjectSettings, Scope};
 use crate::source::broker::Broker;
 use crate::source::{NewRecord, Source, SourceError};
 use crate::store::{Began, Generation, Manifest, Store};
@@ -246,7 +246,7 @@ impl Embedded {
             && tokio::time::timeout_at(end, live.stop()).await.is_err()
         {
             let hung = live.workers.iter().filter(|worker| !worker.has_ended());
-            return hung.map(Worker::told_in_vain).collect();
+            return hung.map(|worker| worker.told_in_vain()).collect();
         }
         match tokio::time::timeout_at(end, self.store.persist()).await {
             Ok(Ok(())) => Vec::new(),
@@ -259,12 +259,11 @@ impl Embedded {
     pub async fn status(&self) -> Status {
         let topics = self.broker.topics().await.unwrap_or_default();
         let live = self.live();
-        let now_ms = now_ms();
         let projections = live.iter().flat_map(|live| {
             live.definitions
                 .projections
                 .iter()
-                .map(|projection| live.status(projection, &topics, now_ms, &self.loops.watchdog))
+                .map(|projection| live.status(projection, &topics, &self.loops.watchdog))
         });
         Status {
             version: env!("CARGO_PKG_VERSION").to_owned(),
@@ -272,13 +271,7 @@ impl Embedded {
             definitions: live.as_ref().map_or_else(String::new, |live| live.definitions.hash.clone()),
             building: self.building(),
             projections: projections.collect(),
-            topics: topics
-                .iter()
-                .map(|topic| TopicStatus {
-                    name: topic.name.to_string(),
-                    partitions: topic.partitions.iter().map(|part| (part.start, part.end)).collect(),
-                })
-                .collect(),
+            topics: topics.iter().map(TopicStatus::of).collect(),
             log_halted: self.broker.halted(),
             diagnostics: self.refused.read().unwrap_or_else(PoisonError::into_inner).clone(),
         }
@@ -495,7 +488,7 @@ impl Embedded {
             let halted = futures_util::future::select_all(live.workers.iter().map(|worker| {
                 let mut state = worker.state.clone();
                 Box::pin(async move {
-                    let _ = state.wait_for(|state| matches!(state, ProjectorState::Halted(_))).await;
+                    let _ = state.wait_for(|state| state.halted().is_some()).await;
                 })
             }));
             tokio::select! {

@@ -12,13 +12,14 @@ use tokio::task::JoinHandle;
 use crate::engine::Definitions;
 use crate::engine::live::now_ms;
 use crate::engine::watchdog::{Stall, Watchdog, Watched};
+use crate::event::TopicPartition;
 use crate::handler::Projection;
 use crate::plan::TablePlan;
 use crate::project::budget::Budget;
 use crate::project::retry::{ParkedRequest, ParkedRequests};
 use crate::project::{Halt, ProjectSettings, Projector, ProjectorState, Scope};
 use crate::source::Source;
-use crate::store::Tables;
+use crate::store::{Owner, Tables};
 
 /// Steps for parked keys that wait for a projection; whoever asks for more waits until there is room.
 const PARKED_REQUESTS: usize = 16;
@@ -78,7 +79,7 @@ impl Loops {
         projections: &[Arc<Projection>],
         (generation, tables): (u32, &Arc<dyn Tables>),
         scope: Scope<'_>,
-    ) -> Result<Vec<Worker>, Halt> {
+    ) -> Result<Vec<Arc<Worker>>, Halt> {
         let settings = self.settings_of(definitions.projections.len());
         let mut projectors = Vec::with_capacity(projections.len());
         for projection in projections {
@@ -92,13 +93,18 @@ impl Loops {
             );
             projectors.push(projector.await?.within(Arc::clone(&self.budget)));
         }
+        let partitions = scope.partitions.unwrap_or_default();
         let start = |projector: Projector| {
             let base = definitions.plan.entity(projector.projection().entity).base;
             let base = Arc::clone(definitions.plan.table(base));
-            let worker =
-                Worker::start(projector, generation, base, (Arc::clone(tables), Arc::clone(&self.source)));
+            let worker = Worker::start(
+                projector,
+                (generation, partitions),
+                base,
+                (Arc::clone(tables), Arc::clone(&self.source)),
+            );
             self.watchdog.watch(&worker.watched);
-            worker
+            Arc::new(worker)
         };
         Ok(projectors.into_iter().map(start).collect())
     }
@@ -107,6 +113,10 @@ impl Loops {
 /// The write loop of one projection.
 pub(super) struct Worker {
     pub projection: Arc<Projection>,
+    /// Those it was opened for; none where it was opened for all.
+    pub partitions: Vec<TopicPartition>,
+    /// Its partitions, as it has taken them.
+    pub owners: Arc<[Owner]>,
     pub state: watch::Receiver<ProjectorState>,
     /// Takes what is asked for parked keys.
     pub asked: mpsc::Sender<ParkedRequest>,
@@ -116,7 +126,7 @@ pub(super) struct Worker {
 }
 
 /// Stops loops, and waits until what each has folded is committed.
-pub(super) async fn stop(workers: &[Worker]) {
+pub(super) async fn stop(workers: &[Arc<Worker>]) {
     for worker in workers {
         worker.stop.send_replace(true);
     }
@@ -133,7 +143,7 @@ pub(super) async fn stop(workers: &[Worker]) {
 impl Worker {
     pub fn start(
         projector: Projector,
-        generation: u32,
+        (generation, partitions): (u32, &[TopicPartition]),
         base: Arc<TablePlan>,
         (tables, source): (Arc<dyn Tables>, Arc<dyn Source>),
     ) -> Worker {
@@ -149,9 +159,19 @@ impl Worker {
             state: state.clone(),
         });
         let (ask, asked) = mpsc::channel(PARKED_REQUESTS);
+        let owners = projector.owners();
         let requests = Some(ParkedRequests { source, asked });
         let task = tokio::spawn(projector.run_with(requests, say, stopped));
-        Worker { projection, state, asked: ask, watched, stop, task: Mutex::new(Some(task)) }
+        Worker {
+            projection,
+            partitions: partitions.to_vec(),
+            owners,
+            state,
+            asked: ask,
+            watched,
+            stop,
+            task: Mutex::new(Some(task)),
+        }
     }
 
     pub fn has_ended(&self) -> bool {
@@ -180,11 +200,10 @@ impl Worker {
 
     /// Why the loop does not run any more, though nobody stopped it.
     pub fn halted(&self) -> Option<String> {
-        match &*self.state.borrow() {
-            ProjectorState::Halted(reason) => Some(reason.clone()),
+        match self.state.borrow().halted() {
+            Some(reason) => Some(reason.to_owned()),
             // The loop says why it halts before it ends, unless a bug of ours ended it.
-            _ if self.has_ended() => Some("its loop broke off, see the log".to_owned()),
-            _ => None,
+            None => self.has_ended().then(|| "its loop broke off, see the log".to_owned()),
         }
     }
 }

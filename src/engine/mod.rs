@@ -2,7 +2,8 @@
 //!
 //! `dev`, `test` and embedding programs run this. A change of definitions is built as a new generation beside the
 //! one that answers, and takes its place when it has caught up. `loops` runs the write loops of a process, `serving` is what
-//! answers, `live` both of one generation; `embedded` has all of it in one process.
+//! answers, `live` both of one generation; `embedded` has all of it in one process,
+//! `projecting` the loops of one among several, `reading` what answers beside them.
 
 mod backend;
 pub mod cases;
@@ -16,6 +17,8 @@ pub mod mend;
 #[cfg(test)]
 mod mend_tests;
 mod parked;
+mod projecting;
+mod reading;
 pub mod sample;
 mod serving;
 mod starts;
@@ -32,13 +35,15 @@ use crate::lint::Keyed;
 use crate::plan::{Feed, Plan};
 use crate::project::Halt;
 use crate::schema::ReadModel;
-use crate::source::SourceError;
+use crate::source::{SourceError, TopicInfo};
 use crate::store::StoreError;
 
 pub use embedded::{Embedded, EmbeddedSettings, Looked};
 pub(crate) use live::now_ms;
 pub use load::{LoadError, Loaded, bind, bind_with, load, load_with};
 pub use loops::LoopSettings;
+pub use projecting::Projecting;
+pub use reading::Reading;
 pub use serving::{AnswerSettings, Serving};
 pub use watchdog::Stall;
 
@@ -60,6 +65,13 @@ pub enum EngineError {
     GivenUp(u32),
     #[error("another process changed the manifest at the same time; start again")]
     ManifestRace,
+    #[error("the store has no generation yet: run `kinora apply` first")]
+    NothingApplied,
+    #[error(
+        "generation {generation}, which answers, was made by other definitions ({active}) than these ({ours}): start with the \
+         definitions that made it, or run `kinora apply` for a generation of these"
+    )]
+    OtherDefinitions { generation: u32, active: String, ours: String },
 }
 
 /// Definitions that passed every check.
@@ -114,6 +126,13 @@ pub struct TopicStatus {
     pub name: String,
     /// Offsets `[start, end)` of each partition.
     pub partitions: Vec<(u64, u64)>,
+}
+
+impl TopicStatus {
+    fn of(topic: &TopicInfo) -> TopicStatus {
+        let partitions = topic.partitions.iter().map(|part| (part.start, part.end));
+        TopicStatus { name: topic.name.to_string(), partitions: partitions.collect() }
+    }
 }
 
 /// A projection and how far it is.

@@ -167,6 +167,18 @@ pub enum ProjectorState {
     Waiting(String),
     /// It has stopped and says why.
     Halted(String),
+    /// It has stopped, because another process has taken a partition of it.
+    Lost(String),
+}
+
+impl ProjectorState {
+    /// Why it has stopped; `None` while it runs.
+    pub fn halted(&self) -> Option<&str> {
+        match self {
+            ProjectorState::Halted(reason) | ProjectorState::Lost(reason) => Some(reason),
+            ProjectorState::Running | ProjectorState::Waiting(_) => None,
+        }
+    }
 }
 
 /// Works one projection over the partitions of its topics, or some of them.
@@ -364,6 +376,11 @@ impl Projector {
         &self.projection
     }
 
+    /// Its partitions, as it has taken them.
+    pub fn owners(&self) -> Arc<[Owner]> {
+        Arc::clone(&self.owners)
+    }
+
     /// How many keys are parked.
     pub fn parked_keys(&self) -> usize {
         self.parked.len()
@@ -452,7 +469,14 @@ impl Projector {
 
     fn halt(&self, state: &watch::Sender<ProjectorState>, halt: &Halt) {
         tracing::error!(projection = %self.projection.name, reason = %halt, "Projection halted.");
-        say(state, ProjectorState::Halted(halt.to_string()));
+        let reason = halt.to_string();
+        say(
+            state,
+            match halt {
+                Halt::Store(StoreError::LostOwnership { .. }) => ProjectorState::Lost(reason),
+                _ => ProjectorState::Halted(reason),
+            },
+        );
     }
 
     /// Forgets what is in memory and reads on from the last commit.

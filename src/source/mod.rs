@@ -5,6 +5,7 @@
 
 pub mod broker;
 pub mod file;
+pub mod group;
 pub mod partition;
 
 use std::sync::Arc;

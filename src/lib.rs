@@ -39,12 +39,13 @@
 //! - No event is skipped because it is bad: its key waits, and answers say so.
 //! - No read scans. A field that no table can answer from one partition does not pass `check`.
 //! - Each outside crate is named in one room: `apollo_compiler` in `schema` and `resolve`, `cel` in `expr`, `fjall` in
-//!   `store/embedded`, `axum` in `serve`, `clap` in `cli`.
+//!   `store/embedded`, `rdkafka` in `source/kafka`, `axum` in `serve`, `clap` in `cli`.
+//! - `unsafe` stands in two places: `allocator`, of the program, and `source/kafka/native`.
 //! - Nothing from outside makes a panic: definitions get diagnostics, events get rejects, requests get errors.
 //! - What outlives a process (rows, keys, progress, cursors, log segments) is encoded by hand in one place, with a
 //!   version.
 
-#![forbid(unsafe_code)]
+#![deny(unsafe_code)]
 
 /// The README's code runs with the tests.
 #[cfg(doctest)]

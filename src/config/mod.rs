@@ -1,9 +1,10 @@
 //! Settings: `kinora.toml`, then `KINORA_SECTION__KEY`, then flags.
 //!
 //! Comes in: the text of the file, the environment and the flags. Goes out: [`Settings`] with typed values, and every
-//! fault at once, each with its place. `read` goes through what is given, `value` makes typed values. The fields' docs
-//! are the manual. Nothing here opens a socket or a database.
+//! fault at once, each with its place. `read` goes through what is given, `value` makes typed values, `kafka` has the
+//! settings of that room. The fields' docs are the manual. Nothing here opens a socket or a database.
 
+mod kafka;
 mod read;
 #[cfg(test)]
 mod tests;
@@ -18,6 +19,7 @@ use crate::diagnostic::{Diagnostic, Sources};
 use crate::lint::Severities;
 use crate::resolve::Limits;
 
+pub use kafka::{Kafka, Mechanism, Security};
 pub use read::{Flag, read};
 pub use value::{Bytes, Secret};
 
@@ -34,6 +36,7 @@ pub struct Settings {
     pub parking: Parking,
     pub project: Project,
     pub store: Store,
+    pub kafka: Kafka,
     /// `[lint]`: `lint.L03` and so on, `off`, `info`, `warn` or `error`: how bad the findings of a numbered rule are.
     /// `docs/lint` has every rule, and its default.
     pub lint: Severities,
@@ -169,6 +172,7 @@ pub fn load(project: &Path, flags: &[Flag]) -> Loaded {
     let environment = std::env::vars_os()
         .filter_map(|(name, value)| Some((name.into_string().ok()?, value.to_string_lossy().into_owned())));
     let mut loaded = read(&text, environment, flags);
+    loaded.settings.kafka.seen_from(project);
     if let Some(message) = unreadable {
         loaded.findings.insert(0, read::fault("C001", None, message));
     }

@@ -8,7 +8,7 @@ use std::time::Duration;
 use toml::de::{DeTable, DeValue};
 
 use super::value::{self, Given};
-use super::{Bytes, FILE, Loaded, Sample, Settings};
+use super::{Bytes, FILE, Loaded, Sample, Settings, kafka};
 use crate::diagnostic::{Diagnostic, FileId, Severity, Sources, Span};
 use crate::lint::{RULES, rule_of};
 
@@ -20,7 +20,7 @@ pub struct Flag {
     pub value: String,
 }
 
-/// Every key that is not of a topic.
+/// Every key that is not of a topic, nor of Kafka.
 pub(super) const KEYS: [&str; 32] = [
     "serve.listen",
     "serve.cursor_secrets",
@@ -56,6 +56,9 @@ pub(super) const KEYS: [&str; 32] = [
     "store.cache",
 ];
 
+/// Those whose values are never shown.
+const SECRETS: [&str; 3] = ["serve.cursor_secrets", "kafka.password", "kafka.key_password"];
+
 /// Why a setting was not taken.
 enum Fault {
     Unknown,
@@ -84,6 +87,8 @@ pub fn read(text: &str, environment: impl IntoIterator<Item = (String, String)>,
             loaded.findings.push(self::fault("C003", None, message));
         }
     }
+    let faults = loaded.settings.kafka.faults();
+    loaded.findings.extend(faults.into_iter().map(|reason| self::fault("C003", None, reason)));
     loaded
 }
 
@@ -114,7 +119,7 @@ fn read_file(text: &str, file: FileId, loaded: &mut Loaded) {
                     fault("C002", Some(place(leaf.key_span)), format!("there is no setting `{}`", leaf.key));
                 loaded.findings.push(with_nearest(finding, &leaf.key));
             }
-            Err(Fault::Bad(reason)) if leaf.key == "serve.cursor_secrets" => {
+            Err(Fault::Bad(reason)) if SECRETS.contains(&leaf.key.as_str()) => {
                 // The line itself is not shown: it holds the secret.
                 loaded.findings.push(fault("C003", None, format!("`{}` in {FILE}: {reason}", leaf.key)));
             }
@@ -183,10 +188,10 @@ fn is_section(name: &str) -> bool {
     all_keys().any(|key| key.strip_prefix(name).is_some_and(|rest| rest.starts_with('.')))
 }
 
-/// Every key that is not of a topic: those of [`KEYS`], and one for each numbered rule.
+/// Every key that is not of a topic: those of [`KEYS`] and of Kafka, and one for each numbered rule.
 pub(super) fn all_keys() -> impl Iterator<Item = Cow<'static, str>> {
     let rules = RULES.iter().map(|rule| Cow::Owned(format!("lint.{}", rule.code)));
-    KEYS.iter().copied().map(Cow::Borrowed).chain(rules)
+    KEYS.iter().chain(&kafka::KEYS).copied().map(Cow::Borrowed).chain(rules)
 }
 
 fn set_from_file(settings: &mut Settings, leaf: &Leaf<'_>) -> Result<(), Fault> {
@@ -314,6 +319,10 @@ fn set(settings: &mut Settings, key: &str, given: Given<'_>) -> Result<(), Fault
         }
         "store.cache" => settings.store.cache = value::bytes(given, Bytes::mib(1)..=MEMORY_MAX)?,
         _ => {
+            let of_kafka = key.strip_prefix("kafka.").and_then(|name| settings.kafka.set(name, given));
+            if let Some(done) = of_kafka {
+                return Ok(done?);
+            }
             let rule = key.strip_prefix("lint.").and_then(rule_of).ok_or(Fault::Unknown)?;
             settings.lint.set(rule, &value::text(given, "a severity in quotes", |_| true)?)?;
         }

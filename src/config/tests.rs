@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::read::{Flag, KEYS, read};
+use super::read::{Flag, KEYS, all_keys, read};
 use super::{Bytes, Loaded, Sample};
 use crate::diagnostic::render;
 use crate::testing::spoil;
@@ -151,7 +151,7 @@ fn bounds_hold_below_at_and_above() {
 
 #[test]
 fn every_known_key_is_taken_from_a_variable() {
-    for key in KEYS {
+    for key in KEYS.iter().chain(&super::kafka::KEYS) {
         let name = format!("KINORA_{}", key.replace('.', "__").to_ascii_uppercase());
         let loaded = of_environment(&[(&name, "?")]);
         assert!(loaded.findings.iter().all(|finding| finding.code == "C003"), "{key} is not known to `set`");
@@ -181,10 +181,63 @@ fn no_nesting_of_settings_needs_more_than_a_usual_stack() {
 #[test]
 fn the_readme_lists_every_setting() {
     let readme = include_str!("../../README.md");
-    for key in super::read::KEYS {
+    for key in all_keys().filter(|key| !key.starts_with("lint.")) {
         assert!(readme.contains(&format!("| `{key}` |")), "the README does not list `{key}`");
     }
     assert!(readme.contains("| `lint.L01` … `lint.L32` |"), "the README does not list the rules");
+}
+
+#[test]
+fn what_is_said_of_kafka_must_fit_together() {
+    let whole = "[kafka]\nbrokers = [\"a:1\", \"[::1]:2\"]\nsecurity = \"sasl_ssl\"\nmechanism = \"SCRAM-SHA-512\"\n\
+                 user = \"u\"\npassword = \"p\"\nca = \"ca.pem\"\ncert = \"c\"\nkey = \"k\"";
+    let loaded = of_file(whole);
+    assert_eq!(messages(&loaded), Vec::<&str>::new());
+    assert_eq!(loaded.settings.kafka.brokers, ["a:1", "[::1]:2"]);
+    assert_eq!(loaded.settings.kafka.mechanism, super::Mechanism::ScramSha512);
+    assert!(!format!("{:?}", loaded.settings).contains("\"p\""));
+
+    let loaded = of_file("[kafka]\nuser = \"u\"\ntoken_file = \"t\"\ncert = \"c\"");
+    assert_eq!(
+        messages(&loaded),
+        [
+            "`kafka.user` and `kafka.password` would not be used: `kafka.security` is \"plaintext\"; with a login it is \
+             \"sasl_ssl\"",
+            "`kafka.token_file` would not be used: `kafka.security` is \"plaintext\"; with a login it is \"sasl_ssl\"",
+            "`kafka.ca`, `kafka.cert` and `kafka.key` would not be used: `kafka.security` is \"plaintext\"; encrypted it \
+             is \"ssl\" or \"sasl_ssl\"",
+            "`kafka.cert` and `kafka.key` go together, one of them is missing",
+        ]
+    );
+    let security = |mechanism: &str| {
+        let (login, mechanism) = ("KINORA_KAFKA__SECURITY", ("KINORA_KAFKA__MECHANISM", mechanism));
+        let loaded = of_environment(&[(login, "sasl_plaintext"), mechanism]);
+        messages(&loaded).join("\n")
+    };
+    assert_eq!(security("OAUTHBEARER"), "`kafka.mechanism` \"OAUTHBEARER\" needs `kafka.token_file`");
+    assert_eq!(security("plain"), "`kafka.mechanism` \"PLAIN\" needs `kafka.user` and `kafka.password`");
+    let gssapi = "the variable KINORA_KAFKA__MECHANISM: `GSSAPI` is not one of \"PLAIN\", \"SCRAM-SHA-256\", \
+                  \"SCRAM-SHA-512\", \"OAUTHBEARER\"";
+    assert!(security("GSSAPI").starts_with(gssapi), "{}", security("GSSAPI"));
+}
+
+#[test]
+fn brokers_are_hosts_with_ports() {
+    for (text, fits) in
+        [("a:1", true), ("a:1, b:65535", true), ("", false), ("a", false), ("a:0", false), ("a:65536", false)]
+    {
+        let loaded = of_environment(&[("KINORA_KAFKA__BROKERS", text)]);
+        assert_eq!(loaded.findings.is_empty(), fits, "{text}");
+    }
+    let loaded = of_file("[kafka]\nbrokers = [\"http://a:1\"]\npassword = 12345");
+    assert_eq!(
+        messages(&loaded),
+        [
+            "`kafka.brokers`: \"http://a:1\" does not belong into a list of brokers, like [\"kafka-1:9092\"]",
+            "`kafka.password` in kinora.toml: the password is text in quotes, and not empty",
+        ]
+    );
+    assert!(loaded.findings[1].span.is_none(), "the line would show it");
 }
 
 #[test]

@@ -159,6 +159,34 @@ pub(super) fn text(given: Given<'_>, wanted: &str, fits: impl Fn(&str) -> bool) 
     given.as_text().filter(|text| fits(text)).map(str::to_owned).ok_or_else(|| given.wanted(wanted))
 }
 
+/// A list of texts in the file, joined by commas elsewhere; one at least.
+pub(super) fn texts(
+    given: Given<'_>,
+    wanted: &str,
+    fits: impl Fn(&str) -> bool,
+) -> Result<Vec<String>, String> {
+    let texts: Option<Vec<&str>> = match given {
+        Given::Text(text) => Some(text.split(',').map(str::trim).collect()),
+        Given::File(value) => match value.as_array() {
+            Some(list) => list.iter().map(|one| one.get_ref().as_str()).collect(),
+            None => value.as_str().map(|text| text.split(',').map(str::trim).collect()),
+        },
+    };
+    let texts = texts.filter(|texts| !texts.is_empty()).ok_or_else(|| given.wanted(wanted))?;
+    match texts.iter().find(|text| !fits(text)) {
+        Some(text) => Err(format!("{text:?} does not belong into {wanted}")),
+        None => Ok(texts.into_iter().map(str::to_owned).collect()),
+    }
+}
+
+/// A secret. The fault never holds it.
+pub(super) fn secret(given: Given<'_>, what: &str) -> Result<Secret, String> {
+    match given.as_text().filter(|text| !text.is_empty()) {
+        Some(text) => Ok(Secret(text.as_bytes().to_vec())),
+        None => Err(format!("{what} is text in quotes, and not empty")),
+    }
+}
+
 /// Secrets: a list in the file, joined by commas elsewhere. The fault never holds the secret.
 pub(super) fn secrets(given: Given<'_>) -> Result<Vec<Secret>, String> {
     let texts: Vec<&str> = match given {

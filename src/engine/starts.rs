@@ -12,9 +12,6 @@ use crate::expr::show_timestamp;
 use crate::source::{PartitionInfo, Source, SourceError};
 use crate::store::Began;
 
-/// Bytes read at once while a time is looked for.
-const FETCH_BYTES: usize = 256 << 10;
-
 /// Where the projections begin. Reads each partition up to the time that its projection begins at.
 ///
 /// # Errors
@@ -57,17 +54,9 @@ async fn first_offset(
     match start {
         Start::Earliest => Ok(info.start),
         Start::Latest => Ok(info.end),
+        // What was published since the end was looked at belongs to the generation in any case.
         Start::At(time_ms) => {
-            let mut reader = source.read(&[(at.clone(), info.start)]).await?;
-            while let Some(fetched) = reader.more(FETCH_BYTES)? {
-                if let Some(first) = fetched.records.iter().find(|record| record.timestamp_ms >= time_ms) {
-                    return Ok(first.offset);
-                }
-                if fetched.next >= info.end {
-                    break;
-                }
-            }
-            Ok(info.end)
+            Ok(source.first_from(at, time_ms).await?.map_or(info.end, |at| at.min(info.end)))
         }
     }
 }

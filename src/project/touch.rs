@@ -48,7 +48,7 @@ impl<'s> Log<'s> {
                 Err(error) => return Err(error),
             },
         };
-        let found = open.find(offset)?;
+        let found = open.find(self.source, offset).await?;
         self.bytes += found.as_ref().map_or(0, Record::len_bytes);
         self.open = Some(open);
         Ok(found)
@@ -56,7 +56,7 @@ impl<'s> Log<'s> {
 }
 
 impl Open {
-    fn find(&mut self, offset: Offset) -> Result<Option<Record>, SourceError> {
+    async fn find(&mut self, source: &dyn Source, offset: Offset) -> Result<Option<Record>, SourceError> {
         let passed = self.records.partition_point(|record| record.offset < offset);
         self.records.drain(..passed);
         if self.records.is_empty() {
@@ -64,8 +64,11 @@ impl Open {
                 Err(SourceError::Gone(_)) => return Ok(None),
                 sought => sought?,
             }
-            let fetched = self.reader.more(READ_BYTES.min(FETCH_BYTES))?;
-            self.records.extend(fetched.into_iter().flat_map(|fetched| fetched.records));
+            match self.reader.more(READ_BYTES.min(FETCH_BYTES))? {
+                Some(fetched) => self.records.extend(fetched.records),
+                // A log far away has not answered yet.
+                None => return source.fetch(&self.at, offset).await,
+            }
         }
         Ok(self.records.front().filter(|record| record.offset == offset).cloned())
     }

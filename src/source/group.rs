@@ -46,6 +46,9 @@ impl Revoked {
     pub fn new(partitions: Vec<TopicPartition>, hand_over: impl Any + Send) -> Revoked {
         Revoked { partitions, _hand_over: Box::new(hand_over) }
     }
+
+    /// Hands the partitions over.
+    pub fn hand_over(self) {}
 }
 
 impl fmt::Debug for Revoked {

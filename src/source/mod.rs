@@ -1,11 +1,13 @@
-//! Where events come from. Backends: `broker`, the embedded log in a directory, and `file`, JSON lines.
+//! Where events come from. Backends: `broker`, the embedded log in a directory; `kafka`; and `file`, JSON lines.
 //!
-//! Shaped for Kafka: topics of many partitions, batches of one partition, at least once, async.
-//! Both backends pass one contract suite. Nothing here decodes a record.
+//! Topics of many partitions, batches of one partition, at least once, async.
+//! All backends pass one contract suite. Nothing here decodes a record.
 
 pub mod broker;
 pub mod file;
 pub mod group;
+#[cfg(feature = "kafka")]
+pub mod kafka;
 pub mod partition;
 
 use std::sync::Arc;
@@ -78,12 +80,45 @@ pub trait Source: Send + Sync + 'static {
         at: &'a TopicPartition,
         offset: Offset,
     ) -> BoxFuture<'a, Result<Option<Record>, SourceError>>;
+
+    /// The first offset of a partition whose record is not before a time, in milliseconds since 1970; `None` where there is
+    /// none. Reads the partition up to it, where the log does not know.
+    fn first_from<'a>(
+        &'a self,
+        at: &'a TopicPartition,
+        time_ms: i64,
+    ) -> BoxFuture<'a, Result<Option<Offset>, SourceError>> {
+        Box::pin(first_by_reading(self, at, time_ms))
+    }
+}
+
+/// Bytes read at once while a time is looked for.
+const LOOK_BYTES: usize = 256 << 10;
+
+async fn first_by_reading<S: Source + ?Sized>(
+    source: &S,
+    at: &TopicPartition,
+    time_ms: i64,
+) -> Result<Option<Offset>, SourceError> {
+    let topic = source.topic(&at.topic).await?;
+    let partition = topic.as_ref().and_then(|topic| topic.partitions.get(at.partition as usize));
+    let Some(PartitionInfo { start, end }) = partition.copied() else { return Ok(None) };
+    let mut reader = source.read(&[(at.clone(), start)]).await?;
+    let mut next = start;
+    while next < end {
+        let fetched = reader.next(LOOK_BYTES).await?;
+        if let Some(first) = fetched.records.iter().find(|record| record.timestamp_ms >= time_ms) {
+            return Ok(Some(first.offset));
+        }
+        next = fetched.next;
+    }
+    Ok(None)
 }
 
 /// Reads a set of partitions, in order within each.
 pub trait Reader: Send {
-    /// Waits for records; answers those of one partition, at most about `bytes_max` of them (one at least).
-    /// Partitions take turns. Dropping the future loses nothing.
+    /// Waits for records; answers those of one partition, at most about `bytes_max` of them (one at least). None where only
+    /// the place moves on, past what a compacted log no longer has. Partitions take turns. Dropping the future loses nothing.
     fn next(&mut self, bytes_max: usize) -> BoxFuture<'_, Result<Fetched, SourceError>>;
 
     /// More of the partition whose turn it was, without waiting; `None` where nothing more is at hand.

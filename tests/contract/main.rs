@@ -1,6 +1,8 @@
 //! The contract suites: what every store and every source promises, run on each of them, and what the write loop
 //! promises to a store.
 
+#[cfg(feature = "kafka")]
+mod kafka;
 mod merged;
 mod parked;
 mod projector;
@@ -8,6 +10,11 @@ mod ranges;
 mod released;
 mod sources;
 mod tables;
+
+/// Real brokers.
+#[cfg(feature = "kafka")]
+#[path = "../servers/kafka.rs"]
+mod kafka_server;
 
 /// Seeds of the random tests: `KINORA_SEEDS` of them from `KINORA_SEED_BASE` on.
 fn seeds(default: u64) -> impl Iterator<Item = u64> {

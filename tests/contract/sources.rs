@@ -1,4 +1,5 @@
-//! What every source promises: order within a partition, positions that hold, fair turns, waiting at the end.
+//! What every source promises: order within a partition, positions that hold, fair turns, waiting at the end. On Kafka
+//! where a real broker is asked for.
 
 use std::sync::Arc;
 
@@ -6,12 +7,23 @@ use bytes::Bytes;
 use kinora::event::{Position, TopicPartition};
 use kinora::source::broker::{Broker, BrokerSettings};
 use kinora::source::file::Lines;
-use kinora::source::{NewRecord, Source, SourceError};
+use kinora::source::{NewRecord, Reader, Source, SourceError};
 
 /// A source, and how records come into it.
-trait Subject {
+pub trait Subject {
     fn source(&self) -> &dyn Source;
-    fn create_topic(&self, name: &str, partitions: u32);
+
+    /// The topic that a test calls so: where others have topics too, it has another name.
+    fn name(&self, name: &str) -> String {
+        name.to_owned()
+    }
+
+    /// A partition of the topic "t".
+    fn at(&self, partition: u32) -> TopicPartition {
+        TopicPartition { topic: self.name("t").into(), partition }
+    }
+
+    async fn create_topic(&self, name: &str, partitions: u32);
     async fn append(&self, topic: &str, records: Vec<NewRecord>) -> Result<Vec<Position>, SourceError>;
 }
 
@@ -35,7 +47,7 @@ impl Subject for OnBroker {
         &self.broker
     }
 
-    fn create_topic(&self, name: &str, partitions: u32) {
+    async fn create_topic(&self, name: &str, partitions: u32) {
         self.broker.create_topic(name, partitions).expect("is made");
     }
 
@@ -49,7 +61,7 @@ impl Subject for Lines {
         self
     }
 
-    fn create_topic(&self, name: &str, partitions: u32) {
+    async fn create_topic(&self, name: &str, partitions: u32) {
         Lines::create_topic(self, name, partitions);
     }
 
@@ -58,16 +70,12 @@ impl Subject for Lines {
     }
 }
 
-fn at(partition: u32) -> TopicPartition {
-    TopicPartition { topic: Arc::from("t"), partition }
-}
-
-fn record(partition: u32, value: String) -> NewRecord {
+pub fn record(partition: u32, value: String) -> NewRecord {
     NewRecord { value: Some(value.into()), partition: Some(partition), ..NewRecord::default() }
 }
 
 async fn records_come_back_as_they_were_given(subject: impl Subject) {
-    subject.create_topic("t", 1);
+    subject.create_topic("t", 1).await;
     let given = vec![
         NewRecord {
             key: Some(Bytes::from_static(b"k")),
@@ -81,22 +89,23 @@ async fn records_come_back_as_they_were_given(subject: impl Subject) {
     ];
     subject.append("t", given.clone()).await.expect("appends");
     for (offset, given) in (0..).zip(&given) {
-        let found = subject.source().fetch(&at(0), offset).await.expect("reads").expect("is there");
+        let found = subject.source().fetch(&subject.at(0), offset).await.expect("reads").expect("is there");
         assert_eq!(found.offset, offset);
         assert_eq!(Some(found.timestamp_ms), given.timestamp_ms);
         assert_eq!((&found.key, &found.value, &found.headers), (&given.key, &given.value, &given.headers));
     }
-    assert!(subject.source().fetch(&at(0), 3).await.expect("reads").is_none());
-    assert!(subject.source().fetch(&at(0), u64::MAX).await.expect("reads").is_none());
+    assert!(subject.source().fetch(&subject.at(0), 3).await.expect("reads").is_none());
+    assert!(subject.source().fetch(&subject.at(0), u64::MAX).await.expect("reads").is_none());
 }
 
 async fn a_reader_sees_each_partition_in_order_and_without_gaps(subject: impl Subject) {
-    subject.create_topic("t", 3);
+    subject.create_topic("t", 3).await;
     for seed in super::seeds(5) {
         let mut rng = fastrand::Rng::with_seed(seed);
-        let topic = subject.source().topic("t").await.expect("answers").expect("is there");
+        let topic = subject.source().topic(&subject.name("t")).await.expect("answers").expect("is there");
         let mut next: Vec<u64> = topic.partitions.iter().map(|partition| partition.end).collect();
-        let from: Vec<_> = next.iter().enumerate().map(|(number, end)| (at(number as u32), *end)).collect();
+        let from: Vec<_> =
+            next.iter().enumerate().map(|(number, end)| (subject.at(number as u32), *end)).collect();
         let mut expected = vec![Vec::new(); 3];
         let mut reader = subject.source().read(&from).await.expect("reads");
         let mut left = 0;
@@ -128,12 +137,21 @@ async fn a_reader_sees_each_partition_in_order_and_without_gaps(subject: impl Su
     }
 }
 
+/// Reads until every partition has had a turn: what was published before is at hand then, also where the log is far away.
+async fn all_at_hand(reader: &mut dyn Reader, partitions: usize) {
+    let mut seen = std::collections::BTreeSet::new();
+    while seen.len() < partitions {
+        seen.insert(reader.next(1).await.expect("reads").at.partition);
+    }
+}
+
 async fn partitions_take_turns(subject: impl Subject) {
-    subject.create_topic("t", 3);
+    subject.create_topic("t", 3).await;
     let new = (0..300).map(|number| record(number % 3, format!("value {number}"))).collect();
     subject.append("t", new).await.expect("appends");
-    let from: Vec<_> = (0..3).map(|number| (at(number), 0)).collect();
+    let from: Vec<_> = (0..3).map(|number| (subject.at(number), 0)).collect();
     let mut reader = subject.source().read(&from).await.expect("reads");
+    all_at_hand(reader.as_mut(), 3).await;
     let mut seen = Vec::new();
     for _ in 0..6 {
         let fetched = reader.next(200).await.expect("reads");
@@ -147,11 +165,12 @@ async fn partitions_take_turns(subject: impl Subject) {
 }
 
 async fn more_comes_of_the_same_partition_and_never_waits(subject: impl Subject) {
-    subject.create_topic("t", 3);
+    subject.create_topic("t", 3).await;
     let new = (0..300).map(|number| record(number % 3, format!("value {number}"))).collect();
     subject.append("t", new).await.expect("appends");
-    let from: Vec<_> = (0..3).map(|number| (at(number), 0)).collect();
+    let from: Vec<_> = (0..3).map(|number| (subject.at(number), 0)).collect();
     let mut reader = subject.source().read(&from).await.expect("reads");
+    all_at_hand(reader.as_mut(), 3).await;
     let mut turns = Vec::new();
     for _ in 0..3 {
         let first = reader.next(200).await.expect("reads");
@@ -171,10 +190,10 @@ async fn more_comes_of_the_same_partition_and_never_waits(subject: impl Subject)
 }
 
 async fn a_record_larger_than_asked_for_comes_alone(subject: impl Subject) {
-    subject.create_topic("t", 1);
+    subject.create_topic("t", 1).await;
     let large = "x".repeat(10_000);
     subject.append("t", vec![record(0, large.clone()), record(0, large)]).await.expect("appends");
-    let mut reader = subject.source().read(&[(at(0), 0)]).await.expect("reads");
+    let mut reader = subject.source().read(&[(subject.at(0), 0)]).await.expect("reads");
     for offset in 0..2 {
         let fetched = reader.next(10).await.expect("reads");
         assert_eq!((fetched.records.len(), fetched.next, fetched.end), (1, offset + 1, 2));
@@ -182,8 +201,8 @@ async fn a_record_larger_than_asked_for_comes_alone(subject: impl Subject) {
 }
 
 async fn a_reader_at_the_end_waits_and_dropping_the_wait_loses_nothing(subject: impl Subject) {
-    subject.create_topic("t", 1);
-    let mut reader = subject.source().read(&[(at(0), 0)]).await.expect("reads");
+    subject.create_topic("t", 1).await;
+    let mut reader = subject.source().read(&[(subject.at(0), 0)]).await.expect("reads");
     for _ in 0..3 {
         let waited = futures_util::poll!(reader.next(100));
         assert!(waited.is_pending());
@@ -195,35 +214,55 @@ async fn a_reader_at_the_end_waits_and_dropping_the_wait_loses_nothing(subject: 
 }
 
 async fn a_reader_seeks_and_refuses_what_is_not_there(subject: impl Subject) {
-    subject.create_topic("t", 1);
+    subject.create_topic("t", 1).await;
     subject.append("t", (0..5).map(|number| record(0, number.to_string())).collect()).await.expect("appends");
-    let mut reader = subject.source().read(&[(at(0), 5)]).await.expect("reads from the end");
-    reader.seek(&at(0), 3).expect("is there");
+    let mut reader = subject.source().read(&[(subject.at(0), 5)]).await.expect("reads from the end");
+    reader.seek(&subject.at(0), 3).expect("is there");
     let fetched = reader.next(1_000).await.expect("reads");
     assert_eq!((fetched.records[0].offset, fetched.next), (3, 5));
-    let gone = reader.seek(&at(0), 6).expect_err("is past the end");
+    let gone = reader.seek(&subject.at(0), 6).expect_err("is past the end");
     assert!(matches!(gone, SourceError::Gone(_)), "{gone}");
-    assert!(gone.to_string().contains("t:0@6 is past the end of the log, 5"), "{gone}");
-    let gone = subject.source().read(&[(at(0), 6)]).await.err().expect("is past the end");
+    let says = format!("{}:0@6 is past the end of the log, 5", subject.name("t"));
+    assert!(gone.to_string().contains(&says), "{gone}");
+    let gone = subject.source().read(&[(subject.at(0), 6)]).await.err().expect("is past the end");
     assert!(matches!(gone, SourceError::Gone(_)), "{gone}");
-    let refused = subject.source().read(&[(at(1), 0)]).await.err().expect("is refused").to_string();
-    assert_eq!(refused, "topic \"t\" has 1 partitions from 0, there is no partition 1");
-    let other = TopicPartition { topic: Arc::from("u"), partition: 0 };
+    let refused = subject.source().read(&[(subject.at(1), 0)]).await.err().expect("is refused").to_string();
+    let name = subject.name("t");
+    assert_eq!(refused, format!("topic {name:?} has 1 partitions from 0, there is no partition 1"));
+    let name = subject.name("u");
+    let other = TopicPartition { topic: Arc::from(name.as_str()), partition: 0 };
     let refused = subject.source().read(&[(other, 0)]).await.err().expect("is refused").to_string();
-    assert_eq!(refused, "there is no topic \"u\"");
+    assert_eq!(refused, format!("there is no topic {name:?}"));
+}
+
+async fn a_time_is_found_at_the_first_record_that_is_not_before_it(subject: impl Subject) {
+    subject.create_topic("t", 1).await;
+    let at_times = [1_000, 3_000, 2_000, 4_000].map(|timestamp_ms| NewRecord {
+        timestamp_ms: Some(timestamp_ms),
+        ..record(0, timestamp_ms.to_string())
+    });
+    subject.append("t", at_times.to_vec()).await.expect("appends");
+    let expected =
+        [(1, Some(0)), (1_000, Some(0)), (1_001, Some(1)), (3_000, Some(1)), (3_001, Some(3)), (4_001, None)];
+    for (time_ms, offset) in expected {
+        let found = subject.source().first_from(&subject.at(0), time_ms).await.expect("answers");
+        assert_eq!(found, offset, "from {time_ms}");
+    }
 }
 
 async fn topics_are_listed_with_their_ids_and_ends(subject: impl Subject) {
-    subject.create_topic("t", 2);
-    subject.create_topic("u", 1);
+    subject.create_topic("t", 2).await;
+    subject.create_topic("u", 1).await;
     let new = (0..10).map(|number: u32| NewRecord {
         key: Some(number.to_string().into()),
         value: Some(Bytes::from_static(b"1")),
         ..NewRecord::default()
     });
     let positions = subject.append("t", new.collect()).await.expect("appends");
-    let topics = subject.source().topics().await.expect("answers");
-    assert_eq!(topics.iter().map(|topic| &*topic.name).collect::<Vec<_>>(), ["t", "u"]);
+    let mut topics = subject.source().topics().await.expect("answers");
+    let names = [subject.name("t"), subject.name("u")];
+    topics.retain(|topic| names.iter().any(|name| **name == *topic.name));
+    assert_eq!(topics.iter().map(|topic| &*topic.name).collect::<Vec<_>>(), names);
     assert_ne!(topics[0].id, topics[1].id);
     let total: u64 = topics[0].partitions.iter().map(|partition| partition.end - partition.start).sum();
     assert_eq!(total, 10);
@@ -235,14 +274,22 @@ async fn topics_are_listed_with_their_ids_and_ends(subject: impl Subject) {
             .max();
         assert_eq!(last.map_or(0, |last| last + 1), partition.end);
     }
-    assert_eq!(subject.source().topic("t").await.expect("answers").as_ref(), Some(&topics[0]));
-    assert_eq!(subject.source().topic("v").await.expect("answers"), None);
+    assert_eq!(subject.source().topic(&subject.name("t")).await.expect("answers").as_ref(), Some(&topics[0]));
+    assert_eq!(subject.source().topic(&subject.name("v")).await.expect("answers"), None);
 }
 
 macro_rules! suite {
     ($($test:ident),* $(,)?) => {
         mod broker {
             $(#[tokio::test] async fn $test() { super::$test(super::OnBroker::new()).await; })*
+        }
+        #[cfg(feature = "kafka")]
+        mod kafka {
+            $(#[tokio::test] async fn $test() {
+                if let Some(subject) = crate::kafka::OnKafka::open(stringify!($test)).await {
+                    super::$test(subject).await;
+                }
+            })*
         }
         mod lines {
             $(#[tokio::test] async fn $test() { super::$test(super::Lines::new()).await; })*
@@ -258,5 +305,6 @@ suite!(
     a_record_larger_than_asked_for_comes_alone,
     a_reader_at_the_end_waits_and_dropping_the_wait_loses_nothing,
     a_reader_seeks_and_refuses_what_is_not_there,
+    a_time_is_found_at_the_first_record_that_is_not_before_it,
     topics_are_listed_with_their_ids_and_ends,
 );

@@ -1,9 +1,10 @@
 //! Settings: `kinora.toml`, then `KINORA_SECTION__KEY`, then flags.
 //!
 //! Comes in: the text of the file, the environment and the flags. Goes out: [`Settings`] with typed values, and every
-//! fault at once, each with its place. `read` goes through what is given, `value` makes typed values. The fields' docs
+//! fault at once, each with its place. `cassandra` has the settings of that store, `read` goes through what is given, `value` makes typed values. The fields' docs
 //! are the manual. Nothing here opens a socket or a database.
 
+mod cassandra;
 mod read;
 #[cfg(test)]
 mod tests;
@@ -18,6 +19,7 @@ use crate::diagnostic::{Diagnostic, Sources};
 use crate::lint::Severities;
 use crate::resolve::Limits;
 
+pub use cassandra::{Cassandra, Consistency, Tls};
 pub use read::{Flag, read};
 pub use value::{Bytes, Secret};
 
@@ -34,6 +36,7 @@ pub struct Settings {
     pub parking: Parking,
     pub project: Project,
     pub store: Store,
+    pub cassandra: Cassandra,
     /// `[lint]`: `lint.L03` and so on, `off`, `info`, `warn` or `error`: how bad the findings of a numbered rule are.
     /// `docs/lint` has every rule, and its default.
     pub lint: Severities,

@@ -182,6 +182,41 @@ pub(super) fn secrets(given: Given<'_>) -> Result<Vec<Secret>, String> {
     }
 }
 
+/// One secret. The fault never holds it.
+pub(super) fn secret(given: Given<'_>) -> Result<Secret, String> {
+    let text = match given {
+        // Not trimmed: blanks may be part of it.
+        Given::Text(text) => Some(text),
+        Given::File(value) => value.as_str(),
+    };
+    let text = text.filter(|text| !text.is_empty()).ok_or("a password is text in quotes, not empty")?;
+    Ok(Secret(text.as_bytes().to_vec()))
+}
+
+/// Nodes, `host:port` or `host`: a list in the file, joined by commas elsewhere.
+pub(super) fn addresses(given: Given<'_>) -> Result<Vec<String>, String> {
+    let texts: Option<Vec<&str>> = match given {
+        Given::Text(text) => Some(text.split(',').map(str::trim).collect()),
+        Given::File(value) => match value.as_array() {
+            Some(list) => list.iter().map(|one| one.get_ref().as_str()).collect(),
+            None => value.as_str().map(|text| vec![text]),
+        },
+    };
+    let is_port = |port: &str| port.parse::<u16>().is_ok_and(|port| port > 0);
+    let fits = |node: &&str| match node.rsplit_once(':') {
+        Some((host, port)) => !host.is_empty() && is_port(port),
+        None => !node.is_empty(),
+    };
+    let texts = texts.filter(|texts| !texts.is_empty() && texts.iter().all(fits));
+    let with_port = |node: &str| match node.contains(':') {
+        true => node.to_owned(),
+        false => format!("{node}:9042"),
+    };
+    texts
+        .map(|texts| texts.into_iter().map(with_port).collect())
+        .ok_or_else(|| given.wanted("a list of nodes, like [\"10.0.0.1:9042\", \"10.0.0.2:9042\"]"))
+}
+
 const BYTE_UNITS: [(&str, u64); 4] = [("GiB", 1 << 30), ("MiB", 1 << 20), ("KiB", 1 << 10), ("B", 1)];
 const TIME_UNITS: [(&str, u64); 4] = [("ms", 1), ("s", 1_000), ("m", 60_000), ("h", 3_600_000)];
 

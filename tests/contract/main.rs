@@ -1,6 +1,8 @@
 //! The contract suites: what every store and every source promises, run on each of them, and what the write loop
 //! promises to a store.
 
+#[cfg(feature = "cassandra")]
+mod cluster;
 mod merged;
 mod parked;
 mod projector;

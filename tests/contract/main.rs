@@ -2,6 +2,8 @@
 //! promises to a store.
 
 #[cfg(feature = "cassandra")]
+mod applied;
+#[cfg(feature = "cassandra")]
 mod cluster;
 mod merged;
 mod parked;
@@ -10,6 +12,7 @@ mod ranges;
 mod released;
 mod sources;
 mod tables;
+mod types;
 
 /// Seeds of the random tests: `KINORA_SEEDS` of them from `KINORA_SEED_BASE` on.
 fn seeds(default: u64) -> impl Iterator<Item = u64> {

@@ -19,7 +19,7 @@ const GROUND: [&str; 2] = ["event", "diagnostic"];
 const APART: [(&str, &str); 2] = [("project", "resolve"), ("project", "serve")];
 
 /// Outside crates, and the places that may name them. A place is a path below `src`, without `.rs`.
-const CRATE_HOMES: [(&str, &[&str]); 21] = [
+const CRATE_HOMES: [(&str, &[&str]); 23] = [
     ("apollo_compiler", &["schema", "resolve"]),
     ("axum", &["serve"]),
     ("cel", &["expr"]),
@@ -36,7 +36,9 @@ const CRATE_HOMES: [(&str, &[&str]); 21] = [
     ("notify", &["engine", "cli"]),
     ("rdkafka", &["source/kafka"]),
     ("regex", &["expr"]),
+    ("rustls", &["store/cassandra"]),
     ("saphyr_parser", &["handler"]),
+    ("scylla", &["store/cassandra"]),
     ("smol_str", &["event", "value"]),
     ("sonic_rs", &["event", "decode", "upcast", "expr"]),
     ("toml", &["config"]),

@@ -3,6 +3,8 @@
 //! One file for each command; `output` shows findings and values, `data` finds out who holds a data directory,
 //! `open_files` how many files may be opened, `signals` when to end.
 
+#[cfg(feature = "cassandra")]
+mod apply;
 mod check;
 mod completions;
 mod data;
@@ -77,6 +79,12 @@ enum Command {
     Status(DataArguments),
     /// Shows keys that wait because an event could not be applied.
     Parked(parked::Arguments),
+    /// Prints the statements that make what these definitions need in Cassandra, and changes nothing.
+    #[cfg(feature = "cassandra")]
+    Plan,
+    /// Makes what these definitions need in Cassandra. Nothing else changes its schema.
+    #[cfg(feature = "cassandra")]
+    Apply,
     /// Shows how a read is answered, or what an event does.
     Explain(explain::Arguments),
     /// Makes a new project that checks, tests and runs as it is: of notes, or proposed from a topic's events.
@@ -168,6 +176,10 @@ fn run(arguments: Arguments, output: &Output) -> Exit {
         Command::Publish(publish) => publish::run(&context, &publish),
         Command::Status(data) => status::run(&context, &data),
         Command::Parked(parked) => parked::run(&context, &parked),
+        #[cfg(feature = "cassandra")]
+        Command::Plan => apply::plan(&context),
+        #[cfg(feature = "cassandra")]
+        Command::Apply => apply::apply(&context),
         Command::Explain(explain) => explain::run(&context, &explain),
         Command::Init(_) | Command::Schema(_) | Command::Completions(_) => {
             unreachable!("these need no project and have run")

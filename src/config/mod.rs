@@ -1,9 +1,10 @@
 //! Settings: `kinora.toml`, then `KINORA_SECTION__KEY`, then flags.
 //!
 //! Comes in: the text of the file, the environment and the flags. Goes out: [`Settings`] with typed values, and every
-//! fault at once, each with its place. `read` goes through what is given, `value` makes typed values, `kafka` has the
-//! settings of that room. The fields' docs are the manual. Nothing here opens a socket or a database.
+//! fault at once, each with its place. `read` goes through what is given, `value` makes typed values, `kafka` and
+//! `cassandra` have the settings of those rooms. The fields' docs are the manual. Nothing here opens a socket or a database.
 
+mod cassandra;
 mod kafka;
 mod read;
 #[cfg(test)]
@@ -19,6 +20,7 @@ use crate::diagnostic::{Diagnostic, Sources};
 use crate::lint::Severities;
 use crate::resolve::Limits;
 
+pub use cassandra::{Cassandra, Consistency, Tls};
 pub use kafka::{Kafka, Mechanism, Security};
 pub use read::{Flag, read};
 pub use value::{Bytes, Secret};
@@ -36,6 +38,7 @@ pub struct Settings {
     pub parking: Parking,
     pub project: Project,
     pub store: Store,
+    pub cassandra: Cassandra,
     pub kafka: Kafka,
     /// `[lint]`: `lint.L03` and so on, `off`, `info`, `warn` or `error`: how bad the findings of a numbered rule are.
     /// `docs/lint` has every rule, and its default.

@@ -8,7 +8,7 @@ use std::time::Duration;
 use toml::de::{DeTable, DeValue};
 
 use super::value::{self, Given};
-use super::{Bytes, FILE, Loaded, Sample, Settings, kafka};
+use super::{Bytes, Cassandra, Consistency, FILE, Loaded, Sample, Settings, kafka};
 use crate::diagnostic::{Diagnostic, FileId, Severity, Sources, Span};
 use crate::lint::{RULES, rule_of};
 
@@ -21,7 +21,7 @@ pub struct Flag {
 }
 
 /// Every key that is not of a topic, nor of Kafka.
-pub(super) const KEYS: [&str; 32] = [
+pub(super) const KEYS: [&str; 47] = [
     "serve.listen",
     "serve.cursor_secrets",
     "serve.introspection",
@@ -54,10 +54,26 @@ pub(super) const KEYS: [&str; 32] = [
     "project.stall",
     "store.memtables",
     "store.cache",
+    "cassandra.nodes",
+    "cassandra.keyspace",
+    "cassandra.datacenter",
+    "cassandra.user",
+    "cassandra.password",
+    "cassandra.tls.ca",
+    "cassandra.tls.cert",
+    "cassandra.tls.key",
+    "cassandra.consistency",
+    "cassandra.replication",
+    "cassandra.connect",
+    "cassandra.timeout",
+    "cassandra.retries",
+    "cassandra.concurrent",
+    "cassandra.batch",
 ];
 
 /// Those whose values are never shown.
-const SECRETS: [&str; 3] = ["serve.cursor_secrets", "kafka.password", "kafka.key_password"];
+const SECRETS: [&str; 4] =
+    ["serve.cursor_secrets", "cassandra.password", "kafka.password", "kafka.key_password"];
 
 /// Why a setting was not taken.
 enum Fault {
@@ -318,6 +334,7 @@ fn set(settings: &mut Settings, key: &str, given: Given<'_>) -> Result<(), Fault
             settings.store.memtables = value::bytes(given, Bytes::mib(4)..=Bytes::mib(16 * 1024))?;
         }
         "store.cache" => settings.store.cache = value::bytes(given, Bytes::mib(1)..=MEMORY_MAX)?,
+        _ if key.starts_with("cassandra.") => set_cassandra(&mut settings.cassandra, key, given)?,
         _ => {
             let of_kafka = key.strip_prefix("kafka.").and_then(|name| settings.kafka.set(name, given));
             if let Some(done) = of_kafka {
@@ -330,6 +347,45 @@ fn set(settings: &mut Settings, key: &str, given: Given<'_>) -> Result<(), Fault
     Ok(())
 }
 
+fn set_cassandra(cassandra: &mut Cassandra, key: &str, given: Given<'_>) -> Result<(), Fault> {
+    let some = |wanted: &str| value::text(given, wanted, |text| !text.is_empty());
+    match key {
+        "cassandra.nodes" => cassandra.nodes = value::addresses(given)?,
+        "cassandra.keyspace" => {
+            let fits = |name: &str| {
+                name.len() <= 48
+                    && name.starts_with(|letter: char| letter.is_ascii_lowercase())
+                    && name
+                        .chars()
+                        .all(|letter| letter.is_ascii_lowercase() || letter.is_ascii_digit() || letter == '_')
+            };
+            let wanted = "the name of a keyspace: at most 48 of a to z, 0 to 9 and _, a letter first";
+            cassandra.keyspace = value::text(given, wanted, fits)?;
+        }
+        "cassandra.datacenter" => cassandra.datacenter = Some(some("the name of a datacenter")?),
+        "cassandra.user" => cassandra.user = Some(some("the name of a role")?),
+        "cassandra.password" => cassandra.password = Some(value::secret(given, "the password")?),
+        "cassandra.tls.ca" => cassandra.tls.ca = Some(some("a path")?.into()),
+        "cassandra.tls.cert" => cassandra.tls.cert = Some(some("a path")?.into()),
+        "cassandra.tls.key" => cassandra.tls.key = Some(some("a path")?.into()),
+        "cassandra.consistency" => {
+            let word = value::text(given, "LOCAL_QUORUM or QUORUM", |word| Consistency::of(word).is_some())?;
+            cassandra.consistency = Consistency::of(&word).unwrap_or_default();
+        }
+        "cassandra.replication" => {
+            cassandra.replication = Some(some("the replication of a keyspace, like \"dc1: 3\"")?);
+        }
+        "cassandra.connect" => cassandra.connect = value::duration(given, WAIT)?,
+        "cassandra.timeout" => cassandra.timeout = value::duration(given, WAIT)?,
+        "cassandra.retries" => cassandra.retries = value::count(given, 0..=100)?,
+        "cassandra.concurrent" => cassandra.concurrent = value::count(given, 1..=4_096)?,
+        "cassandra.batch" => cassandra.batch = value::bytes(given, Bytes::kib(1)..=Bytes::mib(4))?,
+        _ => return Err(Fault::Unknown),
+    }
+    Ok(())
+}
+
+const WAIT: std::ops::RangeInclusive<Duration> = Duration::from_millis(100)..=Duration::from_secs(300);
 const LIMIT: std::ops::RangeInclusive<usize> = 1..=1_000_000;
 const ANSWER: std::ops::RangeInclusive<Bytes> = Bytes::kib(1)..=Bytes::mib(1024);
 const MEMORY_MAX: Bytes = Bytes::mib(64 * 1024);

@@ -181,7 +181,12 @@ pub(super) fn texts(
 
 /// A secret. The fault never holds it.
 pub(super) fn secret(given: Given<'_>, what: &str) -> Result<Secret, String> {
-    match given.as_text().filter(|text| !text.is_empty()) {
+    let text = match given {
+        // Not trimmed: blanks may be part of it.
+        Given::Text(text) => Some(text),
+        Given::File(value) => value.as_str(),
+    };
+    match text.filter(|text| !text.is_empty()) {
         Some(text) => Ok(Secret(text.as_bytes().to_vec())),
         None => Err(format!("{what} is text in quotes, and not empty")),
     }
@@ -208,6 +213,30 @@ pub(super) fn secrets(given: Given<'_>) -> Result<Vec<Secret>, String> {
         )),
         None => Ok(texts.into_iter().map(|text| Secret(text.as_bytes().to_vec())).collect()),
     }
+}
+
+/// Nodes, `host:port` or `host`: a list in the file, joined by commas elsewhere.
+pub(super) fn addresses(given: Given<'_>) -> Result<Vec<String>, String> {
+    let texts: Option<Vec<&str>> = match given {
+        Given::Text(text) => Some(text.split(',').map(str::trim).collect()),
+        Given::File(value) => match value.as_array() {
+            Some(list) => list.iter().map(|one| one.get_ref().as_str()).collect(),
+            None => value.as_str().map(|text| vec![text]),
+        },
+    };
+    let is_port = |port: &str| port.parse::<u16>().is_ok_and(|port| port > 0);
+    let fits = |node: &&str| match node.rsplit_once(':') {
+        Some((host, port)) => !host.is_empty() && is_port(port),
+        None => !node.is_empty(),
+    };
+    let texts = texts.filter(|texts| !texts.is_empty() && texts.iter().all(fits));
+    let with_port = |node: &str| match node.contains(':') {
+        true => node.to_owned(),
+        false => format!("{node}:9042"),
+    };
+    texts
+        .map(|texts| texts.into_iter().map(with_port).collect())
+        .ok_or_else(|| given.wanted("a list of nodes, like [\"10.0.0.1:9042\", \"10.0.0.2:9042\"]"))
 }
 
 const BYTE_UNITS: [(&str, u64); 4] = [("GiB", 1 << 30), ("MiB", 1 << 20), ("KiB", 1 << 10), ("B", 1)];

@@ -1,66 +1,23 @@
 //! Prints types and tables as the CQL that Cassandra 5 takes.
 //!
-//! Comes in: a model and its plan. Goes out: statements, in an order in which they can be run. Names are without
-//! generation and keyspace; running them is a store's.
+//! Comes in: a model and its plan. Goes out: statements, in an order in which they can be run, and what they make, column by
+//! column. Names are without keyspace; running statements is a store's.
 
-use super::{Entries, KeyColumn, Nearest, Plan, ReadPlan, TablePlan, TableRole};
+use xxhash_rust::xxh64::xxh64;
+
+use super::{KeyColumn, Nearest, Plan, ReadPlan, TablePlan, TableRole};
 use crate::schema::{
-    BUCKETS, Column, ColumnId, ColumnType, IndexDecl, ObjectType, Order, ReadModel, TypeId, TypeKind, snake,
+    BUCKETS, Column, ColumnId, ColumnType, IndexDecl, NAME_BYTES_MAX, ObjectType, Order, ReadModel, TypeId,
+    TypeKind, snake,
 };
 
 /// The statements that make everything the plan stores: `CREATE TYPE`, each after those it holds, then `CREATE TABLE`,
-/// and `CREATE INDEX` after its table.
+/// and `CREATE INDEX` after the tables.
 pub fn create_statements(model: &ReadModel, plan: &Plan) -> Vec<String> {
-    let mut done = Vec::new();
-    let mut statements = Vec::new();
-    for (index, ty) in model.types.iter().enumerate() {
-        let is_stored = match ty.kind {
-            TypeKind::Udt | TypeKind::Key { .. } => true,
-            TypeKind::Variants => !ty.columns.is_empty(),
-            _ => false,
-        };
-        if is_stored {
-            create_type(
-                model,
-                TypeId(u32::try_from(index).expect("types are counted in u32")),
-                &mut done,
-                &mut statements,
-            );
-        }
-    }
-    for table in &plan.tables {
-        match table.role {
-            TableRole::Index { of, by } => {
-                // An index that answers single values answers ranges too.
-                let made = create_index(model, plan.table(of), table, by);
-                if !statements.contains(&made) {
-                    statements.push(made);
-                }
-            }
-            TableRole::Buckets { of } if matches!(plan.table(of).role, TableRole::Index { .. }) => {}
-            _ if table.heads.is_some() => {}
-            _ => statements.push(create_table(model, plan, table)),
-        }
-    }
-    for entity in &plan.entities {
-        let ty = model.ty(entity.entity);
-        for index in &ty.indexes {
-            statements.extend(create_vector_index(ty, index));
-        }
-    }
-    statements
-}
-
-/// The statement that makes the index of a vector.
-fn create_vector_index(ty: &ObjectType, index: &IndexDecl) -> Option<String> {
-    let similarity = index.similarity?.word();
-    let (table, name) = (snake(&index.table), snake(&ty.column(index.column).name));
-    let index = quoted(&format!("{table}__by_{name}"));
-    Some(format!(
-        "CREATE INDEX {index} ON {} ({}) USING 'sai' WITH OPTIONS = {{ 'similarity_function': '{similarity}' }};",
-        quoted(&table),
-        quoted(&name)
-    ))
+    let cql = Cql::new(model, plan);
+    let types = cql.types().into_iter().map(|ty| ty.create);
+    let tables = cql.tables().into_iter().map(|(_, table)| table.create);
+    types.chain(tables).chain(cql.vector_indexes().into_iter().map(|index| index.create)).collect()
 }
 
 /// How a read of the nearest rows ends in CQL.
@@ -69,14 +26,243 @@ pub(super) fn nearest_first(model: &ReadModel, read: &ReadPlan, nearest: &Neares
     format!("ORDER BY {} ANN OF ? LIMIT ?", quoted(&name))
 }
 
-/// The statement that makes one table. The columns of a header over its partitions are static.
-pub fn create_table(model: &ReadModel, plan: &Plan, table: &TablePlan) -> String {
-    let statics = plan.header_of(table.id).into_iter().flat_map(|header| {
-        let columns = columns(model, plan, header).split_off(header.partition.len());
-        columns.into_iter().map(|(name, ty)| (static_name(name), format!("{ty} STATIC")))
+/// Everything that a plan stores, as CQL.
+#[derive(Debug)]
+pub struct Cql<'m> {
+    model: &'m ReadModel,
+    plan: &'m Plan,
+    /// What tables and types of one generation have at the end of their names.
+    suffix: String,
+}
+
+/// A value type, as CQL has it.
+#[derive(Debug)]
+pub struct CqlType {
+    /// Without quotes.
+    pub name: String,
+    /// Name and type of each field, in their order.
+    pub fields: Vec<(String, String)>,
+    /// The statement that makes it.
+    pub create: String,
+}
+
+/// A table, as CQL has it.
+#[derive(Debug)]
+pub struct CqlTable {
+    /// Without quotes.
+    pub name: String,
+    /// Those of the partition first, then those of the clustering, then what a row holds beside its key.
+    pub columns: Vec<CqlColumn>,
+    /// The statement that makes it.
+    pub create: String,
+}
+
+/// A column of a table.
+#[derive(Clone, Debug)]
+pub struct CqlColumn {
+    /// Without quotes.
+    pub name: String,
+    pub ty: String,
+    pub kind: CqlKind,
+    pub holds: CqlHolds,
+}
+
+/// Where a column stands in its table.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum CqlKind {
+    Partition,
+    Clustering(Order),
+    /// Once for each partition.
+    Static,
+    Regular,
+}
+
+/// What a column holds.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum CqlHolds {
+    /// A part of the key.
+    Key,
+    /// A column of the entity.
+    Cell(ColumnId),
+    /// Offset of the last event that was applied.
+    Position,
+    /// Whether the row is there.
+    Live,
+}
+
+/// An index that the store keeps by itself.
+#[derive(Debug)]
+pub struct CqlIndex {
+    /// Without quotes.
+    pub name: String,
+    /// The statement that makes it.
+    pub create: String,
+}
+
+impl<'m> Cql<'m> {
+    /// With the names of no generation.
+    pub fn new(model: &'m ReadModel, plan: &'m Plan) -> Cql<'m> {
+        Cql { model, plan, suffix: String::new() }
+    }
+
+    /// With the names of a generation: `orders__g2`.
+    pub fn of_generation(model: &'m ReadModel, plan: &'m Plan, generation: u32) -> Cql<'m> {
+        Cql { model, plan, suffix: generation_suffix(generation) }
+    }
+
+    /// The value types, each after those it holds.
+    pub fn types(&self) -> Vec<CqlType> {
+        let (mut done, mut types) = (Vec::new(), Vec::new());
+        for (index, ty) in self.model.types.iter().enumerate() {
+            let is_stored = match ty.kind {
+                TypeKind::Udt | TypeKind::Key { .. } => true,
+                TypeKind::Variants => !ty.columns.is_empty(),
+                _ => false,
+            };
+            if is_stored {
+                let id = TypeId(u32::try_from(index).expect("types are counted in u32"));
+                self.add_type(id, &mut done, &mut types);
+            }
+        }
+        types
+    }
+
+    /// The tables, without headers: their columns are static ones of the tables that they head.
+    pub fn tables(&self) -> Vec<(&'m TablePlan, CqlTable)> {
+        let own = self.plan.tables.iter().filter(|table| table.heads.is_none());
+        own.map(|table| (&**table, self.table(table))).collect()
+    }
+
+    /// One table; of a header the one that it heads.
+    pub fn table(&self, table: &TablePlan) -> CqlTable {
+        let table = table.heads.map_or(table, |rows| self.plan.table(rows));
+        let header = self.plan.header_of(table.id).into_iter().flat_map(|header| self.columns(header));
+        let statics = header.filter(|column| column.kind == CqlKind::Static);
+        let columns: Vec<CqlColumn> = self.columns(table).into_iter().chain(statics).collect();
+        let name = self.physical(&table_name(table));
+        let create = create_table(&name, &columns, table);
+        CqlTable { name, columns, create }
+    }
+
+    /// What a table holds by itself: key, cells, and what the engine keeps. What a header holds is static.
+    pub fn columns(&self, table: &TablePlan) -> Vec<CqlColumn> {
+        let key = |key: &KeyColumn, kind: CqlKind| CqlColumn {
+            name: snake(&key.part.name),
+            ty: self.cql_type(&key.ty),
+            kind,
+            holds: CqlHolds::Key,
+        };
+        let partition = table.partition.iter().map(|column| key(column, CqlKind::Partition));
+        let clustering = table.clustering.iter().map(|column| key(column, CqlKind::Clustering(column.order)));
+        let mut columns: Vec<CqlColumn> = partition.chain(clustering).collect();
+        if matches!(table.role, TableRole::Buckets { .. }) {
+            return columns;
+        }
+        let (kind, kept) = match table.heads {
+            Some(_) => (CqlKind::Static, "__header_"),
+            None => (CqlKind::Regular, "__"),
+        };
+        let keys = || table.partition.iter().chain(&table.clustering);
+        let in_key = |id: ColumnId| keys().any(|key| key.is_plain() && key.part.column == id);
+        for &id in table.columns.iter().filter(|id| !in_key(**id)) {
+            let column = self.model.ty(table.entity).column(id);
+            let (name, ty) = (snake(&column.name), self.column_type(column));
+            columns.push(CqlColumn { name, ty, kind, holds: CqlHolds::Cell(id) });
+        }
+        if table.role == TableRole::Base {
+            for (name, ty, holds) in
+                [("o", "bigint", CqlHolds::Position), ("live", "boolean", CqlHolds::Live)]
+            {
+                columns.push(CqlColumn { name: format!("{kept}{name}"), ty: ty.to_owned(), kind, holds });
+            }
+        }
+        columns
+    }
+
+    /// The indexes of vectors.
+    pub fn vector_indexes(&self) -> Vec<CqlIndex> {
+        let of_entity = |entity: &super::EntityPlan| {
+            let ty = self.model.ty(entity.entity);
+            ty.indexes.iter().filter_map(|index| self.vector_index(ty, index)).collect::<Vec<_>>()
+        };
+        self.plan.entities.iter().flat_map(of_entity).collect()
+    }
+
+    fn vector_index(&self, ty: &ObjectType, index: &IndexDecl) -> Option<CqlIndex> {
+        let similarity = index.similarity?.word();
+        let (table, column) = (snake(&index.table), snake(&ty.column(index.column).name));
+        let name = self.physical(&format!("{table}__by_{column}"));
+        let create = format!(
+            "CREATE INDEX {} ON {} ({}) USING 'sai' WITH OPTIONS = {{ 'similarity_function': '{similarity}' }};",
+            quoted(&name),
+            quoted(&self.physical(&table)),
+            quoted(&column)
+        );
+        Some(CqlIndex { name, create })
+    }
+
+    fn add_type(&self, id: TypeId, done: &mut Vec<TypeId>, types: &mut Vec<CqlType>) {
+        if done.contains(&id) {
+            return;
+        }
+        done.push(id);
+        let ty = self.model.ty(id);
+        for inner in ty.columns.iter().filter_map(|column| record_of(&column.ty)) {
+            self.add_type(inner, done, types);
+        }
+        let fields: Vec<(String, String)> =
+            ty.columns.iter().map(|column| (snake(&column.name), self.column_type(column))).collect();
+        let shown: Vec<String> = fields.iter().map(|(name, ty)| format!("  {} {ty}", quoted(name))).collect();
+        let name = self.physical(&snake(ty.stored_name()));
+        let create = format!("CREATE TYPE {} (\n{}\n);", quoted_type(&name), shown.join(",\n"));
+        types.push(CqlType { name, fields, create });
+    }
+
+    fn column_type(&self, column: &Column) -> String {
+        match column.vector {
+            Some(vector) => format!("vector<float, {}>", vector.dimensions),
+            None => self.cql_type(&column.ty),
+        }
+    }
+
+    fn cql_type(&self, ty: &ColumnType) -> String {
+        match ty {
+            ColumnType::Scalar(scalar) => crate::schema::cql_type(*scalar).to_string(),
+            ColumnType::Enum(_) => "text".to_string(),
+            ColumnType::Record(record) => {
+                let name = self.physical(&snake(self.model.ty(*record).stored_name()));
+                format!("frozen<{}>", quoted_type(&name))
+            }
+            ColumnType::List(of) => format!("frozen<list<{}>>", self.cql_type(of)),
+            ColumnType::Set(of) => format!("frozen<set<{}>>", self.cql_type(of)),
+            ColumnType::Map { key, record } => {
+                let key = self.cql_type(&self.model.ty(*record).column(*key).ty);
+                format!("frozen<map<{key}, {}>>", self.cql_type(&ColumnType::Record(*record)))
+            }
+        }
+    }
+
+    /// The name that something has in this generation: cut, with a digest of the whole, where the store takes no longer one.
+    fn physical(&self, name: &str) -> String {
+        let room = NAME_BYTES_MAX - self.suffix.len();
+        if self.suffix.is_empty() || name.len() <= room {
+            return format!("{name}{}", self.suffix);
+        }
+        let digest = format!("_{:08x}", xxh64(name.as_bytes(), 0) >> 32);
+        format!("{}{digest}{}", &name[..room - digest.len()], self.suffix)
+    }
+}
+
+/// What the names of a generation's tables and types end in.
+pub fn generation_suffix(generation: u32) -> String {
+    format!("__g{generation}")
+}
+
+fn create_table(name: &str, columns: &[CqlColumn], table: &TablePlan) -> String {
+    let shown = columns.iter().map(|column| {
+        let is_static = if column.kind == CqlKind::Static { " STATIC" } else { "" };
+        format!("  {} {}{is_static},\n", quoted(&column.name), column.ty)
     });
-    let all = columns(model, plan, table).into_iter().chain(statics);
-    let columns: Vec<String> = all.map(|(name, ty)| format!("  {} {ty},\n", quoted(&name))).collect();
     let names = |keys: &[KeyColumn]| {
         keys.iter().map(|key| quoted(&snake(&key.part.name))).collect::<Vec<_>>().join(", ")
     };
@@ -96,29 +282,8 @@ pub fn create_table(model: &ReadModel, plan: &Plan, table: &TablePlan) -> String
     }
     options.extend(table.options.iter().map(|option| format!("{} = {}", option.name, option.value)));
     let with = if options.is_empty() { String::new() } else { format!(" WITH {}", options.join("\n  AND ")) };
-    let name = quoted(&table_name(table));
-    format!("CREATE TABLE {name} (\n{}  PRIMARY KEY ({partition}{clustering})\n){with};", columns.concat())
-}
-
-/// The name of a header's column: what the engine keeps of a header stands beside what it keeps of each row.
-fn static_name(name: String) -> String {
-    match name.strip_prefix("__") {
-        Some(kept) => format!("__header_{kept}"),
-        None => name,
-    }
-}
-
-/// The statement that makes a storage-attached index: Cassandra keeps the entries itself.
-fn create_index(model: &ReadModel, of: &TablePlan, entries: &TablePlan, by: Entries) -> String {
-    let column = model.ty(of.entity).column(entries.indexed().part.column);
-    let (table, name) = (table_name(of), snake(&column.name));
-    let target = match (by, &column.ty) {
-        (Entries::Elements, ColumnType::Map { .. }) => format!("KEYS({})", quoted(&name)),
-        (Entries::Elements, _) => format!("VALUES({})", quoted(&name)),
-        (Entries::Values | Entries::Order, _) => quoted(&name),
-    };
-    let index = quoted(&format!("{table}__by_{name}"));
-    format!("CREATE INDEX {index} ON {} ({target}) USING 'sai';", quoted(&table))
+    let columns: String = shown.collect();
+    format!("CREATE TABLE {} (\n{columns}  PRIMARY KEY ({partition}{clustering})\n){with};", quoted(name))
 }
 
 /// A table's name as the store has it, without generation.
@@ -132,59 +297,6 @@ pub fn table_name(table: &TablePlan) -> String {
     }
 }
 
-/// Name and type of each column: those of the key first, then the others, then what the engine keeps.
-fn columns(model: &ReadModel, plan: &Plan, table: &TablePlan) -> Vec<(String, String)> {
-    let keys: Vec<&KeyColumn> = table.partition.iter().chain(&table.clustering).collect();
-    let mut columns: Vec<(String, String)> =
-        keys.iter().map(|key| (snake(&key.part.name), cql_type(model, &key.ty))).collect();
-    if matches!(table.role, TableRole::Buckets { .. }) {
-        return columns;
-    }
-    let is_key = |column: ColumnId| keys.iter().any(|key| key.is_plain() && key.part.column == column);
-    for &id in table.columns.iter().filter(|&&column| !is_key(column)) {
-        let name = &model.ty(table.entity).column(id).name;
-        let stored = column_type(model, model.ty(table.entity).column(id));
-        // Cassandra looks only into collections that are not frozen. All cells are written anew with their row anyway.
-        let stored = match looks_into(plan, table, id) {
-            true => stored
-                .strip_prefix("frozen<")
-                .and_then(|of| of.strip_suffix('>'))
-                .unwrap_or(&stored)
-                .to_owned(),
-            false => stored,
-        };
-        columns.push((snake(name), stored));
-    }
-    if table.role == TableRole::Base {
-        columns.push(("__o".to_string(), "bigint".to_string()));
-        columns.push(("__live".to_string(), "boolean".to_string()));
-    }
-    columns
-}
-
-/// Whether an index finds rows of a table by what this column holds.
-fn looks_into(plan: &Plan, table: &TablePlan, column: ColumnId) -> bool {
-    let role = TableRole::Index { of: table.id, by: Entries::Elements };
-    plan.tables.iter().any(|entries| entries.role == role && entries.indexed().part.column == column)
-}
-
-fn create_type(model: &ReadModel, id: TypeId, done: &mut Vec<TypeId>, statements: &mut Vec<String>) {
-    if done.contains(&id) {
-        return;
-    }
-    done.push(id);
-    let ty = model.ty(id);
-    for inner in ty.columns.iter().filter_map(|column| record_of(&column.ty)) {
-        create_type(model, inner, done, statements);
-    }
-    let fields: Vec<String> = ty
-        .columns
-        .iter()
-        .map(|column| format!("  {} {}", quoted(&snake(&column.name)), column_type(model, column)))
-        .collect();
-    statements.push(format!("CREATE TYPE {} (\n{}\n);", quoted_type(ty.stored_name()), fields.join(",\n")));
-}
-
 fn record_of(ty: &ColumnType) -> Option<TypeId> {
     match ty {
         ColumnType::Record(record) | ColumnType::Map { record, .. } => Some(*record),
@@ -193,29 +305,8 @@ fn record_of(ty: &ColumnType) -> Option<TypeId> {
     }
 }
 
-fn column_type(model: &ReadModel, column: &Column) -> String {
-    match column.vector {
-        Some(vector) => format!("vector<float, {}>", vector.dimensions),
-        None => cql_type(model, &column.ty),
-    }
-}
-
-fn cql_type(model: &ReadModel, ty: &ColumnType) -> String {
-    match ty {
-        ColumnType::Scalar(scalar) => crate::schema::cql_type(*scalar).to_string(),
-        ColumnType::Enum(_) => "text".to_string(),
-        ColumnType::Record(record) => format!("frozen<{}>", quoted_type(model.ty(*record).stored_name())),
-        ColumnType::List(of) => format!("frozen<list<{}>>", cql_type(model, of)),
-        ColumnType::Set(of) => format!("frozen<set<{}>>", cql_type(model, of)),
-        ColumnType::Map { key, record } => {
-            let key = cql_type(model, &model.ty(*record).column(*key).ty);
-            format!("frozen<map<{key}, {}>>", cql_type(model, &ColumnType::Record(*record)))
-        }
-    }
-}
-
 /// `ASC` or `DESC`.
-pub(super) fn direction(order: Order) -> &'static str {
+pub fn direction(order: Order) -> &'static str {
     match order {
         Order::Asc => "ASC",
         Order::Desc => "DESC",
@@ -223,7 +314,7 @@ pub(super) fn direction(order: Order) -> &'static str {
 }
 
 /// A name as CQL takes it: in quotes where it is a reserved word or begins with `_`.
-fn quoted(name: &str) -> String {
+pub fn quoted(name: &str) -> String {
     let is_plain = name.starts_with(|letter: char| letter.is_ascii_lowercase());
     match is_plain && !RESERVED.contains(&name) {
         true => name.to_string(),
@@ -233,10 +324,9 @@ fn quoted(name: &str) -> String {
 
 /// A value type's name as CQL takes it: also in quotes where it is a type of CQL's own, or kept for one.
 fn quoted_type(name: &str) -> String {
-    let name = snake(name);
-    match TYPES.contains(&name.as_str()) {
+    match TYPES.contains(&name) {
         true => format!("\"{name}\""),
-        false => quoted(&name),
+        false => quoted(name),
     }
 }
 

@@ -1,12 +1,14 @@
 //! Where rows live. The write loop and the graph meet here, and nowhere else.
 //!
 //! [`Store`] holds generations of tables; [`Tables`] is one generation. Backends: `memory`, the model that
-//! simulations run on (cell stamps, tombstones, Cassandra's tie rules), and `embedded`, on disk with fjall.
-//! Both pass one contract suite (`tests/contract`). Only `project` calls [`Tables::commit`].
+//! simulations run on (cell stamps, tombstones, Cassandra's tie rules), `embedded`, on disk with fjall, and `cassandra`, in a
+//! cluster. All pass one contract suite (`tests/contract`). Only `project` calls [`Tables::commit`].
 //!
 //! Shaped for Cassandra: writes carry stamps, may be late, repeated or lost, and may be acknowledged in any
 //! order inside one phase of a [`Batch`].
 
+#[cfg(feature = "cassandra")]
+pub mod cassandra;
 pub mod embedded;
 mod layout;
 mod ledger;

@@ -1,6 +1,10 @@
 //! The contract suites: what every store and every source promises, run on each of them, and what the write loop
 //! promises to a store.
 
+#[cfg(feature = "cassandra")]
+mod applied;
+#[cfg(feature = "cassandra")]
+mod cluster;
 #[cfg(feature = "kafka")]
 mod kafka;
 mod merged;
@@ -10,6 +14,7 @@ mod ranges;
 mod released;
 mod sources;
 mod tables;
+mod types;
 
 /// Real brokers.
 #[cfg(feature = "kafka")]

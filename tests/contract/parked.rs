@@ -256,6 +256,15 @@ macro_rules! suite {
                 super::$test(store).await;
             })*
         }
+        #[cfg(feature = "cassandra")]
+        mod cassandra {
+            $(#[tokio::test] async fn $test() {
+                let model = std::sync::Arc::new(crate::cluster::model(Vec::new()));
+                if let Some(store) = crate::cluster::cluster(model).await {
+                    super::$test(store).await;
+                }
+            })*
+        }
     };
 }
 

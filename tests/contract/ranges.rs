@@ -133,20 +133,33 @@ async fn a_range_of_many_pages_goes_whatever_crashes() {
 #[tokio::test]
 async fn a_range_goes_also_where_each_write_may_be_the_last_and_all_comes_again() {
     let definitions = definitions("");
-    for seed in seeds(6) {
-        println!("seed {seed}");
+    each_write_may_be_the_last(&MemoryStore::new(), &definitions, 6).await;
+}
+
+#[cfg(feature = "cassandra")]
+#[tokio::test]
+async fn a_range_goes_also_where_each_write_may_be_the_last_and_all_comes_again_in_cassandra() {
+    let definitions = definitions("");
+    if let Some(store) = crate::cluster::cluster(Arc::clone(&definitions.model)).await {
+        each_write_may_be_the_last(&store, &definitions, 1).await;
+    }
+}
+
+async fn each_write_may_be_the_last(store: &dyn Store, definitions: &Definitions, default: u64) {
+    for seed in seeds(default) {
         let mut random = Rng::with_seed(seed);
         let log = log();
-        let tables = MemoryStore::new().open(1, &definitions.plan).await.expect("opens");
+        store.drop_generation(1).await.expect("drops");
+        let tables = store.open(1, &definitions.plan).await.expect("opens");
         for _ in 0..3 {
             let dying = Interrupted::after(Arc::clone(&tables), random.u64(1..6_000));
-            let _ = fold(&definitions, Arc::new(dying), &log, [1, usize::MAX][random.usize(0..2)]).await;
+            let _ = fold(definitions, Arc::new(dying), &log, [1, usize::MAX][random.usize(0..2)]).await;
         }
-        assert!(fold(&definitions, Arc::clone(&tables), &log, usize::MAX).await.is_some());
-        let once = rows(&definitions, tables.as_ref()).await;
+        assert!(fold(definitions, Arc::clone(&tables), &log, usize::MAX).await.is_some());
+        let once = rows(definitions, tables.as_ref()).await;
         let again = Arc::new(Interrupted::forgetful(Arc::clone(&tables)));
-        assert!(fold(&definitions, again, &log, 1).await.is_some());
-        let twice = rows(&definitions, tables.as_ref()).await;
+        assert!(fold(definitions, again, &log, 1).await.is_some());
+        let twice = rows(definitions, tables.as_ref()).await;
         assert_eq!(once, twice, "KINORA_SEED_BASE={seed}");
         assert_eq!((once[0].len(), &once[0]), (10, &once[1]), "KINORA_SEED_BASE={seed}");
     }

@@ -486,11 +486,28 @@ async fn retried_skipped_and_dropped_events_come_to_what_a_plain_list_comes_to_o
     }
 }
 
+#[cfg(feature = "cassandra")]
+#[tokio::test]
+async fn retried_skipped_and_dropped_events_come_to_what_a_plain_list_comes_to_in_cassandra() {
+    for seed in seeds(3) {
+        let model = Arc::clone(&definitions(&Bad::default(), false).model);
+        let Some(store) = crate::cluster::cluster(model).await else { return };
+        decisions_come_to_the_same(&store, false, false, seed).await;
+        store.drop_generation(1).await.expect("drops");
+    }
+}
+
 #[tokio::test]
 async fn an_owner_that_was_replaced_halts_at_its_next_decision_and_says_so() {
-    for atomic in [false, true] {
-        let store = if atomic { MemoryStore::atomic() } else { MemoryStore::new() };
-        let mut subject = Subject::new(&store, false, Rng::with_seed(1)).await;
+    let mut stores: Vec<Box<dyn Store>> = vec![Box::new(MemoryStore::new()), Box::new(MemoryStore::atomic())];
+    #[cfg(feature = "cassandra")]
+    if let Some(store) = crate::cluster::cluster(Arc::clone(&definitions(&Bad::default(), false).model)).await
+    {
+        stores.push(Box::new(store));
+    }
+    for store in stores {
+        let store = &*store;
+        let mut subject = Subject::new(store, false, Rng::with_seed(1)).await;
         let tables = Arc::clone(&subject.tables);
         let mut old = subject.owner(Arc::clone(&tables)).await.expect("opens");
         let mut new = subject.owner(Arc::clone(&tables)).await.expect("opens");

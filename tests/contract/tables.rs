@@ -80,21 +80,30 @@ fn table(
     })
 }
 
-/// Entity 0: `id`, `user`, `at`, `note`, with a copy by user, newest first, without the note. Then one table for each
-/// type and direction of a clustering column.
+/// Entity 0: `id`, `user`, `at`, `note`, with a copy by user, newest first, without the note.
 fn plan() -> Arc<Plan> {
-    let id = || column(0, Scalar::Id, Order::Asc);
-    let mut tables = vec![
+    plan_of(base_and_copy())
+}
+
+fn plan_of(tables: Vec<Arc<TablePlan>>) -> Arc<Plan> {
+    Arc::new(Plan { tables, entities: Vec::new(), reads: Vec::new() })
+}
+
+fn id() -> KeyColumn {
+    column(0, Scalar::Id, Order::Asc)
+}
+
+fn base_and_copy() -> Vec<Arc<TablePlan>> {
+    let clustering = vec![column(2, Scalar::DateTime, Order::Desc), id()];
+    vec![
         table(0, 0, TableRole::Base, vec![id()], vec![], 4),
-        table(
-            1,
-            0,
-            TableRole::Copy,
-            vec![column(1, Scalar::Id, Order::Asc)],
-            vec![column(2, Scalar::DateTime, Order::Desc), id()],
-            3,
-        ),
-    ];
+        table(1, 0, TableRole::Copy, vec![column(1, Scalar::Id, Order::Asc)], clustering, 3),
+    ]
+}
+
+/// One table for each type and direction of a clustering column, besides.
+fn plan_of_types() -> Arc<Plan> {
+    let mut tables = base_and_copy();
     for (entity, scalar) in (1..).zip(SCALARS) {
         for order in [Order::Asc, Order::Desc] {
             let number = u32::try_from(tables.len()).expect("few tables");
@@ -102,13 +111,32 @@ fn plan() -> Arc<Plan> {
             tables.push(table(number, entity, TableRole::Base, vec![id()], clustering, 3));
         }
     }
-    // The header over the partitions of the last of them.
-    let (rows, number) = (tables[tables.len() - 1].id, u32::try_from(tables.len()).expect("few tables"));
-    let mut header = table(number, number, TableRole::Base, vec![id()], vec![], 2);
+    plan_of(tables)
+}
+
+/// The entity of a header: a text beside the key.
+const HEADER: u32 = SCALARS.len() as u32 + 1;
+
+/// A table of addresses, and the header over its partitions.
+fn plan_of_header() -> Arc<Plan> {
+    let mut tables = base_and_copy();
+    let entity = u32::try_from(SCALARS.len()).expect("few types");
+    let clustering = vec![column(1, Scalar::Ipv6, Order::Desc), column(2, Scalar::Long, Order::Asc)];
+    let rows = table(2, entity, TableRole::Base, vec![id()], clustering, 3);
+    let mut header = table(3, HEADER, TableRole::Base, vec![id()], vec![], 2);
     let joined = Arc::get_mut(&mut header).expect("nobody else has it");
-    (joined.heads, joined.name) = (Some(rows), tables[tables.len() - 1].name.clone());
-    tables.push(header);
-    Arc::new(Plan { tables, entities: Vec::new(), reads: Vec::new() })
+    (joined.heads, joined.name) = (Some(rows.id), rows.name.clone());
+    tables.extend([rows, header]);
+    plan_of(tables)
+}
+
+/// The read model of all these tables.
+#[cfg(feature = "cassandra")]
+fn model() -> Arc<kinora::schema::ReadModel> {
+    let mut entities = vec![vec![Scalar::Id, Scalar::Id, Scalar::DateTime, Scalar::String]];
+    entities.extend(SCALARS.map(|scalar| vec![Scalar::Id, scalar, Scalar::Long]));
+    entities.push(vec![Scalar::Id, Scalar::String]);
+    Arc::new(super::cluster::model(entities))
 }
 
 fn cells(id: &str, user: &str, at: i64, note: Option<&str>) -> Vec<Value> {
@@ -217,7 +245,7 @@ async fn a_buried_row_keeps_its_position_and_is_in_no_scan(store: impl Store) {
 }
 
 async fn a_header_and_the_rows_of_its_partition_come_and_go_apart(store: impl Store) {
-    let plan = plan();
+    let plan = plan_of_header();
     let tables = open(&store, &plan).await;
     let header = plan.tables.last().expect("it is the last").id;
     let rows = plan.table(header).heads.expect("it heads a table");
@@ -361,23 +389,33 @@ fn random(scalar: Scalar, rng: &mut fastrand::Rng) -> Value {
     let long = if rng.bool() { rng.i64(-3..3) } else { rng.i64(..) };
     match scalar {
         Scalar::Boolean => Value::Bool(rng.bool()),
-        Scalar::Byte | Scalar::Short | Scalar::Int | Scalar::Long | Scalar::BigInt => Value::Int(long),
+        Scalar::Byte => Value::Int((long as i8).into()),
+        Scalar::Short => Value::Int((long as i16).into()),
+        Scalar::Int => Value::Int((long as i32).into()),
+        Scalar::Long | Scalar::BigInt => Value::Int(long),
         Scalar::DateTime => Value::Timestamp(long),
-        Scalar::LocalTime => Value::Time(long),
+        Scalar::LocalTime => Value::Time(long.rem_euclid(86_400_000_000_000)),
         Scalar::LocalDate => Value::Date(long as i32),
-        Scalar::Float | Scalar::Float32 => {
-            Value::Float([0.0, -0.0, f64::MAX, -rng.f64(), rng.f64()][rng.usize(0..5)])
+        Scalar::Float => Value::Float([0.0, -0.0, f64::MAX, -rng.f64(), rng.f64()][rng.usize(0..5)]),
+        Scalar::Float32 => Value::Float([0.0, -0.0, f32::MAX, -rng.f32(), rng.f32()][rng.usize(0..5)].into()),
+        // Two of one number and several scales are one clustering key to Cassandra.
+        Scalar::Decimal => {
+            let mantissa = i128::from(long) * 10 + [1, 3, 7, 9][rng.usize(..4)];
+            Value::Decimal(Decimal { mantissa, scale: rng.u32(0..4) })
         }
-        Scalar::Decimal => Value::Decimal(Decimal { mantissa: long.into(), scale: rng.u32(0..4) }),
         Scalar::VarInt => Value::Decimal(Decimal { mantissa: long.into(), scale: 0 }),
-        Scalar::Uuid => Value::Uuid(Uuid::from_u128(rng.u128(..))),
+        // Cassandra sorts those of several versions by version first.
+        Scalar::Uuid => Value::Uuid(Uuid::from_u128(rng.u128(..) & !(0xF << 76) | 4 << 76)),
         Scalar::TimeUuid => Value::TimeUuid(Uuid::from_u128(rng.u128(..) & !(0xE << 76) | 1 << 76)),
         Scalar::Ip | Scalar::Ipv4 | Scalar::Ipv6 => Value::Ip(match rng.bool() {
             true => [rng.u8(0..2), 0, rng.u8(..), 255].into(),
             false => [0, 0, rng.u16(0..2), 0, 0, 1, rng.u16(..), 9].into(),
         }),
         Scalar::Duration | Scalar::Json => unreachable!("never part of a key"),
-        Scalar::String | Scalar::Id | Scalar::Ascii => {
+        Scalar::Ascii => Value::text(
+            (0..rng.usize(0..4)).map(|_| ['\0', 'a', '\u{7F}'][rng.usize(0..3)]).collect::<String>(),
+        ),
+        Scalar::String | Scalar::Id => {
             let letters = ['\0', '\u{1}', 'a', 'é', '\u{10FFFF}'];
             Value::text((0..rng.usize(0..4)).map(|_| letters[rng.usize(0..5)]).collect::<String>())
         }
@@ -388,7 +426,7 @@ fn random(scalar: Scalar, rng: &mut fastrand::Rng) -> Value {
 }
 
 async fn rows_of_every_key_type_are_in_order(store: impl Store) {
-    let plan = plan();
+    let plan = plan_of_types();
     let tables = open(&store, &plan).await;
     for seed in super::seeds(3) {
         let mut rng = fastrand::Rng::with_seed(seed);
@@ -619,7 +657,7 @@ async fn a_table_of_another_plan_is_refused(store: impl Store) {
     let plan = plan();
     let tables = open(&store, &plan).await;
     let error = tables.get(TableId(99), &[], Columns::All).await.expect_err("is refused").to_string();
-    assert_eq!(error, "table 99 is not in this plan of 47 tables; it is of another plan");
+    assert_eq!(error, "table 99 is not in this plan of 2 tables; it is of another plan");
 }
 
 struct Embedded {
@@ -668,6 +706,14 @@ macro_rules! suite {
         }
         mod embedded {
             $(#[tokio::test] async fn $test() { super::$test(super::embedded()).await; })*
+        }
+        #[cfg(feature = "cassandra")]
+        mod cassandra {
+            $(#[tokio::test] async fn $test() {
+                if let Some(store) = crate::cluster::cluster(super::model()).await {
+                    super::$test(store).await;
+                }
+            })*
         }
     };
 }

@@ -239,11 +239,10 @@ fn explain_shows_ranges_and_filters_with_their_statements() {
             "org = $org, tags contains $tag",
             "index       state in $state, score >= $least, score <= $most",
             "the base row of every entry until the page is full, at most 10000 for a page",
-            "CREATE INDEX by_org__by_score ON by_org (score) USING 'sai';",
-            "CREATE INDEX by_org__by_tags ON by_org (VALUES(tags)) USING 'sai';",
-            "CREATE INDEX by_org__by_lines ON by_org (KEYS(lines)) USING 'sai';",
-            "  tags set<text>,",
-            "  lines map<text, frozen<line>>,",
+            "CREATE TABLE by_org__in_order_of_score (",
+            "CREATE TABLE by_org__by_tags (",
+            "  tags frozen<set<text>>,",
+            "  lines frozen<map<text, frozen<line>>>,",
         ],
     );
 }

@@ -11,8 +11,8 @@ is_running() {
 fetch_jars() {
   jars=$here/jars/$1
   cmp -s "$here/$1.xml" "$jars/.fetched-for" && return
-  mkdir -p "$here/jars"
   (
+    mkdir -p "$here/jars"
     # Several that start at once fetch once.
     flock 9
     cmp -s "$here/$1.xml" "$jars/.fetched-for" && exit

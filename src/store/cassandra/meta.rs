@@ -1,0 +1,357 @@
+//! What is kept beside rows: the manifest, progress with its bases, and who owns which partition.
+//!
+//! Comes in: decisions of the write loop. Goes out: what stands. Manifest, bases and owners are comparing writes; progress is a
+//! plain one that carries its next offset as its stamp, so that a late one loses inside the database.
+
+use std::sync::Arc;
+
+use serde::{Deserialize, Serialize};
+
+use super::answers::{Answer, applied};
+use super::names::{self, within};
+use super::session::{Binds, Reads, Session};
+use super::table::signed;
+use crate::event::{Start, TopicPartition};
+use crate::store::{Began, Generation, Manifest, Owner, Progress, ProgressMark, StoreError};
+
+/// Where statements go: a session, a keyspace, and a generation.
+#[derive(Clone)]
+pub(super) struct Place {
+    pub session: Arc<Session>,
+    pub generation: u32,
+}
+
+impl Place {
+    pub fn keyspace(&self) -> &str {
+        &self.session.settings.keyspace
+    }
+
+    /// Runs a statement and reads each row of its answer.
+    pub async fn rows(
+        &self,
+        statement: &str,
+        reads: Reads,
+        binds: Binds,
+        row: impl FnMut(&Answer<'_>) -> Result<(), StoreError> + Send,
+    ) -> Result<(), StoreError> {
+        rows(&self.session, statement, reads, binds, row).await
+    }
+
+    /// Runs a statement that answers nothing.
+    pub async fn run(&self, statement: &str, binds: Binds) -> Result<(), StoreError> {
+        self.session.execute(&within(statement, self.keyspace()), Reads::Usual, &binds).await?;
+        Ok(())
+    }
+
+    /// The values of a partition of a projection, as every table of ours has them.
+    pub fn binds(&self, binds: Binds, projection: &str, at: &TopicPartition) -> Binds {
+        binds.int(self.generation).text(projection).text(&at.topic).int(at.partition)
+    }
+}
+
+/// Runs a statement and reads each row of its answer.
+pub(super) async fn rows(
+    session: &Session,
+    statement: &str,
+    reads: Reads,
+    binds: Binds,
+    mut row: impl FnMut(&Answer<'_>) -> Result<(), StoreError> + Send,
+) -> Result<(), StoreError> {
+    let text = within(statement, &session.settings.keyspace);
+    super::session::each_row(session.execute(&text, reads, &binds).await?, |cells| row(&Answer { cells }))
+}
+
+const MANIFEST: &str = "active";
+
+/// The manifest; `None` before the first generation.
+pub(super) async fn manifest(session: &Session) -> Result<Option<Manifest>, StoreError> {
+    match manifest_text(session).await? {
+        Some(text) => read_manifest(&text).map(Some),
+        None => Ok(None),
+    }
+}
+
+async fn manifest_text(session: &Session) -> Result<Option<String>, StoreError> {
+    let mut found = None;
+    rows(session, names::MANIFEST, Reads::Serial, Binds::default().text(MANIFEST), |row| {
+        found = row.maybe_text(0)?;
+        Ok(())
+    })
+    .await?;
+    Ok(found)
+}
+
+/// Replaces the manifest if it is still as expected.
+pub(super) async fn set_manifest(
+    session: &Session,
+    expected: Option<&Manifest>,
+    new: &Manifest,
+) -> Result<bool, StoreError> {
+    let new = manifest_bytes(new);
+    let (statement, binds) = match expected {
+        None => (names::NEW_MANIFEST, Binds::default().text(MANIFEST).text(&new)),
+        Some(expected) => {
+            let binds = Binds::default().text(&new).text(MANIFEST).text(&manifest_bytes(expected));
+            (names::SET_MANIFEST, binds)
+        }
+    };
+    // One that was sent twice finds itself: then it is there all the same.
+    Ok(applied(session, statement, binds).await? || manifest_text(session).await?.as_deref() == Some(&new))
+}
+
+#[derive(Serialize, Deserialize)]
+struct ManifestText {
+    active: u32,
+    generations: Vec<GenerationText>,
+}
+
+#[derive(Serialize, Deserialize)]
+struct GenerationText {
+    number: u32,
+    definitions: String,
+    #[serde(default)]
+    starts: Vec<BeganText>,
+}
+
+#[derive(Serialize, Deserialize)]
+struct BeganText {
+    projection: String,
+    topic: String,
+    partition: u32,
+    topic_id: String,
+    /// `earliest`, `latest`, or milliseconds since 1970.
+    start: String,
+    offset: u64,
+}
+
+fn manifest_bytes(manifest: &Manifest) -> String {
+    let began = |began: &Began| BeganText {
+        projection: began.projection.to_string(),
+        topic: began.at.topic.to_string(),
+        partition: began.at.partition,
+        topic_id: format!("{:032x}", began.topic_id),
+        start: match began.start {
+            Start::Earliest => "earliest".to_owned(),
+            Start::Latest => "latest".to_owned(),
+            Start::At(ms) => ms.to_string(),
+        },
+        offset: began.offset,
+    };
+    let generation = |generation: &Generation| GenerationText {
+        number: generation.number,
+        definitions: generation.definitions.clone(),
+        starts: generation.starts.iter().map(began).collect(),
+    };
+    let generations = manifest.generations.iter().map(generation).collect();
+    serde_json::to_string(&ManifestText { active: manifest.active, generations })
+        .expect("texts and numbers have JSON")
+}
+
+fn read_manifest(text: &str) -> Result<Manifest, StoreError> {
+    let damaged =
+        |error: &dyn std::fmt::Display| StoreError::Corrupt(format!("the manifest in Cassandra: {error}"));
+    let found: ManifestText = serde_json::from_str(text).map_err(|error| damaged(&error))?;
+    let began = |began: BeganText| {
+        Ok(Began {
+            projection: began.projection.into(),
+            at: TopicPartition { topic: began.topic.into(), partition: began.partition },
+            topic_id: u128::from_str_radix(&began.topic_id, 16).map_err(|error| damaged(&error))?,
+            start: match began.start.as_str() {
+                "earliest" => Start::Earliest,
+                "latest" => Start::Latest,
+                ms => Start::At(ms.parse().map_err(|error| damaged(&error))?),
+            },
+            offset: began.offset,
+        })
+    };
+    let generation = |generation: GenerationText| {
+        Ok(Generation {
+            number: generation.number,
+            definitions: generation.definitions,
+            starts: generation.starts.into_iter().map(began).collect::<Result<_, StoreError>>()?,
+        })
+    };
+    let generations = found.generations.into_iter().map(generation).collect::<Result<_, StoreError>>()?;
+    Ok(Manifest { active: found.active, generations })
+}
+
+/// Reads progress, each mark with the base of its partition.
+pub(super) async fn progress(place: &Place) -> Result<Progress, StoreError> {
+    let mut bases: Vec<(Arc<str>, TopicPartition, i64)> = Vec::new();
+    let generation = || Binds::default().int(place.generation);
+    let mut marks: Vec<ProgressMark> = Vec::new();
+    place
+        .rows(names::PROGRESS, Reads::Usual, generation(), |row| {
+            marks.push(ProgressMark {
+                projection: row.text(0)?.into(),
+                at: row.partition(1)?,
+                topic_id: row.uuid(3)?,
+                next: row.offset(4)?,
+                end: row.offset(5)?,
+                time_ms: row.long(6)?,
+                base: 0,
+            });
+            Ok(())
+        })
+        .await?;
+    // A base is written before the first mark, so it is read after the marks.
+    place
+        .rows(names::BASES, Reads::Serial, generation(), |row| {
+            bases.push((row.text(0)?.into(), row.partition(1)?, row.long(3)?));
+            Ok(())
+        })
+        .await?;
+    for mark in &mut marks {
+        let of_mark = |(projection, at, _): &&(Arc<str>, TopicPartition, i64)| {
+            *projection == mark.projection && *at == mark.at
+        };
+        let Some((.., base)) = bases.iter().find(of_mark) else {
+            let (projection, at) = (&mark.projection, &mark.at);
+            return Err(StoreError::Corrupt(format!(
+                "progress of projection {projection:?} in {} partition {} has no base in kinora_bases",
+                at.topic, at.partition
+            )));
+        };
+        mark.base = *base;
+    }
+    Ok(Progress { marks })
+}
+
+/// Fixes the base of a partition, once for all; answers which it is.
+pub(super) async fn fix_base(place: &Place, mark: &ProgressMark) -> Result<i64, StoreError> {
+    let binds = place.binds(Binds::default(), &mark.projection, &mark.at).long(mark.base);
+    let mut base = mark.base;
+    place
+        .rows(names::NEW_BASE, Reads::Usual, binds, |row| {
+            if !row.bool(0)? {
+                base = row.long(5)?;
+            }
+            Ok(())
+        })
+        .await?;
+    Ok(base)
+}
+
+/// Writes a mark. It has its next offset as its stamp.
+pub(super) async fn set_progress(place: &Place, mark: &ProgressMark) -> Result<(), StoreError> {
+    let next = signed(mark.next)?;
+    let binds = place
+        .binds(Binds::default(), &mark.projection, &mark.at)
+        .blob(&mark.topic_id.to_be_bytes())
+        .long(next)
+        .long(signed(mark.end)?)
+        .long(mark.time_ms)
+        .long(next);
+    place.run(names::SET_PROGRESS, binds).await
+}
+
+/// Takes a partition: raises its epoch by one.
+pub(super) async fn own(
+    place: &Place,
+    projection: &Arc<str>,
+    at: &TopicPartition,
+) -> Result<Owner, StoreError> {
+    know(place, projection, at).await?;
+    let mut found = epoch(place, projection, at).await?;
+    loop {
+        let next = found + 1;
+        let mut taken = false;
+        let binds = place.binds(Binds::default().long(signed(next)?), projection, at);
+        place
+            .rows(names::SET_EPOCH, Reads::Usual, binds.maybe_long(some(found)?), |row| {
+                taken = row.bool(0)?;
+                if !taken {
+                    found = row.maybe_offset(1)?.unwrap_or_default();
+                }
+                Ok(())
+            })
+            .await?;
+        if taken {
+            return Ok(Owner { projection: Arc::clone(projection), at: at.clone(), epoch: next });
+        }
+    }
+}
+
+/// An epoch as the store has it: none before the first.
+pub(super) fn some(epoch: u64) -> Result<Option<i64>, StoreError> {
+    (epoch > 0).then(|| signed(epoch)).transpose()
+}
+
+/// Lists a partition, so that whoever comes finds what is decided about it.
+pub(super) async fn know(place: &Place, projection: &str, at: &TopicPartition) -> Result<(), StoreError> {
+    place.run(names::NEW_PARTITION, place.binds(Binds::default(), projection, at)).await
+}
+
+/// The epoch of a partition, after every taking that was acknowledged.
+pub(super) async fn epoch(place: &Place, projection: &str, at: &TopicPartition) -> Result<u64, StoreError> {
+    let mut epoch = 0;
+    place
+        .rows(names::EPOCH, Reads::Serial, place.binds(Binds::default(), projection, at), |row| {
+            epoch = row.maybe_offset(0)?.unwrap_or_default();
+            Ok(())
+        })
+        .await?;
+    Ok(epoch)
+}
+
+/// Refuses who owns a partition no more.
+pub(super) async fn check_owner(place: &Place, owner: &Owner) -> Result<(), StoreError> {
+    let found = epoch(place, &owner.projection, &owner.at).await?;
+    if found == owner.epoch {
+        return Ok(());
+    }
+    Err(lost(owner, found))
+}
+
+/// The refusal of who owns a partition no more.
+pub(super) fn lost(owner: &Owner, found: u64) -> StoreError {
+    let Owner { projection, at, epoch } = owner.clone();
+    StoreError::LostOwnership { projection, at, epoch, found }
+}
+
+/// The partitions of a generation that anything was decided about.
+pub(super) async fn partitions(place: &Place) -> Result<Vec<(Arc<str>, TopicPartition)>, StoreError> {
+    let mut found = Vec::new();
+    place
+        .rows(names::PARTITIONS, Reads::Usual, Binds::default().int(place.generation), |row| {
+            found.push((Arc::from(row.text(0)?), row.partition(1)?));
+            Ok(())
+        })
+        .await?;
+    Ok(found)
+}
+
+fn gone(generation: u32) -> String {
+    format!("gone {generation}")
+}
+
+/// Whether a generation was removed. Its number is never used again: what it left behind would hide what is written.
+pub(super) async fn is_gone(place: &Place) -> Result<bool, StoreError> {
+    let mut found = false;
+    let binds = Binds::default().text(&gone(place.generation));
+    place
+        .rows(names::MANIFEST, Reads::Serial, binds, |row| {
+            found = !row.is_null(0);
+            Ok(())
+        })
+        .await?;
+    Ok(found)
+}
+
+/// Says for good that a generation was removed.
+pub(super) async fn set_gone(place: &Place) -> Result<(), StoreError> {
+    applied(
+        &place.session,
+        names::NEW_MANIFEST,
+        Binds::default().text(&gone(place.generation)).text("removed"),
+    )
+    .await?;
+    Ok(())
+}
+
+/// Removes what a generation that is gone has left of progress and owners. Bases and epochs are comparing writes, and stay:
+/// they are some bytes for each partition.
+pub(super) async fn forget_all(place: &Place) -> Result<(), StoreError> {
+    place.run(names::DROP_PROGRESS, Binds::default().int(place.generation)).await?;
+    place.run(names::DROP_PARTITIONS, Binds::default().int(place.generation)).await
+}

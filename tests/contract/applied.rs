@@ -1,0 +1,179 @@
+//! `kinora plan` and `kinora apply` on a real node, and what a store says of tables that are missing, or other than they were.
+
+use std::path::Path;
+use std::process::{Command, Output};
+use std::sync::Arc;
+
+use kinora::config::Cassandra;
+use kinora::engine;
+use kinora::store::Store;
+use kinora::store::cassandra::CassandraStore;
+use scylla::client::session::Session;
+use scylla::client::session_builder::SessionBuilder;
+use serde_json::Value as Json;
+
+fn shop() -> &'static Path {
+    Path::new(env!("CARGO_MANIFEST_DIR"))
+}
+
+/// Runs a command on the shop, with a keyspace.
+fn kinora(settings: &Cassandra, arguments: &[&str]) -> Output {
+    Command::new(env!("CARGO_BIN_EXE_kinora"))
+        .args(arguments)
+        .arg("--project")
+        .arg(shop())
+        .env("KINORA_CASSANDRA__NODES", settings.nodes.join(","))
+        .env("KINORA_CASSANDRA__KEYSPACE", &settings.keyspace)
+        .env("KINORA_CASSANDRA__CONNECT", "60s")
+        .output()
+        .expect("kinora can be started")
+}
+
+#[track_caller]
+fn says(output: &Output, code: i32, parts: &[&str]) -> String {
+    let out = String::from_utf8_lossy(&output.stdout).into_owned();
+    let said = format!("{out}\n{}", String::from_utf8_lossy(&output.stderr));
+    assert_eq!(output.status.code(), Some(code), "{said}");
+    for part in parts {
+        assert!(said.contains(part), "it does not say `{part}`:\n{said}");
+    }
+    out
+}
+
+/// Settings with a keyspace that is not there, and a session beside.
+async fn fresh(name: &str) -> Option<(Cassandra, Session)> {
+    let settings = super::cluster::settings().await?;
+    let settings = Cassandra { keyspace: format!("{}_{name}", settings.keyspace), ..settings };
+    let session =
+        SessionBuilder::new().known_node(&settings.nodes[0]).build().await.expect("the node answers");
+    run(&session, &format!("DROP KEYSPACE IF EXISTS {}", settings.keyspace)).await;
+    Some((settings, session))
+}
+
+async fn run(session: &Session, statement: &str) {
+    session.query_unpaged(statement, ()).await.unwrap_or_else(|error| panic!("{statement}: {error}"));
+}
+
+async fn make_keyspace(session: &Session, keyspace: &str) {
+    let replication = "{'class': 'NetworkTopologyStrategy', 'datacenter1': 1}";
+    run(session, &format!("CREATE KEYSPACE {keyspace} WITH replication = {replication}")).await;
+}
+
+#[tokio::test]
+async fn plan_prints_what_apply_runs_and_both_find_nothing_to_do_afterwards() {
+    let Some((settings, session)) = fresh("planned").await else { return };
+    let keyspace = &settings.keyspace;
+    says(
+        &kinora(&settings, &["plan"]),
+        4,
+        &[
+            &format!("there is no keyspace {keyspace:?}"),
+            &format!("CREATE KEYSPACE {keyspace} WITH replication"),
+        ],
+    );
+    make_keyspace(&session, keyspace).await;
+    let planned = says(&kinora(&settings, &["plan", "--format", "json"]), 0, &[]);
+    let planned: Json = serde_json::from_str(&planned).expect("is JSON");
+    let statements = planned["statements"].as_array().expect("is a list").clone();
+    assert_eq!((&planned["generation"], &planned["active"]), (&Json::from(1), &Json::Null));
+    assert!(statements.iter().any(|statement| {
+        statement
+            .as_str()
+            .is_some_and(|text| text.starts_with(&format!("CREATE TABLE {keyspace}.orders__g1 (")))
+    }));
+    // Nothing was written.
+    let same = says(&kinora(&settings, &["plan", "--format", "json"]), 0, &[]);
+    assert_eq!(serde_json::from_str::<Json>(&same).expect("is JSON"), planned);
+    let applied = says(&kinora(&settings, &["apply", "--format", "json"]), 0, &[]);
+    let applied: Json = serde_json::from_str(&applied).expect("is JSON");
+    let sorted = |list: &Json| {
+        let mut texts: Vec<String> = list
+            .as_array()
+            .expect("is a list")
+            .iter()
+            .map(|text| text.as_str().expect("is text").to_owned())
+            .collect();
+        texts.sort();
+        texts
+    };
+    assert_eq!(sorted(&applied["statements"]), sorted(&planned["statements"]));
+    assert_eq!(applied["active"], Json::from(1));
+    let nothing = "-- generation 1 has all that these definitions need";
+    says(&kinora(&settings, &["plan"]), 0, &[nothing]);
+    says(&kinora(&settings, &["apply"]), 0, &[nothing]);
+}
+
+#[tokio::test]
+async fn what_was_altered_by_hand_is_named_with_what_should_be_there() {
+    let Some((settings, session)) = fresh("altered").await else { return };
+    make_keyspace(&session, &settings.keyspace).await;
+    let definitions = engine::load(shop(), &Default::default()).expect("the shop can be read").definitions;
+    let definitions = definitions.expect("the shop passes every check");
+    let connect =
+        async || CassandraStore::connect(&settings, Arc::clone(&definitions.model)).await.expect("connects");
+    let store = connect().await;
+    let open = async || match connect().await.open(1, &definitions.plan).await {
+        Ok(_) => String::new(),
+        Err(error) => error.to_string(),
+    };
+    let missing = open().await;
+    assert!(missing.starts_with("table \"kinora_manifest\" is missing in keyspace"), "{missing}");
+    assert!(missing.ends_with("`kinora apply` makes what these definitions need"), "{missing}");
+    store.apply(1, &definitions.plan).await.expect("applies");
+    assert_eq!(open().await, "");
+    let keyspace = &settings.keyspace;
+    run(&session, &format!("ALTER TABLE {keyspace}.orders__g1 DROP number")).await;
+    let without = open().await;
+    assert!(
+        without
+            .starts_with("table \"orders__g1\" has no column \"number\", where these definitions need text"),
+        "{without}"
+    );
+    run(&session, &format!("DROP TABLE {keyspace}.orders__g1")).await;
+    run(&session, &format!("CREATE TABLE {keyspace}.orders__g1 (id int PRIMARY KEY)")).await;
+    let other = open().await;
+    let expected = "table \"orders__g1\" has column \"id\" as int in place 1 of the partition, where these definitions need text in \
+                    place 1 of the partition: it was altered by hand";
+    assert!(other.starts_with(expected), "{other}");
+    assert_eq!(store.apply(1, &definitions.plan).await.expect_err("is refused").to_string(), other);
+    run(&session, &format!("DROP TABLE {keyspace}.carts__g1")).await;
+    run(&session, &format!("DROP TABLE {keyspace}.orders__g1")).await;
+    let gone = open().await;
+    assert!(gone.contains("is missing in keyspace") && gone.contains("and 1 more"), "{gone}");
+}
+
+#[tokio::test]
+async fn eight_that_apply_at_once_make_each_table_once() {
+    let Some((settings, session)) = fresh("at_once").await else { return };
+    make_keyspace(&session, &settings.keyspace).await;
+    let (model, plan) = super::types::planned();
+    let mut all = tokio::task::JoinSet::new();
+    for _ in 0..8 {
+        let (settings, model, plan) = (settings.clone(), Arc::clone(&model), Arc::clone(&plan));
+        all.spawn(async move {
+            let store = CassandraStore::connect(&settings, model).await.expect("connects");
+            store.apply(1, &plan).await.expect("applies").len()
+        });
+    }
+    let run: Vec<usize> = all.join_all().await;
+    // The lease's own table may be asked for by several; everything else is made by one.
+    let all = run.iter().max().copied().unwrap_or_default();
+    assert!(run.iter().sum::<usize>() < all + 8, "{run:?}");
+    let store = CassandraStore::connect(&settings, model).await.expect("connects");
+    store.open(1, &plan).await.expect("all of it is there");
+}
+
+#[tokio::test]
+async fn a_node_that_does_not_answer_is_named_with_its_setting() {
+    if super::cluster::settings().await.is_none() {
+        return;
+    }
+    let settings = Cassandra {
+        nodes: vec!["127.0.0.1:1".to_owned()],
+        connect: std::time::Duration::from_secs(2),
+        ..Cassandra::default()
+    };
+    says(&kinora(&settings, &["apply"]), 4, &["Cassandra at 127.0.0.1:1", "cassandra."]);
+    let none = Command::new(env!("CARGO_BIN_EXE_kinora")).args(["plan", "--project"]).arg(shop()).output();
+    says(&none.expect("kinora can be started"), 4, &["no Cassandra is named: set cassandra.nodes"]);
+}

@@ -1,10 +1,10 @@
-//! What the server asks of an embedded engine.
+//! What the server asks of an engine: of one that is all in one process, of one that folds, of one that answers.
 
 use std::sync::Arc;
 
 use futures_util::future::BoxFuture;
 
-use crate::engine::{Embedded, Status};
+use crate::engine::{Embedded, Projecting, Reading, Status, parked};
 use crate::event::Position;
 use crate::resolve::{Answer, Request};
 use crate::serve::{
@@ -42,7 +42,7 @@ impl Backend for Embedded {
     }
 
     fn parked(&self, query: ParkedQuery) -> BoxFuture<'_, Result<ParkedList, ParkedError>> {
-        Box::pin(self.list_parked(query))
+        Box::pin(parked::list(self, query))
     }
 
     fn parked_key(
@@ -50,7 +50,7 @@ impl Backend for Embedded {
         key: String,
         query: ParkedQuery,
     ) -> BoxFuture<'_, Result<Vec<ParkedDetail>, ParkedError>> {
-        Box::pin(async move { self.show_parked(&key, query).await })
+        Box::pin(async move { parked::show(self, &key, query).await })
     }
 
     fn release_parked(
@@ -58,6 +58,91 @@ impl Backend for Embedded {
         key: String,
         action: ParkedAction,
     ) -> BoxFuture<'_, Result<ParkedDone, ParkedError>> {
-        Box::pin(async move { self.step_parked(&key, action).await })
+        Box::pin(async move { parked::release(self, &key, action).await })
+    }
+}
+
+/// Publishing goes to the log itself where processes share it.
+fn not_here() -> PublishError {
+    PublishError::Refused("events are published to Kafka, not here".to_owned())
+}
+
+impl Backend for Projecting {
+    fn execute(&self, request: Request) -> BoxFuture<'_, Option<Answer>> {
+        drop(request);
+        Box::pin(async { None })
+    }
+
+    fn sdl(&self) -> Option<Arc<str>> {
+        Some(Arc::clone(&self.definitions().model.sdl))
+    }
+
+    fn status(&self) -> BoxFuture<'_, Status> {
+        Box::pin(Projecting::status(self))
+    }
+
+    fn publish(&self, _: String, _: Vec<NewRecord>) -> BoxFuture<'_, Result<Vec<Position>, PublishError>> {
+        Box::pin(async { Err(not_here()) })
+    }
+
+    fn parked(&self, query: ParkedQuery) -> BoxFuture<'_, Result<ParkedList, ParkedError>> {
+        Box::pin(parked::list(self, query))
+    }
+
+    fn parked_key(
+        &self,
+        key: String,
+        query: ParkedQuery,
+    ) -> BoxFuture<'_, Result<Vec<ParkedDetail>, ParkedError>> {
+        Box::pin(async move { parked::show(self, &key, query).await })
+    }
+
+    fn release_parked(
+        &self,
+        key: String,
+        action: ParkedAction,
+    ) -> BoxFuture<'_, Result<ParkedDone, ParkedError>> {
+        Box::pin(async move { parked::release(self, &key, action).await })
+    }
+}
+
+impl Backend for Reading {
+    fn execute(&self, request: Request) -> BoxFuture<'_, Option<Answer>> {
+        Box::pin(async move {
+            let serving = self.serving();
+            Some(serving.graph.execute(request, &serving.tables).await)
+        })
+    }
+
+    fn sdl(&self) -> Option<Arc<str>> {
+        Some(Arc::clone(&self.definitions().model.sdl))
+    }
+
+    fn status(&self) -> BoxFuture<'_, Status> {
+        Box::pin(async { Reading::status(self) })
+    }
+
+    fn publish(&self, _: String, _: Vec<NewRecord>) -> BoxFuture<'_, Result<Vec<Position>, PublishError>> {
+        Box::pin(async { Err(not_here()) })
+    }
+
+    fn parked(&self, query: ParkedQuery) -> BoxFuture<'_, Result<ParkedList, ParkedError>> {
+        Box::pin(parked::list(self, query))
+    }
+
+    fn parked_key(
+        &self,
+        key: String,
+        query: ParkedQuery,
+    ) -> BoxFuture<'_, Result<Vec<ParkedDetail>, ParkedError>> {
+        Box::pin(async move { parked::show(self, &key, query).await })
+    }
+
+    fn release_parked(
+        &self,
+        key: String,
+        action: ParkedAction,
+    ) -> BoxFuture<'_, Result<ParkedDone, ParkedError>> {
+        Box::pin(async move { parked::release(self, &key, action).await })
     }
 }

@@ -5,18 +5,18 @@
 
 use std::sync::Arc;
 
+use futures_util::future::BoxFuture;
 use tokio::sync::{mpsc, oneshot};
 
-use crate::engine::embedded::now_ms;
-use crate::engine::{Embedded, Serving};
+use crate::engine::{Embedded, Projecting, Reading, now_ms};
 use crate::event::{Offset, Position, TopicPartition};
-use crate::project::Projector;
 use crate::project::retry::{ParkedRequest, ParkedStep, Release, Stepped};
+use crate::project::{Projector, Scope};
 use crate::serve::{
     ParkedAction, ParkedDetail, ParkedDone, ParkedError, ParkedList, ParkedQuery, ParkedView, WaitingEvent,
 };
 use crate::source::Source;
-use crate::store::{ParkedEntry, ParkedItem, ParkedKey, ParkedPage, QueuedEvent};
+use crate::store::{ParkedEntry, ParkedItem, ParkedKey, ParkedPage, QueuedEvent, Tables};
 use crate::value::encode::RowKey;
 
 /// Keys read at once while one is looked for by what it is shown as.
@@ -28,155 +28,216 @@ const NAMED_MAX: usize = 20;
 /// Bytes of a waiting event's value that are shown.
 const VALUE_SHOWN: usize = 4096;
 
-impl Embedded {
-    /// A page of the parked keys of all projections, or of one.
-    pub(super) async fn list_parked(&self, query: ParkedQuery) -> Result<ParkedList, ParkedError> {
-        let serving = self.parked_serving()?;
-        let after = query.after.as_deref().map(|id| place_of(id).ok_or_else(|| not_an_id(id))).transpose()?;
-        let page = ParkedPage {
-            projection: query.projection.as_deref(),
-            rows: None,
-            after: after.as_ref().map(|(projection, key)| (projection.as_str(), key)),
-            limit: query.limit.saturating_add(1),
-        };
-        let mut items = serving.tables.parked_page(page).await.map_err(failed)?;
-        let is_cut = items.len() > query.limit;
-        items.truncate(query.limit);
-        let parked: Vec<ParkedView> = items.iter().map(view).collect();
-        let next = parked.last().filter(|_| is_cut).map(|last| last.id.clone());
-        Ok(ParkedList { parked, next })
-    }
+/// What a process has for those who look at parked keys.
+pub(super) trait Desk: Send + Sync {
+    /// The tables that answer.
+    fn tables(&self) -> Result<Arc<dyn Tables>, ParkedError>;
 
-    /// The parked keys that a text names, each with a page of its queue.
-    pub(super) async fn show_parked(
-        &self,
-        key: &str,
-        query: ParkedQuery,
-    ) -> Result<Vec<ParkedDetail>, ParkedError> {
-        let serving = self.parked_serving()?;
-        let after =
-            query.after.as_deref().map(|id| queued_of(id).ok_or_else(|| not_an_id(id))).transpose()?;
-        let mut details = Vec::new();
-        for item in self.named(&serving, key, query.projection.as_deref()).await? {
-            let queued =
-                serving.tables.parked_queue(&item.projection, &item.key, after.as_ref(), query.limit);
-            let mut queue = Vec::new();
-            for event in queued.await.map_err(failed)? {
-                queue.push(self.waiting(event).await?);
-            }
-            details.push(ParkedDetail { parked: view(&item), queue });
-        }
-        Ok(details)
-    }
+    /// Where waiting events are read; `None` where this process does not read the log.
+    fn log(&self) -> Option<&dyn Source>;
 
-    /// One step for the one parked key that a text names.
-    pub(super) async fn step_parked(
-        &self,
-        key: &str,
-        action: ParkedAction,
-    ) -> Result<ParkedDone, ParkedError> {
-        let serving = self.parked_serving()?;
-        let mut named = self.named(&serving, key, action.projection.as_deref()).await?;
-        let item = match (named.pop(), named.len()) {
-            (Some(item), 0) => item,
-            (None, _) => return Err(ParkedError::NotThere(key.to_owned())),
-            (Some(last), _) => {
-                let ids = named.iter().chain([&last]).map(|item| id(&item.projection, &item.key));
-                let ids: Vec<String> = ids.collect();
-                return Err(ParkedError::Refused(format!(
-                    "several parked keys are shown as {key:?}: name one by its id, {}",
-                    ids.join(" or ")
-                )));
-            }
-        };
-        let first = action.first.as_deref().map(|text| position_of(text).ok_or_else(|| not_an_id(text)));
-        let release = match action.release.as_str() {
-            "retry" => Release::Retry,
-            "skip-first" => Release::SkipFirst,
-            "drop" => Release::Drop,
-            other => {
-                let reason = format!("{other:?} is not what can be done: retry, skip-first or drop");
-                return Err(ParkedError::Refused(reason));
-            }
-        };
-        let step = ParkedStep { key: item.key, release, first: first.transpose()? };
-        let Stepped { applied, skipped, dropped, waiting, stopped } =
-            self.step(&serving, &item.projection, step).await?;
-        let stopped = stopped.map(|stopped| format!("{}: {}", stopped.position, stopped.reason));
-        Ok(ParkedDone { applied, skipped, dropped, waiting, stopped })
-    }
-
-    /// Lets the owner of the projection do a step.
-    async fn step(
-        &self,
-        serving: &Serving,
-        projection: &str,
+    /// Lets the owner of a parked key do a step.
+    fn step<'a>(
+        &'a self,
+        item: &'a ParkedItem,
         step: ParkedStep,
-    ) -> Result<Stepped, ParkedError> {
-        if let Some(asked) = self.parked_queue_of(projection) {
-            return ask(&asked, projection, step).await;
+    ) -> BoxFuture<'a, Result<Stepped, ParkedError>>;
+}
+
+/// A page of the parked keys of all projections, or of one.
+pub(super) async fn list(desk: &dyn Desk, query: ParkedQuery) -> Result<ParkedList, ParkedError> {
+    let tables = desk.tables()?;
+    let after = query.after.as_deref().map(|id| place_of(id).ok_or_else(|| not_an_id(id))).transpose()?;
+    let page = ParkedPage {
+        projection: query.projection.as_deref(),
+        rows: None,
+        after: after.as_ref().map(|(projection, key)| (projection.as_str(), key)),
+        limit: query.limit.saturating_add(1),
+    };
+    let mut items = tables.parked_page(page).await.map_err(failed)?;
+    let is_cut = items.len() > query.limit;
+    items.truncate(query.limit);
+    let parked: Vec<ParkedView> = items.iter().map(view).collect();
+    let next = parked.last().filter(|_| is_cut).map(|last| last.id.clone());
+    Ok(ParkedList { parked, next })
+}
+
+/// The parked keys that a text names, each with a page of its queue.
+pub(super) async fn show(
+    desk: &dyn Desk,
+    key: &str,
+    query: ParkedQuery,
+) -> Result<Vec<ParkedDetail>, ParkedError> {
+    let tables = desk.tables()?;
+    let after = query.after.as_deref().map(|id| queued_of(id).ok_or_else(|| not_an_id(id))).transpose()?;
+    let mut details = Vec::new();
+    for item in named(tables.as_ref(), key, query.projection.as_deref()).await? {
+        let queued = tables.parked_queue(&item.projection, &item.key, after.as_ref(), query.limit);
+        let mut queue = Vec::new();
+        for event in queued.await.map_err(failed)? {
+            queue.push(waiting(desk.log(), event).await?);
         }
-        // No loop of this projection runs: it has halted, or nothing runs at all.
-        let _one_at_a_time = self.stepping().lock().await;
-        let definitions = self.definitions().ok_or_else(nothing_answers)?;
-        let found = definitions.projections.iter().find(|found| *found.name == *projection);
-        let found =
-            found.ok_or_else(|| ParkedError::Refused(format!("there is no projection {projection:?}")))?;
-        let starts = self.starts();
-        let opened = Projector::open_from(
-            Arc::clone(found),
-            Arc::clone(&definitions.plan),
-            Arc::clone(&serving.tables),
-            self.broker().as_ref(),
-            (self.project_settings(), now_ms().saturating_mul(1_000)),
-            &starts,
-        );
-        let mut projector = opened.await.map_err(failed)?;
-        projector.step_parked(self.broker().as_ref(), &step).await.map_err(failed)
+        details.push(ParkedDetail { parked: view(&item), queue });
+    }
+    Ok(details)
+}
+
+/// One step for the one parked key that a text names.
+pub(super) async fn release(
+    desk: &dyn Desk,
+    key: &str,
+    action: ParkedAction,
+) -> Result<ParkedDone, ParkedError> {
+    let tables = desk.tables()?;
+    let mut named = named(tables.as_ref(), key, action.projection.as_deref()).await?;
+    let item = match (named.pop(), named.len()) {
+        (Some(item), 0) => item,
+        (None, _) => return Err(ParkedError::NotThere(key.to_owned())),
+        (Some(last), _) => {
+            let ids = named.iter().chain([&last]).map(|item| id(&item.projection, &item.key));
+            let ids: Vec<String> = ids.collect();
+            return Err(ParkedError::Refused(format!(
+                "several parked keys are shown as {key:?}: name one by its id, {}",
+                ids.join(" or ")
+            )));
+        }
+    };
+    let first = action.first.as_deref().map(|text| position_of(text).ok_or_else(|| not_an_id(text)));
+    let release = match action.release.as_str() {
+        "retry" => Release::Retry,
+        "skip-first" => Release::SkipFirst,
+        "drop" => Release::Drop,
+        other => {
+            let reason = format!("{other:?} is not what can be done: retry, skip-first or drop");
+            return Err(ParkedError::Refused(reason));
+        }
+    };
+    let step = ParkedStep { key: item.key.clone(), release, first: first.transpose()? };
+    let Stepped { applied, skipped, dropped, waiting, stopped } = desk.step(&item, step).await?;
+    let stopped = stopped.map(|stopped| format!("{}: {}", stopped.position, stopped.reason));
+    Ok(ParkedDone { applied, skipped, dropped, waiting, stopped })
+}
+
+/// The parked keys that a text names: by the id that a list shows, or as they are shown.
+async fn named(
+    tables: &dyn Tables,
+    text: &str,
+    projection: Option<&str>,
+) -> Result<Vec<ParkedItem>, ParkedError> {
+    if let Some((found_in, key)) = place_of(text) {
+        let entry = tables.parked_entry(&found_in, &key).await.map_err(failed)?;
+        let item = |entry| ParkedItem { projection: found_in.as_str().into(), key, entry };
+        return Ok(entry.map(item).into_iter().collect());
+    }
+    let mut found: Vec<ParkedItem> = Vec::new();
+    let mut last: Option<ParkedItem> = None;
+    loop {
+        let after = last.as_ref().map(|item| (&*item.projection, &item.key));
+        let page = ParkedPage { projection, rows: None, after, limit: PAGE };
+        let items = tables.parked_page(page).await.map_err(failed)?;
+        let is_last = items.len() < PAGE;
+        last = items.last().cloned();
+        found.extend(items.into_iter().filter(|item| *item.entry.shown == *text));
+        if is_last || found.len() >= NAMED_MAX {
+            found.truncate(NAMED_MAX);
+            return Ok(found);
+        }
+    }
+}
+
+async fn waiting(log: Option<&dyn Source>, event: QueuedEvent) -> Result<WaitingEvent, ParkedError> {
+    let record = match log {
+        Some(log) => log.fetch(&event.at, event.offset).await.map_err(failed)?,
+        None => None,
+    };
+    let value = record.and_then(|record| record.value).map(|value| {
+        let shown = &value[..value.len().min(VALUE_SHOWN)];
+        String::from_utf8_lossy(shown).into_owned()
+    });
+    let position = Position { at: event.at.clone(), offset: event.offset }.to_string();
+    let id = format!("{}/{position}", event.order);
+    Ok(WaitingEvent { position, id, time_ms: event.time_ms, value })
+}
+
+impl Desk for Embedded {
+    fn tables(&self) -> Result<Arc<dyn Tables>, ParkedError> {
+        Ok(Arc::clone(&self.serving().ok_or_else(nothing_answers)?.tables))
     }
 
-    /// The parked keys that a text names: by the id that a list shows, or as they are shown.
-    async fn named(
-        &self,
-        serving: &Serving,
-        text: &str,
-        projection: Option<&str>,
-    ) -> Result<Vec<ParkedItem>, ParkedError> {
-        let tables = serving.tables.as_ref();
-        if let Some((found_in, key)) = place_of(text) {
-            let entry = tables.parked_entry(&found_in, &key).await.map_err(failed)?;
-            let item = |entry| ParkedItem { projection: found_in.as_str().into(), key, entry };
-            return Ok(entry.map(item).into_iter().collect());
-        }
-        let mut found: Vec<ParkedItem> = Vec::new();
-        let mut last: Option<ParkedItem> = None;
-        loop {
-            let after = last.as_ref().map(|item| (&*item.projection, &item.key));
-            let page = ParkedPage { projection, rows: None, after, limit: PAGE };
-            let items = tables.parked_page(page).await.map_err(failed)?;
-            let is_last = items.len() < PAGE;
-            last = items.last().cloned();
-            found.extend(items.into_iter().filter(|item| *item.entry.shown == *text));
-            if is_last || found.len() >= NAMED_MAX {
-                found.truncate(NAMED_MAX);
-                return Ok(found);
+    fn log(&self) -> Option<&dyn Source> {
+        Some(self.broker().as_ref())
+    }
+
+    fn step<'a>(
+        &'a self,
+        item: &'a ParkedItem,
+        step: ParkedStep,
+    ) -> BoxFuture<'a, Result<Stepped, ParkedError>> {
+        let projection = &item.projection;
+        Box::pin(async move {
+            if let Some(asked) = self.parked_queue_of(projection) {
+                return ask(&asked, projection, step).await;
             }
-        }
+            // No loop of this projection runs: it has halted, or nothing runs at all.
+            let _one_at_a_time = self.stepping().lock().await;
+            let definitions = self.definitions().ok_or_else(nothing_answers)?;
+            let found = definitions.projections.iter().find(|found| found.name == *projection);
+            let found = found
+                .ok_or_else(|| ParkedError::Refused(format!("there is no projection {projection:?}")))?;
+            let starts = self.starts();
+            let opened = Projector::open_within(
+                Arc::clone(found),
+                Arc::clone(&definitions.plan),
+                self.tables()?,
+                self.broker().as_ref(),
+                (self.project_settings(), now_ms().saturating_mul(1_000)),
+                Scope { starts: &starts, partitions: None },
+            );
+            let mut projector = opened.await.map_err(failed)?;
+            projector.step_parked(self.broker().as_ref(), &step).await.map_err(failed)
+        })
+    }
+}
+
+impl Desk for Projecting {
+    fn tables(&self) -> Result<Arc<dyn Tables>, ParkedError> {
+        Ok(Arc::clone(Projecting::tables(self)))
     }
 
-    async fn waiting(&self, event: QueuedEvent) -> Result<WaitingEvent, ParkedError> {
-        let record = self.broker().fetch(&event.at, event.offset).await.map_err(failed)?;
-        let value = record.and_then(|record| record.value).map(|value| {
-            let shown = &value[..value.len().min(VALUE_SHOWN)];
-            String::from_utf8_lossy(shown).into_owned()
-        });
-        let position = Position { at: event.at.clone(), offset: event.offset }.to_string();
-        let id = format!("{}/{position}", event.order);
-        Ok(WaitingEvent { position, id, time_ms: event.time_ms, value })
+    fn log(&self) -> Option<&dyn Source> {
+        Some(self.source())
     }
 
-    fn parked_serving(&self) -> Result<Arc<Serving>, ParkedError> {
-        self.serving().ok_or_else(nothing_answers)
+    fn step<'a>(
+        &'a self,
+        item: &'a ParkedItem,
+        step: ParkedStep,
+    ) -> BoxFuture<'a, Result<Stepped, ParkedError>> {
+        Box::pin(async move {
+            let at = &item.entry.since.at;
+            let asked = self.parked_queue_of(&item.projection, at).ok_or_else(|| {
+                ParkedError::Refused(format!(
+                    "{}:{} is worked by another process: ask that one, or ask again where partitions have just moved",
+                    at.topic, at.partition
+                ))
+            })?;
+            ask(&asked, &item.projection, step).await
+        })
+    }
+}
+
+impl Desk for Reading {
+    fn tables(&self) -> Result<Arc<dyn Tables>, ParkedError> {
+        Ok(Arc::clone(&self.serving().tables))
+    }
+
+    fn log(&self) -> Option<&dyn Source> {
+        None
+    }
+
+    fn step<'a>(&'a self, _: &'a ParkedItem, _: ParkedStep) -> BoxFuture<'a, Result<Stepped, ParkedError>> {
+        let reason = "this process only answers: ask a `kinora project` that works the key's partition";
+        Box::pin(async move { Err(ParkedError::Refused(reason.to_owned())) })
     }
 }
 

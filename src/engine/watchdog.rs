@@ -133,8 +133,7 @@ impl Watchdog {
         for watched in watched {
             let (lag, progress) = self.lag(&watched).await;
             let doing = watched.activity.look();
-            let is_halted = matches!(&*watched.state.borrow(), ProjectorState::Halted(_))
-                || watched.state.has_changed().is_err();
+            let is_halted = watched.state.borrow().halted().is_some() || watched.state.has_changed().is_err();
             let now = Instant::now();
             let stood = self.with_entry(&watched, |entry| {
                 entry.still.see(now, lag > 0 && !is_halted, progress, doing.clone())

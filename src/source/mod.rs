@@ -5,6 +5,7 @@
 
 pub mod broker;
 pub mod file;
+pub mod group;
 #[cfg(feature = "kafka")]
 pub mod kafka;
 pub mod partition;

@@ -185,6 +185,13 @@ pub trait Tables: Send + Sync + 'static {
         partitions: &'a [TopicPartition],
     ) -> BoxFuture<'a, Result<Vec<Owner>, StoreError>>;
 
+    /// Whether all of these are the owners still. Whoever works partitions asks now and then: of the *stamped* profile no
+    /// commit of rows says it, since nothing rests on it for rows and copies.
+    ///
+    /// # Errors
+    /// [`StoreError::LostOwnership`] of the first that is not; the store fails.
+    fn check_owners<'a>(&'a self, owners: &'a [Owner]) -> BoxFuture<'a, Result<(), StoreError>>;
+
     /// Applies a batch, its phases in order: each is acknowledged before the next is sent.
     ///
     /// Decisions about parked keys hold only while the batch's owners are the owners still: of the *atomic* profile nothing

@@ -57,6 +57,10 @@ pub trait Around: Send + Sync + 'static {
         self.inner().own(projection, partitions)
     }
 
+    fn check_owners<'a>(&'a self, owners: &'a [Owner]) -> BoxFuture<'a, Result<(), StoreError>> {
+        self.inner().check_owners(owners)
+    }
+
     fn commit(&self, batch: Batch) -> BoxFuture<'_, Result<(), StoreError>> {
         self.inner().commit(batch)
     }
@@ -137,6 +141,10 @@ impl<T: Around> Tables for T {
         partitions: &'a [TopicPartition],
     ) -> BoxFuture<'a, Result<Vec<Owner>, StoreError>> {
         Around::own(self, projection, partitions)
+    }
+
+    fn check_owners<'a>(&'a self, owners: &'a [Owner]) -> BoxFuture<'a, Result<(), StoreError>> {
+        Around::check_owners(self, owners)
     }
 
     fn commit(&self, batch: Batch) -> BoxFuture<'_, Result<(), StoreError>> {

@@ -35,6 +35,7 @@ mod reload;
 mod restart;
 mod sampling;
 mod scalars;
+mod sharing;
 mod stalls;
 mod starts;
 mod stopping;

@@ -12,6 +12,7 @@ use std::sync::{Arc, Mutex, PoisonError, Weak};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
+use futures_util::future::BoxFuture;
 use rdkafka::client::{ClientContext, OAuthToken};
 use rdkafka::config::{ClientConfig, FromClientConfigAndContext, RDKafkaLogLevel};
 use rdkafka::consumer::{BaseConsumer, CommitMode, Consumer as _, ConsumerContext};
@@ -24,6 +25,7 @@ use super::client::{self, Context};
 use crate::config::Kafka as Settings;
 use crate::event::{Offset, TopicPartition};
 use crate::source::SourceError;
+use crate::source::group::{Change, Group, Revoked};
 
 /// Most changes that the owner has not taken yet; a member whose owner takes none leaves.
 const CHANGES_MAX: usize = 64;
@@ -45,23 +47,9 @@ pub enum Protocol {
     Members,
 }
 
-/// What changed for this process.
-#[derive(Debug)]
-pub enum Change {
-    /// Is to be worked from now on, beside what already is.
-    Assigned(Vec<TopicPartition>),
-    /// Goes to another as soon as it is handed over: what is under way may be finished.
-    Revoked(Revoked),
-    /// Others may work it by now: what is under way is in vain.
-    Lost(Vec<TopicPartition>),
-    /// The member is out of the group and will not come back by itself.
-    Failed(SourceError),
-}
-
-/// Partitions that are taken away. Dropped, they are handed over too.
-#[derive(Debug)]
-pub struct Revoked {
-    pub partitions: Vec<TopicPartition>,
+/// Hands partitions over when it is dropped.
+struct HandOver {
+    partitions: TopicPartitionList,
     consumer: Weak<Member>,
 }
 
@@ -120,8 +108,7 @@ impl Membership {
         self.protocol
     }
 
-    /// Waits for the next change. Dropping the future loses nothing.
-    pub async fn change(&mut self) -> Change {
+    async fn next(&mut self) -> Change {
         loop {
             if self.is_out {
                 tokio::time::sleep(NAME_PAUSE).await;
@@ -152,15 +139,22 @@ impl Membership {
     fn may_wait(&mut self) -> bool {
         self.waits_since.get_or_insert_with(Instant::now).elapsed() < NAME_WITHIN
     }
+}
 
-    /// Tells the group how far partitions are worked, for tools that show lag: the next offset of each. It is not waited for,
-    /// and if it fails nothing depends on it.
-    pub fn report(&self, offsets: &[(TopicPartition, Offset)]) {
+impl Group for Membership {
+    fn change(&mut self) -> BoxFuture<'_, Change> {
+        Box::pin(self.next())
+    }
+
+    fn report(&self, offsets: &[(TopicPartition, Offset)]) {
         let Some(consumer) = &self.joined.consumer else { return };
         let mut list = TopicPartitionList::new();
         for (at, offset) in offsets {
             let offset = At::Offset(i64::try_from(*offset).unwrap_or(i64::MAX));
             let _ = list.add_partition_offset(&at.topic, partition_of(at), offset);
+        }
+        if list.count() == 0 {
+            return;
         }
         if let Err(error) = consumer.commit(&list, CommitMode::Async) {
             tracing::debug!(%error, "Offsets were not reported to the consumer group.");
@@ -243,15 +237,10 @@ fn config(settings: &Settings, protocol: Protocol) -> Result<ClientConfig, Sourc
     Ok(config)
 }
 
-impl Revoked {
-    /// Hands the partitions over: nothing of this process is under way there any more.
-    pub fn hand_over(self) {}
-}
-
-impl Drop for Revoked {
+impl Drop for HandOver {
     fn drop(&mut self) {
         if let Some(consumer) = self.consumer.upgrade() {
-            unassign(&consumer, &list(&self.partitions));
+            unassign(&consumer, &self.partitions);
         }
     }
 }
@@ -333,7 +322,10 @@ impl ConsumerContext for GroupContext {
         if named.is_empty() || handle.strong_count() == 0 {
             return unassign(consumer, partitions);
         }
-        self.tell(Change::Revoked(Revoked { partitions: named, consumer: handle }));
+        self.tell(Change::Revoked(Revoked::new(
+            named,
+            HandOver { partitions: partitions.clone(), consumer: handle },
+        )));
     }
 
     fn commit_callback(&self, result: KafkaResult<()>, _: &TopicPartitionList) {
@@ -377,14 +369,6 @@ fn unassign(consumer: &Member, partitions: &TopicPartitionList) {
 
 fn partition_of(at: &TopicPartition) -> i32 {
     i32::try_from(at.partition).unwrap_or(i32::MAX)
-}
-
-fn list(partitions: &[TopicPartition]) -> TopicPartitionList {
-    let mut list = TopicPartitionList::with_capacity(partitions.len());
-    for at in partitions {
-        list.add_partition(&at.topic, partition_of(at));
-    }
-    list
 }
 
 fn named(list: &TopicPartitionList) -> Vec<TopicPartition> {

@@ -186,6 +186,12 @@ impl Tables for EmbeddedTables {
         self.aside(move |inner| inner.own(&projection, &partitions))
     }
 
+    fn check_owners<'a>(&'a self, owners: &'a [Owner]) -> BoxFuture<'a, Result<(), StoreError>> {
+        let epochs = self.inner.generation.ledger.epochs();
+        let checked = owners.iter().try_for_each(|owner| epochs.check(owner));
+        Box::pin(async { checked })
+    }
+
     fn commit(&self, batch: Batch) -> BoxFuture<'_, Result<(), StoreError>> {
         self.aside(move |inner| inner.commit(batch))
     }

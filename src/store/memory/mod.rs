@@ -265,6 +265,12 @@ impl Tables for MemoryTables {
         Box::pin(async move { self.take(projection, partitions) })
     }
 
+    fn check_owners<'a>(&'a self, owners: &'a [Owner]) -> BoxFuture<'a, Result<(), StoreError>> {
+        let epochs = self.generation.ledger.epochs();
+        let checked = owners.iter().try_for_each(|owner| epochs.check(owner));
+        Box::pin(async { checked })
+    }
+
     fn commit(&self, mut batch: Batch) -> BoxFuture<'_, Result<(), StoreError>> {
         Box::pin(async move {
             if self.store.is_atomic {

@@ -7,7 +7,8 @@ use std::time::Duration;
 
 use kinora::config::Kafka as Settings;
 use kinora::event::TopicPartition;
-use kinora::source::kafka::group::{Change, Membership, Protocol};
+use kinora::source::group::{Change, Group as _};
+use kinora::source::kafka::group::{Membership, Protocol};
 use rdkafka::ClientConfig;
 use rdkafka::consumer::{BaseConsumer, Consumer as _};
 use rdkafka::topic_partition_list::{Offset, TopicPartitionList};

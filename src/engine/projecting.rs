@@ -1,0 +1,300 @@
+//! `kinora project`: the write loops of one process among several that share the partitions.
+//!
+//! Comes in: what the [`Group`] says is this process's. Goes out: loops over just those partitions, drained before a
+//! partition is handed over. A change of what is ours ends the loops that it concerns and opens them anew where the store
+//! stands: what they remembered is read again. A loop that finds its partition taken by another ends the whole process: who
+//! does not know what is its own must not go on.
+
+use std::collections::BTreeSet;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use tokio::sync::{mpsc, watch};
+
+use crate::engine::live::{hash_of, starts_of, status_of};
+use crate::engine::loops::{self, LoopSettings, Loops, Worker};
+use crate::engine::{Definitions, EngineError, ProjectionStatus, Status, TopicStatus};
+use crate::event::{Offset, TopicPartition};
+use crate::handler::Projection;
+use crate::project::retry::ParkedRequest;
+use crate::project::{Halt, ProjectorState, Scope};
+use crate::source::group::{Change, Group, Revoked};
+use crate::source::{Source, SourceError};
+use crate::store::{Began, Owner, Store, StoreError, Tables};
+
+/// How often the group is told how far partitions are worked.
+const REPORT_EVERY: Duration = Duration::from_secs(5);
+
+/// How often the store is asked whether our partitions are ours still.
+const CHECK_EVERY: Duration = Duration::from_secs(1);
+
+/// Least and longest pause before loops that could not be opened are tried again.
+const PAUSE: (Duration, Duration) = (Duration::from_millis(50), Duration::from_secs(5));
+
+/// One process that folds.
+pub struct Projecting {
+    definitions: Arc<Definitions>,
+    generation: u32,
+    tables: Arc<dyn Tables>,
+    source: Arc<dyn Source>,
+    /// Where the generation began.
+    starts: Vec<Began>,
+    loops: Loops,
+    held: Mutex<Held>,
+}
+
+/// What is this process's now.
+#[derive(Default)]
+struct Held {
+    partitions: BTreeSet<TopicPartition>,
+    workers: Vec<Arc<Worker>>,
+}
+
+/// Loops that are to be ended, and projections that are to be opened over other partitions.
+struct Due {
+    ended: Vec<Arc<Worker>>,
+    opened: Vec<(Arc<Projection>, Vec<TopicPartition>)>,
+}
+
+impl Projecting {
+    /// Opens the generation that answers, for the definitions that made it.
+    ///
+    /// # Errors
+    /// [`EngineError::NothingApplied`], [`EngineError::OtherDefinitions`]; the store fails.
+    pub async fn open(
+        definitions: Arc<Definitions>,
+        store: &dyn Store,
+        source: Arc<dyn Source>,
+        settings: LoopSettings,
+    ) -> Result<Arc<Projecting>, EngineError> {
+        let manifest = store.manifest().await?.ok_or(EngineError::NothingApplied)?;
+        let generation = manifest.active;
+        let made_by = hash_of(&manifest, generation).unwrap_or_default();
+        if made_by != definitions.hash {
+            let (ours, active) = (definitions.hash.clone(), made_by.to_owned());
+            return Err(EngineError::OtherDefinitions { generation, active, ours });
+        }
+        let tables = store.open(generation, &definitions.plan).await?;
+        let loops = Loops::new(Arc::clone(&source), settings);
+        loops.watchdog.begin();
+        let starts = starts_of(&manifest, generation);
+        let held = Mutex::default();
+        Ok(Arc::new(Projecting { definitions, generation, tables, source, starts, loops, held }))
+    }
+
+    /// The topics that the projections read.
+    pub fn topics(&self) -> Vec<&str> {
+        let all = self.definitions.projections.iter().flat_map(|projection| projection.topics());
+        let names: BTreeSet<&str> = all.map(|topic| &**topic).collect();
+        names.into_iter().collect()
+    }
+
+    /// Works what the group says until told to stop; then ends the loops and lets go of the partitions.
+    ///
+    /// # Errors
+    /// A partition was taken by another process, or this one is out of the group. The loops have ended then too.
+    pub async fn run(
+        &self,
+        group: &mut dyn Group,
+        mut stop: watch::Receiver<bool>,
+    ) -> Result<(), EngineError> {
+        let mut report = tokio::time::interval(REPORT_EVERY);
+        report.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+        let (mut pause, mut is_due) = (PAUSE.0, false);
+        let stopped = async { stop.wait_for(|stop| *stop).await.map(|_| ()) };
+        let lost = self.lost();
+        tokio::pin!(stopped, lost);
+        let ended = loop {
+            tokio::select! {
+                biased;
+                _ = &mut stopped => break Ok(()),
+                lost = &mut lost => break Err(lost),
+                change = group.change() => {
+                    let revoked = match self.take(change) {
+                        Ok(revoked) => revoked,
+                        Err(error) => break Err(error),
+                    };
+                    self.end_due().await;
+                    // Nothing is under way there any more: whoever comes next begins where the store stands.
+                    drop(revoked);
+                    (pause, is_due) = (PAUSE.0, true);
+                }
+                () = tokio::time::sleep(pause), if is_due => match self.open_due().await {
+                    Ok(()) => (pause, is_due) = (PAUSE.0, false),
+                    Err(Halt::Store(StoreError::Unavailable(reason)))
+                    | Err(Halt::Source(SourceError::Unavailable(reason))) => {
+                        tracing::warn!(%reason, "Projections could not be opened; it is tried again.");
+                        pause = (pause * 2).min(PAUSE.1);
+                    }
+                    Err(halt) => break Err(halt.into()),
+                },
+                _ = report.tick() => group.report(&self.progress()),
+            }
+        };
+        let workers = std::mem::take(&mut *self.held()).workers;
+        loops::stop(&workers).await;
+        group.report(&self.progress());
+        ended
+    }
+
+    /// What is being done.
+    pub async fn status(&self) -> Status {
+        let topics = self.source.topics().await.unwrap_or_default();
+        let workers = self.held().workers.clone();
+        let of = |projection: &Arc<Projection>| -> ProjectionStatus {
+            let worker = workers.iter().find(|worker| worker.projection.name == projection.name);
+            let at = (self.generation, self.tables.as_ref(), self.starts.as_slice());
+            status_of(projection, at, &topics, (worker.map(Arc::as_ref), Some(&self.loops.watchdog)))
+        };
+        Status {
+            version: env!("CARGO_PKG_VERSION").to_owned(),
+            generation: self.generation,
+            definitions: self.definitions.hash.clone(),
+            building: None,
+            projections: self.definitions.projections.iter().map(of).collect(),
+            topics: topics.iter().filter(|topic| self.reads(&topic.name)).map(TopicStatus::of).collect(),
+            log_halted: None,
+            diagnostics: Vec::new(),
+        }
+    }
+
+    /// The definitions that are worked.
+    pub fn definitions(&self) -> &Arc<Definitions> {
+        &self.definitions
+    }
+
+    /// Where the loop over a partition is asked for steps; `None` where none runs here.
+    pub(super) fn parked_queue_of(
+        &self,
+        projection: &str,
+        at: &TopicPartition,
+    ) -> Option<mpsc::Sender<ParkedRequest>> {
+        let held = self.held();
+        let worker = held.workers.iter().find(|worker| *worker.projection.name == *projection)?;
+        (worker.partitions.contains(at) && worker.halted().is_none()).then(|| worker.asked.clone())
+    }
+
+    pub(super) fn tables(&self) -> &Arc<dyn Tables> {
+        &self.tables
+    }
+
+    pub(super) fn source(&self) -> &dyn Source {
+        self.source.as_ref()
+    }
+
+    fn reads(&self, topic: &str) -> bool {
+        self.definitions.projections.iter().any(|projection| projection.topics().any(|read| **read == *topic))
+    }
+
+    fn held(&self) -> std::sync::MutexGuard<'_, Held> {
+        self.held.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Notes what is ours now. What is taken away is handed over by whoever drops it.
+    fn take(&self, change: Change) -> Result<Option<Revoked>, EngineError> {
+        let mut held = self.held();
+        let (gone, revoked) = match change {
+            Change::Assigned(partitions) => {
+                tracing::info!(partitions = shown(&partitions), "Partitions are taken.");
+                held.partitions.extend(partitions);
+                return Ok(None);
+            }
+            Change::Revoked(revoked) => {
+                tracing::info!(partitions = shown(&revoked.partitions), "Partitions are handed over.");
+                (revoked.partitions.clone(), Some(revoked))
+            }
+            Change::Lost(partitions) => {
+                tracing::warn!(partitions = shown(&partitions), "Partitions are lost to the group.");
+                (partitions, None)
+            }
+            Change::Failed(error) => return Err(error.into()),
+        };
+        held.partitions.retain(|at| !gone.contains(at));
+        Ok(revoked)
+    }
+
+    /// Ends the loops over partitions that are not all of what is ours, and waits until each has committed.
+    async fn end_due(&self) {
+        let due = self.due();
+        loops::stop(&due.ended).await;
+        let is_ended = |worker: &Arc<Worker>| due.ended.iter().any(|ended| Arc::ptr_eq(ended, worker));
+        self.held().workers.retain(|worker| !is_ended(worker));
+    }
+
+    /// Opens loops over what is ours and has none.
+    async fn open_due(&self) -> Result<(), Halt> {
+        for (projection, partitions) in self.due().opened {
+            let scope = Scope { starts: &self.starts, partitions: Some(&partitions) };
+            let at = (self.generation, &self.tables);
+            let opened = self.loops.start(&self.definitions, &[projection], at, scope).await?;
+            self.held().workers.extend(opened);
+        }
+        Ok(())
+    }
+
+    /// What must be done so that every partition of ours is worked, and no other.
+    fn due(&self) -> Due {
+        let held = self.held();
+        let (mut ended, mut opened) = (Vec::new(), Vec::new());
+        for projection in &self.definitions.projections {
+            let of_it = |at: &&TopicPartition| projection.topics().any(|topic| *topic == at.topic);
+            let ours: Vec<TopicPartition> = held.partitions.iter().filter(of_it).cloned().collect();
+            let worker = held.workers.iter().find(|worker| worker.projection.name == projection.name);
+            match worker {
+                Some(worker) if worker.partitions == ours => {}
+                Some(worker) => ended.push(Arc::clone(worker)),
+                None if ours.is_empty() => {}
+                None => opened.push((Arc::clone(projection), ours)),
+            }
+        }
+        Due { ended, opened }
+    }
+
+    /// Waits until a partition of ours turns out to be another's: a loop was refused, or the store says so. A store that does
+    /// not answer says nothing.
+    async fn lost(&self) -> EngineError {
+        loop {
+            let workers = self.held().workers.clone();
+            for worker in &workers {
+                if let ProjectorState::Lost(reason) = &*worker.state.borrow() {
+                    let projection = worker.projection.name.to_string();
+                    return EngineError::Stopped { projection, reason: reason.clone() };
+                }
+            }
+            let owners: Vec<Owner> =
+                workers.iter().flat_map(|worker| worker.owners.iter().cloned()).collect();
+            match self.tables.check_owners(&owners).await {
+                Err(lost @ StoreError::LostOwnership { .. }) if self.holds(&workers) => return lost.into(),
+                _ => tokio::time::sleep(CHECK_EVERY).await,
+            }
+        }
+    }
+
+    /// Whether these loops run still: what was ours may be another's as soon as they have ended.
+    fn holds(&self, workers: &[Arc<Worker>]) -> bool {
+        let held = self.held();
+        workers.iter().all(|worker| held.workers.iter().any(|held| Arc::ptr_eq(held, worker)))
+    }
+
+    /// The next offset of each partition of ours that some projection has not passed.
+    fn progress(&self) -> Vec<(TopicPartition, Offset)> {
+        let progress = self.tables.progress();
+        let held = self.held();
+        let least = |at: &TopicPartition| {
+            let read = self
+                .definitions
+                .projections
+                .iter()
+                .filter(|one| one.topics().any(|topic| *topic == at.topic));
+            let offsets = read.map(|one| progress.of(&one.name, at).map(|mark| mark.next));
+            offsets.min().flatten()
+        };
+        held.partitions.iter().filter_map(|at| Some((at.clone(), least(at)?))).collect()
+    }
+}
+
+/// Partitions for a log line.
+fn shown(partitions: &[TopicPartition]) -> String {
+    let names: Vec<String> = partitions.iter().map(|at| format!("{}:{}", at.topic, at.partition)).collect();
+    names.join(" ")
+}

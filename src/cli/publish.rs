@@ -10,18 +10,21 @@ use crate::cli::data::{self, Holder};
 use crate::cli::{Context, Exit, Failed, counted, unreachable};
 use crate::event::Position;
 use crate::serve::Endpoint;
-use crate::source::NewRecord;
 use crate::source::broker::{Broker, check_name};
 use crate::source::file::{PublishedLine, parse_line};
+#[cfg(feature = "kafka")]
+use crate::source::kafka::{Kafka, producer::Producer};
+use crate::source::{NewRecord, SourceError};
 
 /// Arguments of `publish`.
 #[derive(clap::Args, Debug)]
 pub struct Arguments {
-    /// Topic to append to; made where it is not there.
+    /// Topic to append to; the embedded log makes it where it is not there.
     topic: String,
     /// File of JSON lines, one record each: `{"key": …, "value": …}` [default: standard input].
     file: Option<PathBuf>,
-    /// Directory of log and store [default: `dev.data`, which is `.kinora` in the project].
+    /// Directory of log and store [default: Kafka where `kafka.brokers` is set, else `dev.data`, which is `.kinora` in the
+    /// project].
     #[arg(long, value_name = "DIR")]
     data: Option<PathBuf>,
 }
@@ -124,25 +127,47 @@ enum Sink {
         _lock: data::DataLock,
     },
     Running(Endpoint),
+    #[cfg(feature = "kafka")]
+    Kafka(Producer),
+}
+
+impl Sink {
+    fn open(context: &Context, arguments: &Arguments) -> Result<Sink, Failed> {
+        if arguments.data.is_none() && !context.settings.kafka.brokers.is_empty() {
+            return Sink::kafka(context);
+        }
+        let (data, topic) = (context.data_dir(arguments.data.as_ref()), &arguments.topic);
+        let lock = match data::take(&data).map_err(unreachable)? {
+            Holder::Running(endpoint) => return Ok(Sink::Running(endpoint)),
+            Holder::Us(lock) => lock,
+        };
+        let broker = data::open_log(&data)?;
+        if data.join("store").is_dir() {
+            data::check_log(&data, &broker, &data::open_store(&data)?)?;
+        }
+        broker
+            .create_topic(topic, context.settings.partitions(topic))
+            .map_err(|error| data::not_written(&error))?;
+        Ok(Sink::Own { broker, _lock: lock })
+    }
+
+    #[cfg(feature = "kafka")]
+    fn kafka(context: &Context) -> Result<Sink, Failed> {
+        let producer = Kafka::open(&context.settings.kafka).and_then(|kafka| Producer::open(&kafka));
+        Ok(Sink::Kafka(producer.map_err(|error| data::not_written(&error))?))
+    }
+
+    #[cfg(not(feature = "kafka"))]
+    fn kafka(_: &Context) -> Result<Sink, Failed> {
+        let reason = "`kafka.brokers` is set, but this program was built without its feature `kafka`";
+        Err((Exit::Invalid, reason.to_owned()))
+    }
 }
 
 impl Publishing {
     fn begin(context: &Context, arguments: &Arguments) -> Result<Publishing, Failed> {
-        let data = context.data_dir(arguments.data.as_ref());
         let topic = arguments.topic.clone();
-        let sink = match data::take(&data).map_err(unreachable)? {
-            Holder::Running(endpoint) => Sink::Running(endpoint),
-            Holder::Us(lock) => {
-                let broker = data::open_log(&data)?;
-                if data.join("store").is_dir() {
-                    data::check_log(&data, &broker, &data::open_store(&data)?)?;
-                }
-                broker
-                    .create_topic(&topic, context.settings.partitions(&topic))
-                    .map_err(|error| data::not_written(&error))?;
-                Sink::Own { broker, _lock: lock }
-            }
-        };
+        let sink = Sink::open(context, arguments)?;
         let limits = &context.settings.serve.limits;
         Ok(Publishing {
             topic,
@@ -201,12 +226,13 @@ impl Publishing {
     async fn send(&mut self, chunk: Vec<(String, NewRecord)>) -> Result<(), Failed> {
         match &self.sink {
             Sink::Own { broker, .. } => {
-                let records = chunk.into_iter().map(|(_, record)| record).collect();
-                for Position { at, offset } in
-                    broker.append(&self.topic, records).await.map_err(|error| data::not_written(&error))?
-                {
-                    note(&mut self.ends, format!("{}:{}", at.topic, at.partition), offset);
-                }
+                let appended = broker.append(&self.topic, records(chunk)).await;
+                self.appended(appended)?;
+            }
+            #[cfg(feature = "kafka")]
+            Sink::Kafka(producer) => {
+                let appended = producer.append(&self.topic, records(chunk)).await;
+                self.appended(appended)?;
             }
             Sink::Running(endpoint) => {
                 let lines: Vec<&str> = chunk.iter().map(|(line, _)| line.as_str()).collect();
@@ -224,6 +250,17 @@ impl Publishing {
         }
         Ok(())
     }
+
+    fn appended(&mut self, positions: Result<Vec<Position>, SourceError>) -> Result<(), Failed> {
+        for Position { at, offset } in positions.map_err(|error| data::not_written(&error))? {
+            note(&mut self.ends, format!("{}:{}", at.topic, at.partition), offset);
+        }
+        Ok(())
+    }
+}
+
+fn records(chunk: Vec<(String, NewRecord)>) -> Vec<NewRecord> {
+    chunk.into_iter().map(|(_, record)| record).collect()
 }
 
 fn note(ends: &mut BTreeMap<String, u64>, partition: String, offset: u64) {

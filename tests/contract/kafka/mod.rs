@@ -1,9 +1,10 @@
 //! What only Kafka has, on a real broker: `log` has transactions, compaction, retention and topics created anew, `outage`
-//! brokers that are away, `security` logins and certificates, `group` consumer groups. Here: the subject, and what they share.
+//! brokers that are away, `security` logins and certificates, `group` consumer groups, `publish` the command. Here: the subject, and what they share.
 
 mod group;
 mod log;
 mod outage;
+mod publish;
 mod security;
 
 use std::time::Duration;

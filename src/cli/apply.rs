@@ -24,22 +24,30 @@ struct Changes {
     applied: bool,
 }
 
+/// Arguments of `apply`.
+#[derive(clap::Args, Debug)]
+pub struct Arguments {
+    /// Makes the keyspace too where it is not there, replicated as `cassandra.replication` says.
+    #[arg(long)]
+    keyspace: bool,
+}
+
 /// Shows what `apply` would run.
 pub fn plan(context: &Context) -> Exit {
-    run(context, false)
+    run(context, None)
 }
 
 /// Makes what is missing.
-pub fn apply(context: &Context) -> Exit {
-    run(context, true)
+pub fn apply(context: &Context, arguments: &Arguments) -> Exit {
+    run(context, Some(arguments))
 }
 
-fn run(context: &Context, makes: bool) -> Exit {
+fn run(context: &Context, apply: Option<&Arguments>) -> Exit {
     let (definitions, runtime) = match (context.definitions(), context.runtime()) {
         (Ok(definitions), Ok(runtime)) => (definitions, runtime),
         (Err(exit), _) | (_, Err(exit)) => return exit,
     };
-    match runtime.block_on(changes(context, &definitions, makes)) {
+    match runtime.block_on(changes(context, &definitions, apply)) {
         Ok(changes) => {
             context.output.value(&changes, shown);
             Exit::Done
@@ -51,16 +59,25 @@ fn run(context: &Context, makes: bool) -> Exit {
     }
 }
 
-async fn changes(context: &Context, definitions: &Definitions, makes: bool) -> Result<Changes, Failed> {
+async fn changes(
+    context: &Context,
+    definitions: &Definitions,
+    apply: Option<&Arguments>,
+) -> Result<Changes, Failed> {
     let store = CassandraStore::connect(&context.settings.cassandra, Arc::clone(&definitions.model));
     let store = store.await.map_err(failed)?;
+    let makes = apply.is_some();
+    let keyspace = match apply {
+        Some(Arguments { keyspace: true }) => store.make_keyspace().await.map_err(failed)?,
+        _ => None,
+    };
     let manifest = store.manifest().await.map_err(failed)?;
     let generation = store.generation_of(manifest.as_ref(), &definitions.hash).await.map_err(failed)?;
     let statements = match makes {
         true => store.apply(generation, &definitions.plan).await,
         false => store.pending(generation, &definitions.plan).await,
     };
-    let statements = statements.map_err(failed)?;
+    let statements = keyspace.into_iter().chain(statements.map_err(failed)?).collect();
     let mut active = manifest.as_ref().map(|manifest| manifest.active);
     if makes && manifest.as_ref().is_none_or(|manifest| manifest.generation(generation).is_none()) {
         let new = with(manifest.as_ref(), generation, &definitions.hash);

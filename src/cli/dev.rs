@@ -80,9 +80,11 @@ pub fn run(context: &Context, arguments: Arguments) -> Exit {
     }
 }
 
-fn start_logging() {
-    let filter = tracing_subscriber::EnvFilter::try_from_env("KINORA_LOG")
-        .unwrap_or_else(|_| tracing_subscriber::EnvFilter::new("warn,fjall=error,lsm_tree=error,notify=off"));
+/// Logs to standard error, as `KINORA_LOG` says.
+pub fn start_logging() {
+    let filter = tracing_subscriber::EnvFilter::try_from_env("KINORA_LOG").unwrap_or_else(|_| {
+        tracing_subscriber::EnvFilter::new("warn,fjall=error,lsm_tree=error,notify=off,scylla=error")
+    });
     let subscriber = tracing_subscriber::fmt()
         .with_env_filter(filter)
         .with_ansi(std::io::stderr().is_terminal())
@@ -326,7 +328,8 @@ fn examples(sampled: bool) -> Examples {
     }
 }
 
-fn project_name(project: &Path) -> String {
+/// The name of a project: that of its directory.
+pub fn project_name(project: &Path) -> String {
     let name = project.canonicalize().ok().and_then(|path| Some(path.file_name()?.to_str()?.to_owned()));
     name.unwrap_or_else(|| "kinora".to_owned())
 }

@@ -6,6 +6,8 @@
 #[cfg(feature = "cassandra")]
 mod apply;
 mod check;
+#[cfg(all(feature = "cassandra", feature = "kafka"))]
+mod cluster;
 mod completions;
 mod data;
 mod dev;
@@ -84,7 +86,13 @@ enum Command {
     Plan,
     /// Makes what these definitions need in Cassandra. Nothing else changes its schema.
     #[cfg(feature = "cassandra")]
-    Apply,
+    Apply(apply::Arguments),
+    /// Folds events of Kafka into Cassandra, beside other such processes.
+    #[cfg(all(feature = "cassandra", feature = "kafka"))]
+    Project(cluster::Arguments),
+    /// Answers from Cassandra what `project` has folded.
+    #[cfg(all(feature = "cassandra", feature = "kafka"))]
+    Serve(cluster::Arguments),
     /// Shows how a read is answered, or what an event does.
     Explain(explain::Arguments),
     /// Makes a new project that checks, tests and runs as it is: of notes, or proposed from a topic's events.
@@ -160,6 +168,10 @@ fn run(arguments: Arguments, output: &Output) -> Exit {
     }
     let flags = match &arguments.command {
         Command::Dev(dev) => dev.flags(),
+        #[cfg(all(feature = "cassandra", feature = "kafka"))]
+        Command::Project(project) => project.flags("project.listen"),
+        #[cfg(all(feature = "cassandra", feature = "kafka"))]
+        Command::Serve(serve) => serve.flags("serve.listen"),
         _ => Vec::new(),
     };
     let loaded = config::load(&arguments.project, &flags);
@@ -179,7 +191,11 @@ fn run(arguments: Arguments, output: &Output) -> Exit {
         #[cfg(feature = "cassandra")]
         Command::Plan => apply::plan(&context),
         #[cfg(feature = "cassandra")]
-        Command::Apply => apply::apply(&context),
+        Command::Apply(apply) => apply::apply(&context, &apply),
+        #[cfg(all(feature = "cassandra", feature = "kafka"))]
+        Command::Project(_) => cluster::project(&context),
+        #[cfg(all(feature = "cassandra", feature = "kafka"))]
+        Command::Serve(_) => cluster::serve(&context),
         Command::Explain(explain) => explain::run(&context, &explain),
         Command::Init(_) | Command::Schema(_) | Command::Completions(_) => {
             unreachable!("these need no project and have run")

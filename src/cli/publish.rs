@@ -5,29 +5,42 @@ use std::io::{BufRead, BufReader, Read};
 use std::path::PathBuf;
 
 use serde::Serialize;
+use serde_json::json;
 
 use crate::cli::data::{self, Holder};
 use crate::cli::{Context, Exit, Failed, counted, unreachable};
+use crate::engine;
 use crate::event::Position;
+use crate::sample::{self, SampleEvent};
 use crate::serve::Endpoint;
 use crate::source::broker::{Broker, check_name};
 use crate::source::file::{PublishedLine, parse_line};
 #[cfg(feature = "kafka")]
 use crate::source::kafka::{Kafka, producer::Producer};
-use crate::source::{NewRecord, SourceError};
+use crate::source::{NewRecord, Source as _, SourceError};
 
 /// Arguments of `publish`.
 #[derive(clap::Args, Debug)]
 pub struct Arguments {
     /// Topic to append to; the embedded log makes it where it is not there.
-    topic: String,
+    #[arg(required_unless_present = "sample")]
+    topic: Option<String>,
     /// File of JSON lines, one record each: `{"key": …, "value": …}` [default: standard input].
     file: Option<PathBuf>,
     /// Directory of log and store [default: Kafka where `kafka.brokers` is set, else `dev.data`, which is `.kinora` in the
     /// project].
     #[arg(long, value_name = "DIR")]
     data: Option<PathBuf>,
+    /// Makes a topic in Kafka too where it is not there, with as many partitions as `[topics]` says.
+    #[arg(long)]
+    create: bool,
+    /// Publishes so many made-up events of the sample that `dev.sample` names, each to its topic, which is made.
+    #[arg(long, value_name = "EVENTS", conflicts_with_all = ["topic", "file"])]
+    sample: Option<usize>,
 }
+
+/// What draws made-up events.
+const SAMPLE_SEED: u64 = 1;
 
 /// Records sent as one request or one append.
 const CHUNK_RECORDS: usize = 1_000;
@@ -67,10 +80,56 @@ pub fn run(context: &Context, arguments: &Arguments) -> Exit {
 }
 
 async fn publish(context: &Context, arguments: &Arguments) -> Result<Published, Failed> {
-    let topic = &arguments.topic;
+    match (&arguments.topic, arguments.sample) {
+        (Some(topic), _) => publish_lines(context, arguments, topic).await,
+        (None, events) => publish_sample(context, arguments, events.unwrap_or_default()).await,
+    }
+}
+
+/// Publishes made-up events, topic by topic: their times, not their positions, say how topics go together.
+async fn publish_sample(context: &Context, arguments: &Arguments, count: usize) -> Result<Published, Failed> {
+    if context.settings.dev.sample.is_none() {
+        let reason =
+            "`--sample` publishes the events that `dev.sample` of kinora.toml names, and it names none";
+        return Err((Exit::Usage, reason.to_owned()));
+    }
+    let mut by_topic: BTreeMap<&str, Vec<SampleEvent>> = BTreeMap::new();
+    for event in sample::shop(SAMPLE_SEED, count, engine::now_ms()) {
+        by_topic.entry(event.topic).or_default().push(event);
+    }
+    let bar = bar(context, None);
+    let mut all = Published { records: 0, read_after: String::new() };
+    for (topic, events) in by_topic {
+        let mut publishing = Publishing::begin(context, arguments, topic).await?;
+        for event in events {
+            bar.inc(1);
+            let line =
+                json!({ "key": event.key, "value": raw(&event.value), "timestamp": event.timestamp_ms });
+            let line = line.to_string();
+            let record =
+                record(topic, &line, publishing.record_bytes_max).map_err(|reason| (Exit::Bug, reason))?;
+            publishing.add(line, record).await?;
+        }
+        publishing.flush().await?;
+        let published = publishing.ended();
+        all.records += published.records;
+        if !all.read_after.is_empty() && !published.read_after.is_empty() {
+            all.read_after.push(',');
+        }
+        all.read_after.push_str(&published.read_after);
+    }
+    bar.finish_and_clear();
+    Ok(all)
+}
+
+fn raw(text: &str) -> serde_json::Value {
+    serde_json::from_str(text).expect("a sample's event is JSON")
+}
+
+async fn publish_lines(context: &Context, arguments: &Arguments, topic: &str) -> Result<Published, Failed> {
     check_name(topic).map_err(|error| (Exit::Usage, error.to_string()))?;
     let Input { reader, bytes, name } = open(arguments)?;
-    let mut publishing = Publishing::begin(context, arguments)?;
+    let mut publishing = Publishing::begin(context, arguments, topic).await?;
     let bar = bar(context, bytes);
     for (number, line) in (1u64..).zip(reader.lines()) {
         let line = match line {
@@ -86,9 +145,7 @@ async fn publish(context: &Context, arguments: &Arguments) -> Result<Published, 
     }
     publishing.flush().await?;
     bar.finish_and_clear();
-    let ends = publishing.ends.iter();
-    let read_after: Vec<String> = ends.map(|(partition, end)| format!("{partition}@{end}")).collect();
-    Ok(Published { records: publishing.published, read_after: read_after.join(",") })
+    Ok(publishing.ended())
 }
 
 /// A line's record, if this topic takes it.
@@ -132,11 +189,12 @@ enum Sink {
 }
 
 impl Sink {
-    fn open(context: &Context, arguments: &Arguments) -> Result<Sink, Failed> {
+    async fn open(context: &Context, arguments: &Arguments, topic: &str) -> Result<Sink, Failed> {
         if arguments.data.is_none() && !context.settings.kafka.brokers.is_empty() {
-            return Sink::kafka(context);
+            let makes = arguments.create || arguments.sample.is_some();
+            return Sink::kafka(context, makes.then_some(topic)).await;
         }
-        let (data, topic) = (context.data_dir(arguments.data.as_ref()), &arguments.topic);
+        let data = context.data_dir(arguments.data.as_ref());
         let lock = match data::take(&data).map_err(unreachable)? {
             Holder::Running(endpoint) => return Ok(Sink::Running(endpoint)),
             Holder::Us(lock) => lock,
@@ -151,23 +209,32 @@ impl Sink {
         Ok(Sink::Own { broker, _lock: lock })
     }
 
+    /// Kafka; makes a topic first, where one is named and not there.
     #[cfg(feature = "kafka")]
-    fn kafka(context: &Context) -> Result<Sink, Failed> {
-        let producer = Kafka::open(&context.settings.kafka).and_then(|kafka| Producer::open(&kafka));
-        Ok(Sink::Kafka(producer.map_err(|error| data::not_written(&error))?))
+    async fn kafka(context: &Context, makes: Option<&str>) -> Result<Sink, Failed> {
+        let open = async || {
+            let kafka = Kafka::open(&context.settings.kafka)?;
+            let producer = Producer::open(&kafka)?;
+            if let Some(topic) = makes
+                && kafka.topic(topic).await?.is_none()
+            {
+                producer.create_topic(topic, context.settings.partitions(topic)).await?;
+            }
+            Ok(producer)
+        };
+        Ok(Sink::Kafka(open().await.map_err(|error: SourceError| data::not_written(&error))?))
     }
 
     #[cfg(not(feature = "kafka"))]
-    fn kafka(_: &Context) -> Result<Sink, Failed> {
+    async fn kafka(_: &Context, _: Option<&str>) -> Result<Sink, Failed> {
         let reason = "`kafka.brokers` is set, but this program was built without its feature `kafka`";
         Err((Exit::Invalid, reason.to_owned()))
     }
 }
 
 impl Publishing {
-    fn begin(context: &Context, arguments: &Arguments) -> Result<Publishing, Failed> {
-        let topic = arguments.topic.clone();
-        let sink = Sink::open(context, arguments)?;
+    async fn begin(context: &Context, arguments: &Arguments, topic: &str) -> Result<Publishing, Failed> {
+        let (sink, topic) = (Sink::open(context, arguments, topic).await?, topic.to_owned());
         let limits = &context.settings.serve.limits;
         Ok(Publishing {
             topic,
@@ -179,6 +246,13 @@ impl Publishing {
             published: 0,
             ends: BTreeMap::new(),
         })
+    }
+
+    /// What was published.
+    fn ended(self) -> Published {
+        let ends = self.ends.iter();
+        let read_after: Vec<String> = ends.map(|(partition, end)| format!("{partition}@{end}")).collect();
+        Published { records: self.published, read_after: read_after.join(",") }
     }
 
     async fn add(&mut self, line: String, record: NewRecord) -> Result<(), Failed> {

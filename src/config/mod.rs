@@ -130,6 +130,9 @@ pub struct Parking {
 /// `[project]`: the write loop.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Project {
+    /// `project.listen`: address and port of `kinora project`, for its status and health. Default `127.0.0.1:4001`; port 0
+    /// takes a free one.
+    pub listen: SocketAddr,
     /// `project.batch`: about how many bytes of events are folded in one batch, and of rows loaded for them. Default
     /// `16MiB`, from `1KiB` to `64MiB`; at most about a fifth of `project.budget`.
     pub batch: Bytes,
@@ -239,6 +242,7 @@ impl Default for Parking {
 impl Default for Project {
     fn default() -> Project {
         Project {
+            listen: SocketAddr::from(([127, 0, 0, 1], 4001)),
             batch: Bytes::mib(16),
             budget: Bytes::mib(128),
             cache: Bytes::mib(32),

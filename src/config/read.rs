@@ -21,7 +21,7 @@ pub struct Flag {
 }
 
 /// Every key that is not of a topic, nor of Kafka.
-pub(super) const KEYS: [&str; 47] = [
+pub(super) const KEYS: [&str; 48] = [
     "serve.listen",
     "serve.cursor_secrets",
     "serve.introspection",
@@ -48,6 +48,7 @@ pub(super) const KEYS: [&str; 47] = [
     "dev.data",
     "parking.max_keys",
     "parking.max_share",
+    "project.listen",
     "project.batch",
     "project.budget",
     "project.cache",
@@ -325,6 +326,7 @@ fn set(settings: &mut Settings, key: &str, given: Given<'_>) -> Result<(), Fault
         "parking.max_keys" => settings.parking.max_keys = value::count(given, 0..=1_000_000)?,
         "parking.max_share" => settings.parking.max_share = value::share(given)?,
         "project.batch" => settings.project.batch = value::bytes(given, Bytes::kib(1)..=Bytes::mib(64))?,
+        "project.listen" => settings.project.listen = value::address(given)?,
         "project.budget" => settings.project.budget = value::bytes(given, Bytes::mib(1)..=MEMORY_MAX)?,
         "project.cache" => settings.project.cache = value::bytes(given, Bytes::mib(1)..=MEMORY_MAX)?,
         "project.stall" => {

@@ -74,6 +74,14 @@ impl Projecting {
             let (ours, active) = (definitions.hash.clone(), made_by.to_owned());
             return Err(EngineError::OtherDefinitions { generation, active, ours });
         }
+        for (projection, topic) in
+            definitions.projections.iter().flat_map(|one| one.topics().map(move |topic| (one, topic)))
+        {
+            if source.topic(topic).await?.is_none() {
+                let (topic, projection) = (topic.to_string(), projection.name.to_string());
+                return Err(Halt::NoTopic { topic, projection }.into());
+            }
+        }
         let tables = store.open(generation, &definitions.plan).await?;
         let loops = Loops::new(Arc::clone(&source), settings);
         loops.watchdog.begin();

@@ -365,6 +365,23 @@ async fn replication(session: &Session) -> Result<Option<String>, StoreError> {
     Ok(found)
 }
 
+/// Makes the keyspace where it is not there; answers the statement where it was run.
+pub(super) async fn make_keyspace(session: &Session) -> Result<Option<String>, StoreError> {
+    let keyspace = &session.settings.keyspace;
+    if replication(session).await?.is_some() {
+        return Ok(None);
+    }
+    let Some(wanted) = session.settings.replication.as_deref() else {
+        return Err(StoreError::Refused(format!(
+            "keyspace {keyspace:?} is not there, and nothing says how it is replicated: set `cassandra.replication`, like \
+             \"datacenter1: 3\""
+        )));
+    };
+    let statement = create_keyspace(keyspace, Some(wanted));
+    session.change_schema(statement.trim_end_matches(';')).await?;
+    Ok(Some(statement))
+}
+
 async fn check_keyspace(session: &Session) -> Result<(), StoreError> {
     let keyspace = &session.settings.keyspace;
     let wanted = session.settings.replication.as_deref();

@@ -74,6 +74,14 @@ impl CassandraStore {
         ddl::pending(&self.session, &Cql::of_generation(&self.model, plan, generation)).await
     }
 
+    /// Makes the keyspace, replicated as the settings say, where it is not there; answers the statement where it was run.
+    ///
+    /// # Errors
+    /// `cassandra.replication` is not set, or the cluster refuses it.
+    pub async fn make_keyspace(&self) -> Result<Option<String>, StoreError> {
+        ddl::make_keyspace(&self.session).await
+    }
+
     /// Makes the tables of a generation, by one process at a time, and reads back what was made; answers the statements that
     /// were run. Everything that is there already stays as it is.
     ///

@@ -212,7 +212,7 @@ impl Session {
         let mut builder = SessionBuilder::new()
             .known_nodes(&settings.nodes)
             .connection_timeout(settings.connect)
-            .fetch_schema_metadata(false)
+            .fetch_schema_metadata(true)
             .auto_await_schema_agreement(false)
             .default_execution_profile_handle(profile.into_handle());
         if let (Some(user), Some(password)) = (&settings.user, &settings.password) {

@@ -4,7 +4,7 @@ use std::path::Path;
 use std::process::{Command, Output};
 use std::sync::Arc;
 
-use kinora::config::Cassandra;
+use kinora::config::{Cassandra, Secret, Tls};
 use kinora::engine;
 use kinora::store::Store;
 use kinora::store::cassandra::CassandraStore;
@@ -176,4 +176,53 @@ async fn a_node_that_does_not_answer_is_named_with_its_setting() {
     says(&kinora(&settings, &["apply"]), 4, &["Cassandra at 127.0.0.1:1", "cassandra."]);
     let none = Command::new(env!("CARGO_BIN_EXE_kinora")).args(["plan", "--project"]).arg(shop()).output();
     says(&none.expect("kinora can be started"), 4, &["no Cassandra is named: set cassandra.nodes"]);
+}
+
+/// A key of a node's own, and the certificate that a client trusts it by.
+fn certificate(directory: &Path) {
+    let keytool = |arguments: &[&str]| {
+        let done = Command::new("keytool").args(arguments).current_dir(directory).output();
+        let done = done.expect("keytool comes with Java");
+        assert!(done.status.success(), "{}", String::from_utf8_lossy(&done.stdout));
+    };
+    let store = ["-keystore", "node.p12", "-storetype", "PKCS12", "-storepass", "kinora", "-alias", "node"];
+    let pair =
+        ["-genkeypair", "-keyalg", "EC", "-dname", "CN=node", "-ext", "san=ip:127.0.0.1", "-validity", "2"];
+    keytool(&[&pair[..], &store].concat());
+    keytool(&[&["-exportcert", "-rfc", "-file", "ca.pem"][..], &store].concat());
+}
+
+#[tokio::test]
+async fn a_node_that_wants_a_password_and_encrypts_lets_in_who_has_both() {
+    if !super::cluster::servers::wants_real() {
+        return;
+    }
+    let directory = tempfile::tempdir().expect("a directory");
+    certificate(directory.path());
+    let tls = directory.path().to_str().expect("a temporary path is text");
+    let server = super::cluster::servers::start_cassandra(&[("CASSANDRA_AUTH", "1"), ("CASSANDRA_TLS", tls)]);
+    let (model, _) = super::types::planned();
+    let settings = |password: &str| Cassandra {
+        nodes: vec![server.address.clone()],
+        user: Some("cassandra".to_owned()),
+        password: Some(Secret(password.as_bytes().to_vec())),
+        tls: Tls { ca: Some(directory.path().join("ca.pem")), ..Tls::default() },
+        connect: std::time::Duration::from_secs(60),
+        ..Cassandra::default()
+    };
+    let connect = async |settings: Cassandra| CassandraStore::connect(&settings, Arc::clone(&model)).await;
+    // The first role is made some moments after the node answers.
+    let start = std::time::Instant::now();
+    while let Err(error) = connect(settings("cassandra")).await {
+        assert!(start.elapsed().as_secs() < 120, "is not let in: {error}");
+    }
+    let wrong = connect(settings("wrong")).await.expect_err("is refused").to_string();
+    assert!(wrong.contains("cassandra.password"), "{wrong}");
+    assert!(!wrong.contains("\"wrong\""), "{wrong}");
+    let plain = Cassandra {
+        tls: Tls::default(),
+        connect: std::time::Duration::from_secs(5),
+        ..settings("cassandra")
+    };
+    connect(plain).await.expect_err("it does not answer who does not encrypt");
 }

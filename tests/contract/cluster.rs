@@ -17,7 +17,7 @@ use scylla::client::session_builder::SessionBuilder;
 use tokio::sync::{Mutex, OnceCell};
 
 #[path = "../servers/mod.rs"]
-mod servers;
+pub mod servers;
 
 /// A store whose generations are made as they are opened.
 pub struct Cluster {

@@ -4,6 +4,8 @@
 //! the others (`kinora_progress`, `kinora_partitions`, `kinora_queue`) never by such. Progress has the next offset as its
 //! stamp, a queued event its offset, so that neither goes back.
 
+use crate::plan::cql::quoted;
+
 /// Name, columns with their types, and the end of the statement that makes a table.
 pub(super) struct Kept {
     pub name: &'static str,
@@ -146,5 +148,5 @@ statements! {
 
 /// A statement in its keyspace.
 pub(super) fn within(statement: &str, keyspace: &str) -> String {
-    statement.replacen("{}", keyspace, 1)
+    statement.replacen("{}", &quoted(keyspace), 1)
 }

@@ -32,6 +32,8 @@ pub(super) struct Decided {
     keys: BTreeMap<Name, ParkedEntry>,
     /// Counts of what left queues, by projection and partition: each owner writes its own.
     counts: BTreeMap<(Arc<str>, TopicPartition), ParkedCounts>,
+    /// Partitions whose counts are not written yet.
+    uncounted: BTreeSet<(Arc<str>, TopicPartition)>,
     /// Partitions that are listed in the store.
     listed: BTreeSet<(Arc<str>, TopicPartition)>,
 }
@@ -135,7 +137,56 @@ pub(super) async fn change(
         }));
     }
     place.session.all(steps).await?;
+    write_counts(place, ledger, decided, batch).await
+}
+
+/// Writes how many events have left the queues of each partition: once, after all that leave in one batch.
+async fn write_counts(
+    place: &Place,
+    ledger: &Ledger,
+    decided: &Mutex<Decided>,
+    batch: &Batch,
+) -> Result<(), StoreError> {
+    let uncounted = lock(decided).uncounted.clone();
+    for (projection, at) in uncounted {
+        let of = (Arc::clone(&projection), at.clone());
+        let counts = lock(decided).counts.get(&of).copied().unwrap_or_default();
+        let binds = Binds::default()
+            .long(signed(counts.retried)?)
+            .long(signed(counts.skipped)?)
+            .long(signed(counts.dropped)?);
+        let owner = owner(batch, &projection, &at);
+        compare(place, names::SET_COUNTS, place.binds(binds, &projection, &at), &owner).await?;
+        let total = {
+            let mut decided = lock(decided);
+            decided.uncounted.remove(&of);
+            decided.total(&projection)
+        };
+        ledger.change_parked(|parked| parked.set_counts(&projection, total));
+    }
     Ok(())
+}
+
+/// Who decides about a partition.
+fn owner(batch: &Batch, projection: &Arc<str>, at: &TopicPartition) -> Owner {
+    let of_it = |owner: &&Owner| owner.projection == *projection && owner.at == *at;
+    // Who has taken nothing is older than every owner.
+    let nobody = || Owner { projection: Arc::clone(projection), at: at.clone(), epoch: 0 };
+    batch.owners.iter().find(of_it).cloned().unwrap_or_else(nobody)
+}
+
+/// Sends a write that compares the epoch.
+async fn compare(place: &Place, statement: &str, binds: Binds, owner: &Owner) -> Result<(), StoreError> {
+    let (mut applied, mut found) = (false, 0);
+    let binds = binds.maybe_long(meta::some(owner.epoch)?);
+    place
+        .rows(statement, Reads::Usual, binds, |row| {
+            applied = row.bool(0)?;
+            found = row.maybe_offset(1)?.unwrap_or_default();
+            Ok(())
+        })
+        .await?;
+    if applied { Ok(()) } else { Err(meta::lost(owner, found)) }
 }
 
 /// Where the changes of one key are made.
@@ -191,14 +242,6 @@ impl Desk<'_> {
         });
     }
 
-    /// Who decides about a partition.
-    fn owner(&self, at: &TopicPartition) -> Owner {
-        let of_it = |owner: &&Owner| owner.projection == self.name.0 && owner.at == *at;
-        // Who has taken nothing is older than every owner.
-        let nobody = || Owner { projection: Arc::clone(&self.name.0), at: at.clone(), epoch: 0 };
-        self.batch.owners.iter().find(of_it).cloned().unwrap_or_else(nobody)
-    }
-
     /// Writes the decision, if its owner is the owner still.
     async fn decide(&self, entry: &ParkedEntry) -> Result<(), StoreError> {
         let at = &entry.since.at;
@@ -236,19 +279,8 @@ impl Desk<'_> {
         .await
     }
 
-    /// Sends a write that compares the epoch.
     async fn compare(&self, statement: &str, binds: Binds, at: &TopicPartition) -> Result<(), StoreError> {
-        let owner = self.owner(at);
-        let (mut applied, mut found) = (false, 0);
-        let binds = binds.maybe_long(meta::some(owner.epoch)?);
-        self.place
-            .rows(statement, Reads::Usual, binds, |row| {
-                applied = row.bool(0)?;
-                found = row.maybe_offset(1)?.unwrap_or_default();
-                Ok(())
-            })
-            .await?;
-        if applied { Ok(()) } else { Err(meta::lost(&owner, found)) }
+        compare(self.place, statement, binds, &owner(self.batch, &self.name.0, at)).await
     }
 
     fn queue(&self, binds: Binds) -> Binds {
@@ -278,7 +310,10 @@ impl Desk<'_> {
         let binds = self.event(Binds::default().long(signed(event.offset)?), event)?;
         self.place.run(names::DEQUEUE, binds).await?;
         if waited {
-            self.count(&event.at, ended).await?;
+            let of = (Arc::clone(&self.name.0), event.at.clone());
+            let mut decided = lock(self.decided);
+            decided.counts.entry(of.clone()).or_default().add(ended);
+            decided.uncounted.insert(of);
         }
         if let Some(known) = self.known()
             && !has_queue(self.place, &self.name.0, &self.name.1).await?
@@ -286,25 +321,6 @@ impl Desk<'_> {
             self.forget(&known.since.at).await?;
             self.show(None);
         }
-        Ok(())
-    }
-
-    /// One more event has left a queue.
-    async fn count(&self, at: &TopicPartition, ended: Ended) -> Result<(), StoreError> {
-        let of = (Arc::clone(&self.name.0), at.clone());
-        let counts = {
-            let mut decided = lock(self.decided);
-            let counts = decided.counts.entry(of).or_default();
-            counts.add(ended);
-            *counts
-        };
-        let binds = Binds::default()
-            .long(signed(counts.retried)?)
-            .long(signed(counts.skipped)?)
-            .long(signed(counts.dropped)?);
-        self.compare(names::SET_COUNTS, self.place.binds(binds, &self.name.0, at), at).await?;
-        let total = lock(self.decided).total(&self.name.0);
-        self.ledger.change_parked(|parked| parked.set_counts(&self.name.0, total));
         Ok(())
     }
 }

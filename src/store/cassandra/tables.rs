@@ -27,6 +27,8 @@ pub(super) struct Shared {
     place: Place,
     ledger: Ledger,
     decided: Mutex<Decided>,
+    /// Held while decisions are made or read: both are several statements.
+    deciding: tokio::sync::Mutex<()>,
     /// Held while progress is shown: it is read before it is written.
     showing: Mutex<()>,
 }
@@ -38,10 +40,17 @@ impl Shared {
         let progress = meta::progress(&place).await?;
         let decided = parked::load(&place).await?;
         let ledger = Ledger::new(progress, decided.index());
-        Ok(Shared { place, ledger, decided: Mutex::new(decided), showing: Mutex::new(()) })
+        Ok(Shared {
+            place,
+            ledger,
+            decided: Mutex::new(decided),
+            deciding: tokio::sync::Mutex::default(),
+            showing: Mutex::new(()),
+        })
     }
 
     async fn reload(&self) -> Result<(), StoreError> {
+        let _deciding = self.deciding.lock().await;
         let progress = meta::progress(&self.place).await?;
         let decided = parked::load(&self.place).await?;
         self.ledger.set_parked(decided.index());
@@ -113,6 +122,11 @@ impl CassandraTables {
         for phase in [&batch.buckets, &batch.derived, &batch.left, &batch.base] {
             write::write(session, &self.tables, phase).await?;
         }
+        if batch.parked.is_empty() {
+            self.shared.check_owners(&batch).await?;
+            return self.shared.progress(batch.progress).await;
+        }
+        let _deciding = self.shared.deciding.lock().await;
         self.shared.check_owners(&batch).await?;
         parked::change(self.place(), &self.shared.ledger, &self.shared.decided, &batch).await?;
         self.shared.progress(batch.progress).await

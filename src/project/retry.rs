@@ -101,6 +101,7 @@ impl Projector {
         let name = Arc::clone(&self.projection.name);
         let _share = self.share(self.batch_bytes_max()).await;
         self.activity.enter(Activity::Releasing);
+        self.end_doubt().await?;
         let queue = self.tables.parked_queue(&name, &step.key, None, STEP_EVENTS + 1).await?;
         let entry = self.tables.parked_entry(&name, &step.key).await?;
         let (Some(first), Some(entry)) = (queue.first(), entry) else { return Ok(Stepped::default()) };

@@ -199,7 +199,8 @@ pub trait Tables: Send + Sync + 'static {
     /// How far each projection has come. Kept in memory: costs no read.
     fn progress(&self) -> Arc<Progress>;
 
-    /// Reads progress and parked keys from the store anew (a new owner does).
+    /// Reads progress and parked keys from the store anew, as a new owner does, and one whose decisions about parked keys were
+    /// not acknowledged: when this has answered, each of those has been taken, or never will be.
     fn reload(&self) -> BoxFuture<'_, Result<(), StoreError>>;
 
     /// Told after each change of [`Tables::progress`].

@@ -470,6 +470,7 @@ async fn decisions_come_to_the_same(store: &dyn Store, merged: bool, with_record
 async fn retried_skipped_and_dropped_events_come_to_what_a_plain_list_comes_to_in_memory() {
     for seed in seeds(150) {
         decisions_come_to_the_same(&MemoryStore::new(), false, false, seed).await;
+        decisions_come_to_the_same(&MemoryStore::new(), false, true, seed).await;
         decisions_come_to_the_same(&MemoryStore::atomic(), false, true, seed).await;
         decisions_come_to_the_same(&MemoryStore::atomic(), true, true, seed).await;
     }

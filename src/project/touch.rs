@@ -37,7 +37,7 @@ impl<'s> Log<'s> {
         Log { source, open: None, bytes: 0 }
     }
 
-    /// The record at a position; `None` where the log no longer has it.
+    /// The record at a position; `None` where the log no longer has it. Waits where it is not at hand.
     async fn record(&mut self, at: &TopicPartition, offset: Offset) -> Result<Option<Record>, SourceError> {
         let known = self.open.take().filter(|open| open.at == *at);
         let mut open = match known {
@@ -48,7 +48,11 @@ impl<'s> Log<'s> {
                 Err(error) => return Err(error),
             },
         };
-        let found = open.find(offset)?;
+        let found = match open.find(offset)? {
+            // Not at hand, which a log may say of any record that it has.
+            None => self.source.fetch(at, offset).await?.filter(|record| record.offset == offset),
+            found => found,
+        };
         self.bytes += found.as_ref().map_or(0, Record::len_bytes);
         self.open = Some(open);
         Ok(found)

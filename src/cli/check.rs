@@ -28,6 +28,13 @@ pub struct Arguments {
     /// Directory of the log that is sampled [default: `dev.data`, which is `.kinora` in the project].
     #[arg(long, value_name = "DIR", requires = "sample")]
     data: Option<PathBuf>,
+    /// SDL of another subgraph: finds what the two define both, and cannot (L31). May be given several times.
+    #[arg(long, value_name = "FILE")]
+    subgraph: Vec<PathBuf>,
+    /// A project directory with the definitions that are deployed: finds keys and cursors that a change takes from those
+    /// who hold them (L23).
+    #[arg(long, value_name = "DIR")]
+    deployed: Option<PathBuf>,
     /// Ends with 1 where there are warnings and no errors.
     #[arg(long)]
     deny_warnings: bool,
@@ -50,6 +57,13 @@ pub fn run(context: &Context, arguments: &Arguments) -> Exit {
     };
     let (loaded, sample) = match sample(context, arguments, loaded) {
         Ok(sampled) => sampled,
+        Err((exit, message)) => {
+            context.output.error(&message);
+            return exit;
+        }
+    };
+    let loaded = match compare(context, arguments, loaded) {
+        Ok(compared) => compared,
         Err((exit, message)) => {
             context.output.error(&message);
             return exit;
@@ -95,6 +109,31 @@ fn sample(
     let Definitions { model, plan, .. } = &**definitions;
     loaded.findings.extend(lint::lint_sample(model, plan, &sampled, &context.settings.lint));
     Ok((loaded, Some(sampled)))
+}
+
+/// Holds the definitions against other subgraphs and against what is deployed; the findings are added.
+fn compare(context: &Context, arguments: &Arguments, mut loaded: Loaded) -> Result<Loaded, Failed> {
+    let Some(definitions) = loaded.definitions.clone() else { return Ok(loaded) };
+    let severities = &context.settings.lint;
+    for path in &arguments.subgraph {
+        let text = std::fs::read_to_string(path)
+            .map_err(|error| (Exit::Usage, format!("--subgraph {}: {error}", path.display())))?;
+        let file = loaded.sources.add(path.display().to_string(), text);
+        match lint::lint_subgraph(&definitions.model, file, &loaded.sources, severities) {
+            Ok(found) | Err(found) => loaded.findings.extend(found),
+        }
+    }
+    if let Some(dir) = &arguments.deployed {
+        let deployed = engine::load(dir, &Default::default())
+            .map_err(|error| (Exit::Usage, format!("--deployed {}", error)))?;
+        let Some(deployed) = deployed.definitions else {
+            let dir = dir.display();
+            let message = format!("the definitions in {dir} have errors: see `kinora check --project {dir}`");
+            return Err((Exit::Invalid, message));
+        };
+        loaded.findings.extend(lint::lint_deployed(definitions.keyed(), deployed.keyed(), severities));
+    }
+    Ok(loaded)
 }
 
 /// Mends the files, and says what was changed in them.

@@ -13,7 +13,9 @@ use crate::cli::{Context, Exit, Failed, counted, link, unreachable};
 use crate::config::{self, Flag, Settings};
 use crate::diagnostic::{self, Diagnostic, Severity};
 use crate::engine::watch::DefinitionWatch;
-use crate::engine::{self, Embedded, EmbeddedSettings, EngineError, Loaded, Status};
+use crate::engine::{
+    self, AnswerSettings, Embedded, EmbeddedSettings, EngineError, Loaded, LoopSettings, Status,
+};
 use crate::project::ProjectSettings;
 use crate::sample::{self, SampleEvent};
 use crate::serve::{Endpoint, Examples, Options, Server, Token};
@@ -239,6 +241,20 @@ pub fn engine_settings(settings: &Settings, made_secret: Vec<u8>) -> EmbeddedSet
         cursor_secrets.push(made_secret);
     }
     EmbeddedSettings {
+        loops: loop_settings(settings),
+        answers: AnswerSettings {
+            limits: settings.serve.limits.operation,
+            cursor_secrets,
+            introspection: settings.serve.introspection,
+        },
+        partitions: settings.topics.iter().map(|(name, topic)| (name.clone(), topic.partitions)).collect(),
+        partitions_default: config::Topic::default().partitions,
+    }
+}
+
+/// How write loops run, by the settings.
+pub fn loop_settings(settings: &Settings) -> LoopSettings {
+    LoopSettings {
         project: ProjectSettings {
             batch_bytes_max: settings.project.batch.len(),
             parked_keys_max: settings.parking.max_keys,
@@ -246,11 +262,6 @@ pub fn engine_settings(settings: &Settings, made_secret: Vec<u8>) -> EmbeddedSet
             cached_bytes_max: settings.project.cache.len(),
             ..ProjectSettings::default()
         },
-        limits: settings.serve.limits.operation,
-        cursor_secrets,
-        introspection: settings.serve.introspection,
-        partitions: settings.topics.iter().map(|(name, topic)| (name.clone(), topic.partitions)).collect(),
-        partitions_default: config::Topic::default().partitions,
         budget_bytes: settings.project.budget.len(),
         cache_bytes: settings.project.cache.len(),
         stall: settings.project.stall,

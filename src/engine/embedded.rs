@@ -6,43 +6,31 @@
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::Duration;
 
 use tokio::sync::{mpsc, watch};
-use tokio::task::JoinHandle;
 
-use crate::engine::starts::{shown, starts};
-use crate::engine::watchdog::{Stall, Watchdog, Watched};
-use crate::engine::{Building, Definitions, PartitionStatus, ProjectionStatus, Serving, Status, TopicStatus};
-use crate::event::{Offset, Position, Start, TopicPartition};
-use crate::handler::Projection;
-use crate::plan::TablePlan;
+use crate::engine::live::{Live, hash_of, now_ms, starts_of};
+use crate::engine::loops::{LoopSettings, Loops, Worker};
+use crate::engine::starts::starts;
+use crate::engine::{AnswerSettings, Building, Definitions, EngineError, Serving, Status, TopicStatus};
+use crate::event::{Offset, Position, TopicPartition};
 use crate::project::budget::Budget;
-use crate::project::retry::{ParkedRequest, ParkedRequests};
-use crate::project::{Halt, ProjectSettings, Projector, ProjectorState};
-use crate::resolve::{Graph, GraphSettings, Limits};
+use crate::project::retry::ParkedRequest;
+use crate::project::{ProjectSettings, ProjectorState, Scope};
 use crate::source::broker::Broker;
-use crate::source::{NewRecord, Source, SourceError, TopicInfo};
-use crate::store::{Began, Generation, Manifest, Store, StoreError, Tables};
+use crate::source::{NewRecord, Source, SourceError};
+use crate::store::{Began, Generation, Manifest, Store};
 
 /// How an embedded engine runs.
 #[derive(Clone, Debug)]
 pub struct EmbeddedSettings {
-    pub project: ProjectSettings,
-    pub limits: Limits,
-    /// Keys for cursors: the first signs, all verify. At least one.
-    pub cursor_secrets: Vec<Vec<u8>>,
-    pub introspection: bool,
+    pub loops: LoopSettings,
+    pub answers: AnswerSettings,
     /// Partitions of topics that are made here, by name.
     pub partitions: BTreeMap<String, u32>,
     /// Partitions of any other topic.
     pub partitions_default: u32,
-    /// Bytes of events and rows that all write loops together hold between fetch and commit.
-    pub budget_bytes: usize,
-    /// Bytes of rows that all write loops of a generation together keep between batches.
-    pub cache_bytes: usize,
-    /// How long a projection may lag without progress before it is said to stand still.
-    pub stall: Duration,
 }
 
 impl EmbeddedSettings {
@@ -50,15 +38,10 @@ impl EmbeddedSettings {
     /// are refused.
     pub fn new(cursor_secret: impl Into<Vec<u8>>) -> EmbeddedSettings {
         EmbeddedSettings {
-            project: ProjectSettings::default(),
-            limits: Limits::default(),
-            cursor_secrets: vec![cursor_secret.into()],
-            introspection: true,
+            loops: LoopSettings::default(),
+            answers: AnswerSettings::new(cursor_secret),
             partitions: BTreeMap::new(),
             partitions_default: PARTITIONS_DEFAULT,
-            budget_bytes: BUDGET_BYTES,
-            cache_bytes: CACHE_BYTES,
-            stall: STALL,
         }
     }
 }
@@ -68,36 +51,8 @@ const SWEEP_EVERY: Duration = Duration::from_secs(1);
 const SWEEP_ROWS: usize = 2_000;
 const SWEEP_AFTER_MS: i64 = 60_000;
 
-/// Steps for parked keys that wait for a projection; whoever asks for more waits until there is room.
-const PARKED_REQUESTS: usize = 16;
-
-/// As the settings have them where nothing is said.
-const BUDGET_BYTES: usize = 128 << 20;
-const CACHE_BYTES: usize = 32 << 20;
-const STALL: Duration = Duration::from_secs(30);
-
 /// Partitions of a topic that nothing is said of.
 const PARTITIONS_DEFAULT: u32 = 4;
-
-/// Why the engine could not start or go on.
-#[derive(Debug, thiserror::Error)]
-#[non_exhaustive]
-pub enum EngineError {
-    #[error(transparent)]
-    Store(#[from] StoreError),
-    #[error(transparent)]
-    Source(#[from] SourceError),
-    #[error(transparent)]
-    Halted(#[from] Halt),
-    #[error("the schema cannot be served: {0}")]
-    Graph(String),
-    #[error("projection {projection:?} halted: {reason}")]
-    Stopped { projection: String, reason: String },
-    #[error("generation {0} was given up before it had caught up: newer definitions are there")]
-    GivenUp(u32),
-    #[error("another process changed the manifest at the same time; start again")]
-    ManifestRace,
-}
 
 /// What [`Embedded::look`] found.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -127,29 +82,7 @@ pub struct Embedded {
     given_up: watch::Sender<u64>,
     /// One step for a parked key at a time, where no loop does it.
     stepping: tokio::sync::Mutex<()>,
-    /// What all write loops share.
-    budget: Arc<Budget>,
-    watchdog: Arc<Watchdog>,
-}
-
-/// A generation at work: what answers, and the loops that feed it.
-struct Live {
-    definitions: Arc<Definitions>,
-    serving: Arc<Serving>,
-    workers: Vec<Worker>,
-    /// Where the generation began.
-    starts: Vec<Began>,
-}
-
-/// The write loop of one projection.
-struct Worker {
-    projection: Arc<Projection>,
-    state: watch::Receiver<ProjectorState>,
-    /// Takes what is asked for parked keys.
-    asked: mpsc::Sender<ParkedRequest>,
-    watched: Arc<Watched>,
-    stop: watch::Sender<bool>,
-    task: Mutex<Option<JoinHandle<()>>>,
+    loops: Loops,
 }
 
 impl Embedded {
@@ -173,12 +106,12 @@ impl Embedded {
 
     /// Watches for write loops that stand still, until the engine is dropped.
     pub fn watch_on(&self) {
-        self.watchdog.begin();
+        self.loops.watchdog.begin();
     }
 
     /// The budget that all write loops share.
     pub fn budget(&self) -> &Arc<Budget> {
-        &self.budget
+        &self.loops.budget
     }
 
     /// Frees rows whose time is over, a few each second, until the engine is dropped: what is over for a minute, so that
@@ -205,8 +138,7 @@ impl Embedded {
 
     /// An engine without definitions yet: it takes events, and answers nothing until [`Embedded::take_over`].
     pub fn idle(broker: Arc<Broker>, store: Arc<dyn Store>, settings: EmbeddedSettings) -> Arc<Embedded> {
-        let budget = Budget::new(settings.budget_bytes);
-        let watchdog = Watchdog::new(Arc::clone(&broker) as _, settings.stall);
+        let loops = Loops::new(Arc::clone(&broker) as _, settings.loops);
         Arc::new(Embedded {
             broker,
             store,
@@ -217,8 +149,7 @@ impl Embedded {
             changing: tokio::sync::Mutex::new(()),
             given_up: watch::Sender::new(0),
             stepping: tokio::sync::Mutex::new(()),
-            budget,
-            watchdog,
+            loops,
         })
     }
 
@@ -333,7 +264,7 @@ impl Embedded {
             live.definitions
                 .projections
                 .iter()
-                .map(|projection| live.status(projection, &topics, now_ms, &self.watchdog))
+                .map(|projection| live.status(projection, &topics, now_ms, &self.loops.watchdog))
         });
         Status {
             version: env!("CARGO_PKG_VERSION").to_owned(),
@@ -382,7 +313,7 @@ impl Embedded {
     }
 
     pub(super) fn project_settings(&self) -> ProjectSettings {
-        self.settings.project
+        self.loops.settings_of(1)
     }
 
     /// Where the generation that answers began.
@@ -502,16 +433,7 @@ impl Embedded {
     /// Opens a generation: its tables, and the graph over them.
     async fn open(&self, generation: u32, definitions: &Definitions) -> Result<Arc<Serving>, EngineError> {
         let tables = self.store.open(generation, &definitions.plan).await?;
-        let settings = GraphSettings {
-            limits: self.settings.limits,
-            cursor_secrets: self.settings.cursor_secrets.clone(),
-            definitions_hash: definitions.hash.clone(),
-            feeds: definitions.feeds.clone(),
-            introspection: self.settings.introspection,
-        };
-        let graph = Graph::new(Arc::clone(&definitions.model), Arc::clone(&definitions.plan), settings)
-            .map_err(EngineError::Graph)?;
-        Ok(Arc::new(Serving { generation, graph: Arc::new(graph), tables }))
+        Serving::new(definitions, (generation, tables), &self.settings.answers)
     }
 
     /// Opens a generation and starts its write loops.
@@ -523,33 +445,9 @@ impl Embedded {
     ) -> Result<Live, EngineError> {
         let starts = starts_of(manifest, generation);
         let serving = self.open(generation, definitions).await?;
-        let count = definitions.projections.len();
-        let mut project = self.settings.project;
-        project.cached_bytes_max = project.cached_bytes_max.min(self.settings.cache_bytes / count.max(1));
-        let mut projectors = Vec::with_capacity(count);
-        for projection in &definitions.projections {
-            let projector = Projector::open_from(
-                Arc::clone(projection),
-                Arc::clone(&definitions.plan),
-                Arc::clone(&serving.tables),
-                self.broker.as_ref(),
-                (project, now_ms().saturating_mul(1_000)),
-                &starts,
-            );
-            projectors.push(projector.await?.within(Arc::clone(&self.budget)));
-        }
-        let base = |projection: &Projection| {
-            Arc::clone(definitions.plan.table(definitions.plan.entity(projection.entity).base))
-        };
-        let start = |projector: Projector| {
-            let base = base(projector.projection());
-            let source = Arc::clone(&self.broker) as Arc<dyn Source>;
-            let fed = (Arc::clone(&serving.tables), source);
-            let worker = Worker::start(projector, generation, base, fed);
-            self.watchdog.watch(&worker.watched);
-            worker
-        };
-        let workers = projectors.into_iter().map(start).collect();
+        let scope = Scope { starts: &starts, partitions: None };
+        let at = (generation, &serving.tables);
+        let workers = self.loops.start(definitions, &definitions.projections, at, scope).await?;
         Ok(Live { definitions: Arc::clone(definitions), serving, workers, starts })
     }
 
@@ -604,150 +502,6 @@ impl Embedded {
                 _ = changes.changed() => {}
                 _ = halted => {}
             }
-        }
-    }
-}
-
-fn hash_of(manifest: &Manifest, generation: u32) -> Option<&str> {
-    manifest.generation(generation).map(|found| found.definitions.as_str())
-}
-
-fn starts_of(manifest: &Manifest, generation: u32) -> Vec<Began> {
-    manifest.generation(generation).map(|found| found.starts.clone()).unwrap_or_default()
-}
-
-/// Milliseconds since 1970 by this machine's clock.
-pub(crate) fn now_ms() -> i64 {
-    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-    i64::try_from(since.as_millis()).unwrap_or(i64::MAX)
-}
-
-impl Live {
-    async fn stop(&self) {
-        for worker in &self.workers {
-            worker.stop.send_replace(true);
-        }
-        for worker in &self.workers {
-            let task = worker.task.lock().unwrap_or_else(PoisonError::into_inner).take();
-            if let Some(task) = task
-                && let Err(error) = task.await
-            {
-                tracing::error!(projection = %worker.projection.name, %error, "A write loop ended badly.");
-            }
-        }
-    }
-}
-
-impl Worker {
-    fn start(
-        projector: Projector,
-        generation: u32,
-        base: Arc<TablePlan>,
-        (tables, source): (Arc<dyn Tables>, Arc<dyn Source>),
-    ) -> Worker {
-        let projection = Arc::clone(projector.projection());
-        let (say, state) = watch::channel(ProjectorState::Running);
-        let (stop, stopped) = watch::channel(false);
-        let watched = Arc::new(Watched {
-            generation,
-            projection: Arc::clone(&projection),
-            base,
-            tables,
-            activity: projector.activity(),
-            state: state.clone(),
-        });
-        let (ask, asked) = mpsc::channel(PARKED_REQUESTS);
-        let requests = Some(ParkedRequests { source, asked });
-        let task = tokio::spawn(projector.run_with(requests, say, stopped));
-        Worker { projection, state, asked: ask, watched, stop, task: Mutex::new(Some(task)) }
-    }
-
-    fn has_ended(&self) -> bool {
-        self.state.has_changed().is_err()
-    }
-
-    /// What hangs, for a person.
-    fn told_in_vain(&self) -> String {
-        format!("projection {:?} did not stop: it is {}", self.projection.name, self.watched.activity.look())
-    }
-
-    /// What it is doing, for a person.
-    fn shown(&self, lag_events: u64, stall: Option<&Stall>) -> String {
-        if let Some(reason) = self.halted() {
-            return format!("halted: {reason}");
-        }
-        if let Some(stall) = stall {
-            return format!("stalled: {stall}");
-        }
-        match &*self.state.borrow() {
-            ProjectorState::Waiting(reason) => format!("waiting: {reason}"),
-            _ if lag_events > 0 => "catching up".to_owned(),
-            _ => "running".to_owned(),
-        }
-    }
-
-    /// Why the loop does not run any more, though nobody stopped it.
-    fn halted(&self) -> Option<String> {
-        match &*self.state.borrow() {
-            ProjectorState::Halted(reason) => Some(reason.clone()),
-            // The loop says why it halts before it ends, unless a bug of ours ended it.
-            _ if self.has_ended() => Some("its loop broke off, see the log".to_owned()),
-            _ => None,
-        }
-    }
-}
-
-impl Live {
-    fn status(
-        &self,
-        projection: &Projection,
-        topics: &[TopicInfo],
-        now_ms: i64,
-        watchdog: &Watchdog,
-    ) -> ProjectionStatus {
-        let tables = &self.serving.tables;
-        let progress = tables.progress();
-        let mut partitions = Vec::new();
-        let (mut lag_events, mut lag_ms) = (0, 0);
-        let read = projection.topics().filter_map(|name| topics.iter().find(|topic| topic.name == *name));
-        let read = read.flat_map(|topic| {
-            (0u32..).zip(&topic.partitions).map(move |(number, info)| (topic, number, info))
-        });
-        for (topic, partition, info) in read {
-            let at = TopicPartition { topic: Arc::clone(&topic.name), partition };
-            let mark = progress.of(&projection.name, &at);
-            let position = mark.map_or(info.start, |mark| mark.next);
-            let behind = info.end.saturating_sub(position);
-            if behind > 0 {
-                lag_events += behind;
-                lag_ms = lag_ms.max(mark.map_or(0, |mark| now_ms.saturating_sub(mark.time_ms).max(0)));
-            }
-            let began =
-                self.starts.iter().find(|began| began.projection == projection.name && began.at == at);
-            let (began, start) = began.map_or((0, Start::Earliest), |began| (began.offset, began.start));
-            let (topic, start) = (topic.name.to_string(), shown(start));
-            partitions.push(PartitionStatus { topic, partition, began, start, position, end: info.end });
-        }
-        let parked = tables.parked();
-        let counts = parked.counts(&projection.name);
-        let worker = self.workers.iter().find(|worker| worker.projection.name == projection.name);
-        let stalled = watchdog.stall_of(self.serving.generation, &projection.name);
-        let shown = |worker: &Worker| worker.shown(lag_events, stalled.as_ref());
-        let state = worker.map_or_else(|| "stopped".to_owned(), shown);
-        ProjectionStatus {
-            name: projection.name.to_string(),
-            entity: projection.entity_name.to_string(),
-            topic: projection.topics().map(|topic| &**topic).collect::<Vec<_>>().join(", "),
-            kind: projection.kind.name().to_owned(),
-            partitions,
-            lag_events,
-            lag_ms: u64::try_from(lag_ms).unwrap_or(0),
-            parked_keys: parked.keys(&projection.name),
-            parked_retried: counts.retried,
-            parked_skipped: counts.skipped,
-            parked_dropped: counts.dropped,
-            state,
-            stalled,
         }
     }
 }

@@ -1,19 +1,23 @@
 //! Everything in one process: definitions, a source, a store, the write loop and the graph.
 //!
 //! `dev`, `test` and embedding programs run this. A change of definitions is built as a new generation beside the
-//! one that answers, and takes its place when it has caught up.
+//! one that answers, and takes its place when it has caught up. `loops` runs the write loops of a process, `serving` is what
+//! answers, `live` both of one generation; `embedded` has all of it in one process.
 
 mod backend;
 pub mod cases;
 pub mod difference;
 pub mod dump;
 mod embedded;
+mod live;
 mod load;
+mod loops;
 pub mod mend;
 #[cfg(test)]
 mod mend_tests;
 mod parked;
 pub mod sample;
+mod serving;
 mod starts;
 pub mod watch;
 pub mod watchdog;
@@ -24,22 +28,38 @@ use serde::{Deserialize, Serialize};
 
 use crate::handler::Projection;
 use crate::handler::cases::Case;
+use crate::lint::Keyed;
 use crate::plan::{Feed, Plan};
-use crate::resolve::Graph;
+use crate::project::Halt;
 use crate::schema::ReadModel;
-use crate::store::Tables;
+use crate::source::SourceError;
+use crate::store::StoreError;
 
+pub use embedded::{Embedded, EmbeddedSettings, Looked};
+pub(crate) use live::now_ms;
+pub use load::{LoadError, Loaded, bind, bind_with, load, load_with};
+pub use loops::LoopSettings;
+pub use serving::{AnswerSettings, Serving};
 pub use watchdog::Stall;
 
-pub(crate) use embedded::now_ms;
-pub use embedded::{Embedded, EmbeddedSettings, EngineError, Looked};
-pub use load::{LoadError, Loaded, bind, bind_with, load, load_with};
-
-/// What answers requests at one moment. A request keeps the one it began with.
-pub struct Serving {
-    pub generation: u32,
-    pub graph: Arc<Graph>,
-    pub tables: Arc<dyn Tables>,
+/// Why the engine could not start or go on.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum EngineError {
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    #[error(transparent)]
+    Source(#[from] SourceError),
+    #[error(transparent)]
+    Halted(#[from] Halt),
+    #[error("the schema cannot be served: {0}")]
+    Graph(String),
+    #[error("projection {projection:?} halted: {reason}")]
+    Stopped { projection: String, reason: String },
+    #[error("generation {0} was given up before it had caught up: newer definitions are there")]
+    GivenUp(u32),
+    #[error("another process changed the manifest at the same time; start again")]
+    ManifestRace,
 }
 
 /// Definitions that passed every check.
@@ -53,6 +73,13 @@ pub struct Definitions {
     pub cases: Vec<Case>,
     /// Hash over every definition, in hexadecimal.
     pub hash: String,
+}
+
+impl Definitions {
+    /// What others are held against: keys and the tables of lists.
+    pub fn keyed(&self) -> Keyed<'_> {
+        Keyed { model: &self.model, plan: &self.plan }
+    }
 }
 
 /// What the status page, `kinora status` and `/admin/status` show.

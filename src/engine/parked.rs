@@ -7,11 +7,11 @@ use std::sync::Arc;
 
 use tokio::sync::{mpsc, oneshot};
 
-use crate::engine::embedded::now_ms;
+use crate::engine::now_ms;
 use crate::engine::{Embedded, Serving};
 use crate::event::{Offset, Position, TopicPartition};
-use crate::project::Projector;
 use crate::project::retry::{ParkedRequest, ParkedStep, Release, Stepped};
+use crate::project::{Projector, Scope};
 use crate::serve::{
     ParkedAction, ParkedDetail, ParkedDone, ParkedError, ParkedList, ParkedQuery, ParkedView, WaitingEvent,
 };
@@ -123,13 +123,13 @@ impl Embedded {
         let found =
             found.ok_or_else(|| ParkedError::Refused(format!("there is no projection {projection:?}")))?;
         let starts = self.starts();
-        let opened = Projector::open_from(
+        let opened = Projector::open_within(
             Arc::clone(found),
             Arc::clone(&definitions.plan),
             Arc::clone(&serving.tables),
             self.broker().as_ref(),
             (self.project_settings(), now_ms().saturating_mul(1_000)),
-            &starts,
+            Scope { starts: &starts, partitions: None },
         );
         let mut projector = opened.await.map_err(failed)?;
         projector.step_parked(self.broker().as_ref(), &step).await.map_err(failed)

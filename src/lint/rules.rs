@@ -28,8 +28,8 @@ pub struct Rule {
 pub enum State {
     /// It looks, and a project chooses its severity.
     Checked,
-    /// It looks where `check --sample` measures, and a project chooses its severity.
-    Sampled,
+    /// It looks where `check` is given an option, which is named here, and a project chooses its severity.
+    With(&'static str),
     /// It looks, and is always an error: without what it asks for nothing can be read or counted right.
     Fixed,
     /// Nothing in the language can break it: why.
@@ -39,7 +39,7 @@ pub enum State {
 }
 
 use Severity::{Error, Info, Warning};
-use State::{Checked, Fixed, Held, Sampled, Waits};
+use State::{Checked, Fixed, Held, Waits, With};
 
 const fn rule(
     code: &'static str,
@@ -68,7 +68,7 @@ pub const RULES: [Rule; 32] = [
     rule("L09", "overwritten collection", Warning, Held("collections are stored frozen, or, where an index looks into them, written anew with their whole row, and what is unset is not written as null"), ["Overwriting a collection that grows cell by cell leaves a tombstone each time.", "Apache Cassandra, guardrail partition_tombstones_warn_threshold"]),
     rule("L10", "list read before written", Error, Held("no list is changed element by element in the store: it is folded here and written whole"), ["Setting an element of a list by its place makes the store read before it writes.", "Apache Cassandra, guardrail read_before_write_list_operations_enabled"]),
     rule("L11", "large collection", Error, Checked, ["A collection is one cell, written and read whole.", "Apache Cassandra, collections are not paged; guardrails items_per_collection and collection_size"]),
-    rule("L12", "large value", Error, Sampled, ["A value is held in memory whole on every hop, and a key has at most 64 KiB.", "Apache Cassandra, CQL limits; guardrail column_value_size"]),
+    rule("L12", "large value", Error, With("--sample"), ["A value is held in memory whole on every hop, and a key has at most 64 KiB.", "Apache Cassandra, CQL limits; guardrail column_value_size"]),
     rule("L13", "index that does not help", Error, Checked, ["An index over nearly unique values is a slower copy, and each one costs every write.", "DataStax, when not to use an index; guardrail sai_indexes_per_table: 10"]),
     rule("L14", "filters at once", Warning, Checked, ["Cassandra intersects two indexes, and looks at every row that is left for the others.", "Apache Cassandra, storage-attached indexing: cassandra.sai.intersection_clause_limit is 2"]),
     rule("L15", "many partitions at once", Warning, Checked, ["Each partition is a read of its own, and the slowest of all decides.", "Apache Cassandra, guardrails partition_keys_in_select and in_select_cartesian_product"]),
@@ -79,7 +79,7 @@ pub const RULES: [Rule; 32] = [
     rule("L20", "mixed order", Info, Checked, ["A page that begins inside a mixed order needs several ranges instead of one.", "Apache Cassandra, tuples of clustering columns are compared in one direction"]),
     rule("L21", "key without a table", Error, Fixed, ["A gateway asks for a hundred entities at once.", "Apollo Federation, subgraph specification: _entities"]),
     rule("L22", "key that is not exact", Error, Checked, ["A gateway hands keys back, and one that has several spellings or is rounded finds another row or none.", "Apollo Router reads JSON numbers as doubles"]),
-    rule("L23", "changed key", Warning, Waits("a deployed model to compare with: `kinora plan`"), ["Cursors and cache tags are made of keys.", "Stargate: keys can never change"]),
+    rule("L23", "changed key", Warning, With("--deployed"), ["Cursors and cache tags are made of keys.", "Stargate: keys can never change"]),
     rule("L24", "dangling key", Warning, Checked, ["An entity that one key finds and another does not is two answers to one question.", OURS]),
     rule("L25", "expiry without windows", Warning, Checked, ["Rows that end at once are dropped at once only where they lie in one file.", "Apache Cassandra, time window compaction"]),
     rule("L26", "incomplete copy", Info, Checked, ["What a copy lacks is completed by a second read of the base table.", OURS]),
@@ -87,7 +87,7 @@ pub const RULES: [Rule; 32] = [
     rule("L28", "large page", Warning, Checked, ["A page is held in memory whole, here and in the store.", "Apache Cassandra, guardrail page_size; ours is 1 MB a page"]),
     rule("L29", "idle table", Info, Checked, ["Each copy costs every write, read or not.", OURS]),
     rule("L30", "keyspace without overlap", Warning, Waits("a Cassandra to look at"), ["A read that need not meet the replicas of the write may be older than it.", "Apache Cassandra, guardrail minimum_replication_factor"]),
-    rule("L31", "collision in the graph", Error, Waits("composition with the other subgraphs"), ["Two subgraphs that both define a field compose only where both say it is shareable.", "Apollo Federation, composition rules"]),
+    rule("L31", "collision in the graph", Error, With("--subgraph"), ["Two subgraphs that both define a field compose only where both say it is shareable.", "Apollo Federation, composition rules"]),
     rule("L32", "foreign entity taken for granted", Warning, Checked, ["Where the other subgraph has no such entity, null goes up to the parent of a non-null field, row and all.", "GraphQL specification, handling execution errors; apollographql/router 1308, 2017"]),
 ];
 
@@ -99,7 +99,7 @@ pub fn rule_of(code: &str) -> Option<&'static Rule> {
 impl Rule {
     /// Whether a project may choose its severity.
     pub fn is_settable(&self) -> bool {
-        matches!(self.state, Checked | Sampled)
+        matches!(self.state, Checked | With(_))
     }
 }
 
@@ -128,7 +128,7 @@ impl Severities {
             ));
         };
         match rule.state {
-            Checked | Sampled => {}
+            Checked | With(_) => {}
             Fixed if *level == Some(Error) => {}
             Fixed => {
                 return Err(format!("{} ({}) is always \"error\". {}", rule.code, rule.name, rule.because));

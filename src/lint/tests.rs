@@ -28,19 +28,38 @@ fn golden(path: &str, text: &str) {
     assert_eq!(text, expected, "{} differs; KINORA_BLESS=1 rewrites it", path.display());
 }
 
-/// What `check` finds in the example under a heading of a page.
-fn findings(page: &str, heading: &str, severities: &Severities) -> (Vec<Diagnostic>, Sources) {
+/// What `check` finds in the example under a heading of a page. A second schema is that of another subgraph, or the one
+/// that is deployed, where the rule looks at such.
+fn findings(rule: &Rule, heading: &str, severities: &Severities) -> (Vec<Diagnostic>, Sources) {
+    let page = page(rule);
     let (_, section) = page.split_once(heading).unwrap_or_else(|| panic!("no `{heading}` in\n{page}"));
     let section = section.split("\n## ").next().expect("split gives at least one part");
-    let block = |language: &str| {
-        let (_, rest) = section.split_once(&format!("```{language}\n"))?;
+    let block = |language: &str, nth: usize| {
+        let rest = section.split(&format!("```{language}\n")).nth(nth + 1)?;
         Some(rest.split_once("```").expect("a block ends").0.to_owned())
     };
     let mut sources = Sources::default();
-    let schema = sources.add("schema/orders.graphql", block("graphql").expect("an example has a schema"));
+    let schema = sources.add("schema/orders.graphql", block("graphql", 0).expect("an example has a schema"));
     let yaml: Vec<_> =
-        block("yaml").into_iter().map(|text| sources.add("projections/orders.yaml", text)).collect();
-    let loaded = engine::bind_with(sources, &[schema], &yaml, &CustomHandlers::new(), severities);
+        block("yaml", 0).into_iter().map(|text| sources.add("projections/orders.yaml", text)).collect();
+    let mut loaded = engine::bind_with(sources, &[schema], &yaml, &CustomHandlers::new(), severities);
+    let Some(definitions) = &loaded.definitions else { return (loaded.findings, loaded.sources) };
+    let other = || block("graphql", 1).expect("an example has another schema");
+    let found = match rule.state {
+        State::With("--subgraph") => {
+            let file = loaded.sources.add("products.graphql", other());
+            super::lint_subgraph(&definitions.model, file, &loaded.sources, severities).expect("is GraphQL")
+        }
+        State::With("--deployed") => {
+            let mut sources = Sources::default();
+            let file = sources.add("schema/orders.graphql", other());
+            let deployed = engine::bind_with(sources, &[file], &[], &CustomHandlers::new(), severities);
+            let deployed = deployed.definitions.expect("what is deployed is sound");
+            super::lint_deployed(definitions.keyed(), deployed.keyed(), severities)
+        }
+        _ => Vec::new(),
+    };
+    loaded.findings.extend(found);
     (loaded.findings, loaded.sources)
 }
 
@@ -49,15 +68,18 @@ fn of_rule(found: &[Diagnostic], rule: &Rule) -> Vec<Diagnostic> {
 }
 
 fn firing() -> impl Iterator<Item = &'static Rule> {
-    RULES.iter().filter(|rule| matches!(rule.state, State::Checked | State::Fixed))
+    RULES.iter().filter(|rule: &&Rule| match rule.state {
+        State::Checked | State::Fixed => true,
+        State::With(option) => option != "--sample",
+        State::Held(_) | State::Waits(_) => false,
+    })
 }
 
 #[test]
 fn the_first_example_of_a_page_fires_its_rule_and_the_second_does_not() {
     for rule in firing() {
-        let page = page(rule);
         for (heading, name) in [("## It fires", "fires"), ("## Mended", "quiet")] {
-            let (found, sources) = findings(&page, heading, &Severities::default());
+            let (found, sources) = findings(rule, heading, &Severities::default());
             let text = render(&found, &sources, false);
             let shown = render(&of_rule(&found, rule), &sources, false);
             assert_eq!(shown.is_empty(), name == "quiet", "{}: {heading}\n{text}", rule.code);
@@ -75,7 +97,7 @@ fn the_first_example_of_a_page_fires_its_rule_and_the_second_does_not() {
 #[test]
 fn every_finding_of_a_rule_has_advice_and_is_at_most_as_bad_as_its_rule() {
     for rule in firing() {
-        let (found, _) = findings(&page(rule), "## It fires", &Severities::default());
+        let (found, _) = findings(rule, "## It fires", &Severities::default());
         for finding in of_rule(&found, rule) {
             assert!(
                 finding.help.is_some() && !finding.label.is_empty(),
@@ -93,7 +115,7 @@ fn what_a_finding_says_how_to_mend_is_mended_by_it() {
     let mut mended = Vec::new();
     for rule in firing() {
         let (severities, custom) = (Severities::default(), CustomHandlers::new());
-        let (found, sources) = findings(&page(rule), "## It fires", &severities);
+        let (found, sources) = findings(rule, "## It fires", &severities);
         if of_rule(&found, rule).iter().all(|finding| finding.fix.is_none()) {
             continue;
         }
@@ -108,7 +130,7 @@ fn what_a_finding_says_how_to_mend_is_mended_by_it() {
 
 #[test]
 fn a_project_chooses_how_bad_the_findings_of_a_rule_are() {
-    for rule in RULES.iter().filter(|rule| rule.state == State::Checked) {
+    for rule in firing().filter(|rule| rule.is_settable()) {
         let wanted = [
             ("off", None),
             ("info", Some(Severity::Info)),
@@ -118,7 +140,7 @@ fn a_project_chooses_how_bad_the_findings_of_a_rule_are() {
         for (word, severity) in wanted {
             let mut severities = Severities::default();
             severities.set(rule, word).expect("is a severity");
-            let (found, _) = findings(&page(rule), "## It fires", &severities);
+            let (found, _) = findings(rule, "## It fires", &severities);
             let found = of_rule(&found, rule);
             assert_eq!(found.is_empty(), severity.is_none(), "{} as {word}", rule.code);
             assert!(
@@ -158,7 +180,7 @@ fn every_rule_has_a_page_that_says_what_the_table_says_and_every_page_a_rule() {
             format!("**Why.** {}\n", rule.because),
             format!("**Source.** {}.\n", rule.source),
             match rule.state {
-                State::Checked | State::Sampled => {
+                State::Checked | State::With(_) => {
                     format!("**Severity.** `{}` at worst", word(rule.severity))
                 }
                 State::Fixed => "**Severity.** Always `error`.".to_owned(),
@@ -188,7 +210,7 @@ fn the_list_of_rules_is_the_table() {
     for rule in &RULES {
         let severity = match rule.state {
             State::Checked => format!("`{}`", word(rule.severity)),
-            State::Sampled => format!("`{}`, by `--sample`", word(rule.severity)),
+            State::With(option) => format!("`{}`, with `{option}`", word(rule.severity)),
             State::Fixed => "`error`, always".to_owned(),
             State::Held(_) => "holds always".to_owned(),
             State::Waits(_) => "not checked yet".to_owned(),

@@ -313,6 +313,17 @@ impl Plan {
 }
 
 impl TablePlan {
+    /// What its keys are made of, in full: changes whenever the bytes of a key would mean something else.
+    pub fn key_text(&self) -> String {
+        let mut text = String::new();
+        for column in self.partition.iter().chain(&self.clustering) {
+            let part = &column.part;
+            text.push_str(&format!("{}|{:?}|{:?}|{:?};", part.name, part.via, column.ty, column.order));
+        }
+        text.push_str(&self.partition.len().to_string());
+        text
+    }
+
     /// The indexed column of entries of an index.
     ///
     /// # Panics

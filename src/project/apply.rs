@@ -4,10 +4,13 @@
 
 use std::sync::Arc;
 
-use super::work::{Row, Touch, Touched, Work};
+use smallvec::SmallVec;
+
+use super::work::{Due, Row, Touch, Touched, Work};
 use super::{Barrier, Projector, Trail};
 use crate::event::{Event, Json, Offset, Record, Reject, Stage, TopicPartition};
-use crate::fold::{self, ColumnSet};
+use crate::expr::Fault;
+use crate::fold::{self, ColumnSet, Undo};
 use crate::handler::UpdateKind;
 use crate::project::Halt;
 use crate::route::{Routed, decode, route_decoded};
@@ -17,6 +20,9 @@ use crate::value::weight;
 
 /// Records that are decoded before they are routed: few, since those behind one at which folding pauses are decoded again.
 const DECODED_AT_ONCE: usize = 16;
+
+/// Records that are folded before the copies of their rows are followed.
+const FOLDED_AT_ONCE: usize = 16;
 
 impl Projector {
     /// Routes records to rows, in order. `before` is how many records of other partitions stand before them. Parks what has
@@ -136,22 +142,47 @@ impl Projector {
         Ok(())
     }
 
-    /// Takes one record of a row: applies it, or lets it wait. `order` is what its write is stamped with: the offset, or
-    /// for kind C the place of the record among those of all partitions.
-    pub(super) fn take(&mut self, at: &TopicPartition, order: Offset, work: &mut Work, touch: &Touch) {
-        if work.waits || self.is_parked(&work.key, at, touch.offset()) {
+    /// Takes records of rows, in order: applies each, or lets it wait. Several are folded before the copies of their rows are
+    /// followed, so that each of the two has what it works with at hand.
+    pub(super) fn take_all(&mut self, rows: &mut [Work], due: impl IntoIterator<Item = Due>) {
+        let mut folded = SmallVec::new();
+        for due in due {
+            // What a row's next record finds is its row after all that came before.
+            let is_again = folded.iter().any(|(before, _): &(Due, Undo)| before.row == due.row);
+            if is_again || folded.len() == FOLDED_AT_ONCE {
+                self.follow_all(rows, &mut folded);
+            }
+            if let Some(undo) = self.take(&mut rows[due.row], due.order, &due.touch) {
+                folded.push((due, undo));
+            }
+        }
+        self.follow_all(rows, &mut folded);
+    }
+
+    /// Takes one record of a row up to its copies, which are still to be followed where something is answered.
+    fn take(&mut self, work: &mut Work, order: Offset, touch: &Touch) -> Option<Undo> {
+        if work.waits || self.is_parked(&work.key, touch.at(), touch.offset()) {
             self.parked.enqueue(ParkedKey::Row(work.key.clone()), touch.queued(order));
             work.waits = true;
-            return;
+            return None;
         }
         let taken = match (touch, self.projection.kind) {
             (Touch::Rejected { reject, .. }, _) => Err(reject.clone()),
-            (touch, UpdateKind::OwnedFold | UpdateKind::MergedFold) => self.fold(work, order, touch),
-            (touch, UpdateKind::BlindSet) => self.assign(work, touch),
+            (touch, UpdateKind::OwnedFold | UpdateKind::MergedFold) => self.fold_row(work, order, touch),
+            (touch, UpdateKind::BlindSet) => self.assign(work, touch).map(|()| None),
         };
-        if let Err(reject) = taken {
+        taken.unwrap_or_else(|reject| {
             self.park_row(work, (touch, order), &reject);
-            work.waits = true;
+            None
+        })
+    }
+
+    fn follow_all(&mut self, rows: &mut [Work], folded: &mut SmallVec<[(Due, Undo); FOLDED_AT_ONCE]>) {
+        for (due, undo) in folded.drain(..) {
+            let work = &mut rows[due.row];
+            if let Err(reject) = self.follow(work, due.order, undo) {
+                self.park_row(work, (&due.touch, due.order), &reject);
+            }
         }
     }
 
@@ -159,17 +190,23 @@ impl Projector {
         !self.parked.is_empty() && self.parked.holds_row(key, at, offset)
     }
 
-    /// Folds a record of kind B or C into its row.
-    pub(super) fn fold(&self, work: &mut Work, offset: Offset, touch: &Touch) -> Result<(), Reject> {
+    /// Folds a record of kind B or C into its row, and follows the row's copies. `order` is what its write is stamped with:
+    /// the offset, or for kind C the place of the record among those of all partitions.
+    pub(super) fn fold(&self, work: &mut Work, order: Offset, touch: &Touch) -> Result<(), Reject> {
+        match self.fold_row(work, order, touch)? {
+            Some(undo) => self.follow(work, order, undo),
+            None => Ok(()),
+        }
+    }
+
+    /// Folds a record into its row; answers what takes it back, unless nothing has changed.
+    fn fold_row(&self, work: &mut Work, order: Offset, touch: &Touch) -> Result<Option<Undo>, Reject> {
         let row = work.row.as_mut().expect("rows are loaded before their records are folded");
         // Applied before: a redelivery is skipped before it is evaluated (B1).
-        if row.offset.is_some_and(|applied| offset <= applied) {
-            return Ok(());
+        if row.offset.is_some_and(|applied| order <= applied) {
+            return Ok(None);
         }
-        let begun = match &work.trail {
-            None => Some(Trail::begin(&self.copies, &row.state)),
-            Some(_) => None,
-        };
+        let begun = work.trail.is_none().then(|| Trail::begin(&self.copies, &row.state));
         let undo = match touch {
             Touch::Event(event) => fold::apply(&self.projection, &work.key_cells, &mut row.state, event)?,
             Touch::Events(events) => {
@@ -178,24 +215,33 @@ impl Projector {
             Touch::Delete { .. } => fold::delete(&mut row.state),
             Touch::Rejected { reject, .. } => return Err(reject.clone()),
         };
-        let Some(undo) = undo else { return Ok(()) };
+        match (undo, begun) {
+            (Some(undo), Some(Err(fault))) => {
+                undo.take_back(&mut row.state);
+                Err(unplaced(&fault))
+            }
+            (Some(undo), Some(Ok(trail))) => {
+                work.trail = Some(Box::new(trail));
+                Ok(Some(undo))
+            }
+            (undo, _) => Ok(undo),
+        }
+    }
+
+    /// Follows the copies of a row that a record has changed. On an error it is as it was before the record.
+    fn follow(&self, work: &mut Work, order: Offset, undo: Undo) -> Result<(), Reject> {
+        let row = work.row.as_mut().expect("a record was folded into it");
+        let trail = work.trail.as_mut().expect("it was begun when the record was folded");
         let mut changed = ColumnSet::default();
         undo.add_changed(self.columns.len(), &mut changed);
-        let advanced = begun.transpose().and_then(|begun| {
-            let trail = match begun {
-                Some(begun) => work.trail.insert(Box::new(begun)),
-                None => work.trail.as_mut().expect("it was begun by an earlier record"),
-            };
-            trail.advance(&self.copies, offset, &row.state, &changed)
-        });
-        match advanced {
+        match trail.advance(&self.copies, order, &row.state, &changed) {
             Ok(()) => {
-                row.offset = Some(offset);
+                row.offset = Some(order);
                 Ok(())
             }
             Err(fault) => {
                 undo.take_back(&mut row.state);
-                Err(Reject::new(Stage::Fold, format!("`where`: {}", fault.0)))
+                Err(unplaced(&fault))
             }
         }
     }
@@ -224,9 +270,15 @@ impl Projector {
         Ok(())
     }
 
-    fn park_row(&mut self, work: &Work, (touch, order): (&Touch, Offset), reject: &Reject) {
+    fn park_row(&mut self, work: &mut Work, (touch, order): (&Touch, Offset), reject: &Reject) {
         let shown = self.projection.shown_key(&work.key_cells);
         let entry = self.entry(touch.queued(order), &shown, touch.kind(), reject);
         self.parked.park(ParkedKey::Row(work.key.clone()), entry);
+        work.waits = true;
     }
+}
+
+/// Where a row's copy stands cannot be told.
+fn unplaced(fault: &Fault) -> Reject {
+    Reject::new(Stage::Fold, format!("`where`: {}", fault.0))
 }

@@ -12,7 +12,7 @@ use futures_util::future::select_all;
 use super::activity::Stage;
 use super::budget::Share;
 use super::place::Place;
-use super::work::Touched;
+use super::work::{Due, Touched};
 use super::{CHUNK_RECORDS, FETCH_BYTES, Halt, Input, Projector};
 use crate::event::{Offset, Record};
 use crate::source::{Fetched, Reader, Source, SourceError};
@@ -176,11 +176,12 @@ impl Projector {
         gathered.bytes += bytes;
         self.parked.see(count);
         self.load_chunk(&mut gathered.touched, bytes_max).await?;
-        for (place, order, row, touch) in touches {
-            let at = self.places[place].at.clone();
-            self.activity.enter_at(Stage::Folding, place, touch.offset());
-            self.take(&at, order, &mut gathered.touched.rows[row], &touch);
-        }
+        let activity = self.activity();
+        let due = touches.into_iter().map(|(place, order, row, touch)| {
+            activity.enter_at(Stage::Folding, place, touch.offset());
+            Due { row, order, touch }
+        });
+        self.take_all(&mut gathered.touched.rows, due);
         let Some((place, time_ms, pause)) = paused else { return Ok(count > 0) };
         self.commit_merged(gathered).await?;
         let offset = pause.offset();

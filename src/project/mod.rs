@@ -44,7 +44,7 @@ use crate::project::park::ParkedKeys;
 use crate::project::place::{Place, begin, own, places, topics_of};
 use crate::project::retry::{ParkedRequest, ParkedRequests};
 use crate::project::seen::Seen;
-use crate::project::work::{Touched, Work};
+use crate::project::work::{Due, Touched, Work};
 use crate::route::RowRange;
 use crate::schema::ColumnId;
 use crate::source::{Fetched, Reader, Source, SourceError};
@@ -144,6 +144,21 @@ pub enum Halt {
     Source(#[from] SourceError),
 }
 
+/// The part of the log that a projector works on.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Scope<'a> {
+    /// Where the generation begins, in partitions that it does not read from the log's start.
+    pub starts: &'a [Began],
+    /// Those that are this projector's; `None`: all.
+    pub partitions: Option<&'a [TopicPartition]>,
+}
+
+impl Scope<'_> {
+    fn has(&self, at: &TopicPartition) -> bool {
+        self.partitions.is_none_or(|partitions| partitions.contains(at))
+    }
+}
+
 /// What a projector is doing.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum ProjectorState {
@@ -154,7 +169,7 @@ pub enum ProjectorState {
     Halted(String),
 }
 
-/// Works one projection over all partitions of its topic.
+/// Works one projection over the partitions of its topics, or some of them.
 pub struct Projector {
     projection: Arc<Projection>,
     plan: Arc<Plan>,
@@ -235,7 +250,8 @@ struct Folded {
 impl Folded {
     /// Nothing yet.
     fn after(at: &TopicPartition, places: &[Place]) -> Folded {
-        let place = at.partition as usize;
+        let place = places.iter().position(|place| place.at == *at);
+        let place = place.expect("only its own partitions are read");
         let Place { next, time_ms, .. } = places[place];
         Folded { place, touched: Touched::default(), next, end: next, time_ms }
     }
@@ -271,33 +287,33 @@ impl Projector {
         settings: ProjectSettings,
         now_us: i64,
     ) -> Result<Projector, Halt> {
-        Projector::open_from(projection, plan, tables, source, (settings, now_us), &[]).await
+        Projector::open_within(projection, plan, tables, source, (settings, now_us), Scope::default()).await
     }
 
-    /// As [`Projector::open`], of a generation that begins there where the log was not read from its start.
+    /// As [`Projector::open`], of a part of the log.
     ///
     /// # Errors
     /// As [`Projector::open`].
-    pub async fn open_from(
+    pub async fn open_within(
         projection: Arc<Projection>,
         plan: Arc<Plan>,
         tables: Arc<dyn Tables>,
         source: &dyn Source,
         (settings, now_us): (ProjectSettings, i64),
-        starts: &[Began],
+        scope: Scope<'_>,
     ) -> Result<Projector, Halt> {
         let is_merged = projection.kind == UpdateKind::MergedFold;
         if is_merged && tables.profile() != Profile::Atomic {
             return Err(Halt::NotAtomic { projection: projection.name.to_string() });
         }
         // Before anything is read: what an earlier owner still decides afterwards does not hold (P3).
-        let owners = own(&projection, &topics_of(&projection, source).await?, tables.as_ref()).await?;
+        let owners = own(&projection, &topics_of(&projection, source).await?, tables.as_ref(), scope).await?;
         // Progress first: read after the ends of the log, it could lie beyond them, and the log would seem cut off.
         tables.reload().await?;
         let topics = topics_of(&projection, source).await?;
         let mut places = Vec::new();
         for topic in &topics {
-            places.extend(self::places(&projection, topic, tables.as_ref(), (now_us, starts))?);
+            places.extend(self::places(&projection, topic, tables.as_ref(), (now_us, scope))?);
         }
         let input = if is_merged {
             merge::share_base(&mut places, tables.as_ref(), &projection.name);
@@ -566,11 +582,13 @@ impl Projector {
                 look_at(rows.filter_map(|work| Some(work.row.as_ref()?.state.as_ref()?.as_slice())));
             }
             self.activity.enter(Stage::Folding);
-            for (row, touch) in touches {
+            let activity = self.activity();
+            let due = touches.into_iter().map(|(row, touch)| {
                 let order = touch.offset();
-                self.activity.at(order);
-                self.take(&fetched.at, order, &mut folded.touched.rows[row], &touch);
-            }
+                activity.at(order);
+                Due { row, order, touch }
+            });
+            self.take_all(&mut folded.touched.rows, due);
             let before_pause = |record: &&Record| pause.as_ref().is_none_or(|at| record.offset < at.offset());
             if let Some(last) = records.iter().rfind(before_pause) {
                 folded.next = last.offset + 1;

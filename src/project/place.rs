@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use super::{Halt, stamp};
+use super::{Halt, Scope, stamp};
 use crate::event::{Offset, TopicPartition};
 use crate::handler::Projection;
 use crate::source::{Source, TopicInfo};
@@ -45,11 +45,12 @@ pub(super) async fn topics_of(projection: &Projection, source: &dyn Source) -> R
     Ok(topics)
 }
 
-/// Takes all partitions of a projection's topics.
+/// Takes the partitions of a projection's topics that are ours.
 pub(super) async fn own(
     projection: &Projection,
     topics: &[TopicInfo],
     tables: &dyn Tables,
+    scope: Scope<'_>,
 ) -> Result<Arc<[Owner]>, StoreError> {
     let partitions: Vec<TopicPartition> = topics
         .iter()
@@ -59,6 +60,7 @@ pub(super) async fn own(
                 TopicPartition { topic, partition }
             })
         })
+        .filter(|at| scope.has(at))
         .collect();
     Ok(tables.own(&projection.name, &partitions).await?.into())
 }
@@ -97,7 +99,7 @@ pub(super) fn places(
     projection: &Projection,
     topic: &TopicInfo,
     tables: &dyn Tables,
-    (now_us, starts): (i64, &[Began]),
+    (now_us, scope): (i64, Scope<'_>),
 ) -> Result<Vec<Place>, Halt> {
     let progress = tables.progress();
     let name = || topic.name.to_string();
@@ -114,6 +116,9 @@ pub(super) fn places(
     let mut places = Vec::with_capacity(topic.partitions.len());
     for (partition, info) in (0u32..).zip(&topic.partitions) {
         let at = TopicPartition { topic: Arc::clone(&topic.name), partition };
+        if !scope.has(&at) {
+            continue;
+        }
         let place = match progress.of(&projection.name, &at) {
             Some(mark) => {
                 Place { topic_id: topic.id, next: mark.next, base: mark.base, time_ms: mark.time_ms, at }
@@ -121,7 +126,7 @@ pub(super) fn places(
             None => {
                 let base = stamp::base(now_us, info.end);
                 let begins = |began: &&Began| began.projection == projection.name && began.at == at;
-                let next = starts.iter().find(begins).map_or(0, |began| began.offset);
+                let next = scope.starts.iter().find(begins).map_or(0, |began| began.offset);
                 Place { topic_id: topic.id, next, base, time_ms: 0, at }
             }
         };

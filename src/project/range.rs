@@ -7,7 +7,7 @@
 use std::sync::Arc;
 
 use super::activity::Stage;
-use super::work::{Row, Touch, Touched};
+use super::work::{Due, Row, Touch, Touched};
 use super::{Halt, Projector};
 use crate::event::{Event, Offset, Taken};
 use crate::route::RowRange;
@@ -76,11 +76,11 @@ impl Projector {
             let place = touched.place(row.key.clone(), key_cells);
             touched.rows[place].row = Some(Row::from_store(Some(row)));
         }
-        let at = event.position.at.clone();
-        for work in &mut touched.rows {
+        let due = (0..touched.rows.len()).map(|row| {
             let taken = Taken { event: Arc::clone(event), element: None };
-            self.take(&at, order, work, &Touch::Events(vec![taken]));
-        }
+            Due { row, order, touch: Touch::Events(vec![taken]) }
+        });
+        self.take_all(&mut touched.rows, due);
         if !touched.rows.is_empty() {
             self.write(touched.rows, base, Vec::new(), None).await?;
         }

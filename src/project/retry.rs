@@ -10,7 +10,7 @@ use tokio::sync::{mpsc, oneshot};
 
 use super::activity::Stage as Activity;
 use super::touch::{Log, Meant};
-use super::work::{Touch, Touched, Work};
+use super::work::{Due, Touch, Touched, Work};
 use super::{Halt, Projector, Trail};
 use crate::event::{Position, Reject, Stage};
 use crate::fold::ColumnSet;
@@ -265,7 +265,7 @@ impl Projector {
             if self.projection.kind != UpdateKind::BlindSet {
                 self.load(&mut run.touched).await?;
             }
-            self.take(&event.at, event.order, &mut run.touched.rows[place], &touch);
+            self.take_all(&mut run.touched.rows, [Due { row: place, order: event.order, touch }]);
         }
         Ok(Taken::Left)
     }

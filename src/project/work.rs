@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use rustc_hash::FxHashMap;
 
-use crate::event::{Event, Offset, Position, Reject, Taken};
+use crate::event::{Event, Offset, Position, Reject, Taken, TopicPartition};
 use crate::fold::State;
 use crate::project::batch::{Assigned, Trail};
 use crate::route::KeyCells;
@@ -73,7 +73,26 @@ pub(super) enum Touch {
     },
 }
 
+/// A record's share that is to be taken by a row.
+pub(super) struct Due {
+    /// Number of the row in the batch.
+    pub row: usize,
+    /// What its write is stamped with: the offset, or for kind C the place of the record among those of all partitions.
+    pub order: Offset,
+    pub touch: Touch,
+}
+
 impl Touch {
+    /// The partition that the record is of.
+    pub fn at(&self) -> &TopicPartition {
+        match self {
+            Touch::Event(event) => &event.position.at,
+            Touch::Events(events) => &events[0].event.position.at,
+            Touch::Delete { position, .. } => &position.at,
+            Touch::Rejected { waiting, .. } => &waiting.at,
+        }
+    }
+
     pub fn offset(&self) -> Offset {
         match self {
             Touch::Event(event) => event.position.offset,

@@ -80,19 +80,12 @@ pub(super) struct Paging<'a> {
 impl Home {
     /// The home of a table's rows, read through a field in one partition.
     pub fn new(table: &TablePlan, place: &[u8]) -> Home {
-        Home { table: xxh3_64(table.name.as_bytes()), key: key_hash(table), place: xxh3_64(place) }
+        Home {
+            table: xxh3_64(table.name.as_bytes()),
+            key: xxh3_64(table.key_text().as_bytes()),
+            place: xxh3_64(place),
+        }
     }
-}
-
-/// Changes whenever the bytes of the table's keys would mean something else.
-fn key_hash(table: &TablePlan) -> u64 {
-    let mut text = String::new();
-    for column in table.partition.iter().chain(&table.clustering) {
-        let part = &column.part;
-        text.push_str(&format!("{}|{:?}|{:?}|{:?};", part.name, part.via, column.ty, column.order));
-    }
-    text.push_str(&table.partition.len().to_string());
-    xxh3_64(text.as_bytes())
 }
 
 impl Signer {

@@ -3,7 +3,7 @@
 //! Comes in: SDL text. Goes out: a [`ReadModel`], or every fault of the text at once, and the SDL that a
 //! gateway sees. `parse` reads the text, `directive` knows our directives, `columns`, `fieldset` and `options` the small languages
 //! inside them; `bind` makes the model with `scalar`, `variant`, `one_of`, `column`, `reference`, `table`, `header`, `interface`, `index`, `read` and
-//! `connection`; `names` has the rules of names; `sdl` cuts what is ours out of the text and appends what is derived, `hint` what gateways are told of sizes and caches, `link` the version; `editor` defines our directives for editors.
+//! `connection`; `names` has the rules of names; `sdl` cuts what is ours out of the text and appends what is derived, `hint` what gateways are told of sizes and caches, `link` the version; `editor` defines our directives for editors; `outline` has what composition with other subgraphs looks at.
 //! Nothing here knows of tables' layout on disk (that is `plan`) or of events.
 
 mod bind;
@@ -21,6 +21,7 @@ mod link;
 mod names;
 mod one_of;
 mod options;
+pub mod outline;
 mod parse;
 mod read;
 mod reference;

@@ -299,7 +299,8 @@ pub struct Batch {
     pub left: Vec<Mutation>,
     /// Base rows.
     pub base: Vec<Mutation>,
-    /// Decisions to park and queue entries.
+    /// Decisions about parked keys. What begins to wait is acknowledged before what waits no more is sent: an event that goes
+    /// from one queue to another is in one of them at any time.
     pub parked: Vec<ParkChange>,
     /// Progress: only over events that the phases above made durable.
     pub progress: Vec<ProgressMark>,

@@ -22,8 +22,7 @@ use serde_json::{Map, Value as Json, json};
 use tokio::runtime::Runtime;
 
 use kinora::engine::{self, Embedded, EmbeddedSettings, Serving};
-use kinora::project::ProjectSettings;
-use kinora::resolve::{Limits, Request};
+use kinora::resolve::Request;
 use kinora::source::NewRecord;
 use kinora::source::broker::Broker;
 use kinora::store::embedded::EmbeddedStore;
@@ -109,12 +108,8 @@ async fn start(data: &Path) -> Arc<Embedded> {
     let loaded = engine::load(project, &Default::default()).expect("the shop can be read");
     let broker = Arc::new(Broker::open(&data.join("log")).expect("the log opens"));
     let store = EmbeddedStore::open(&data.join("store"), Default::default()).expect("the store opens");
-    let settings = EmbeddedSettings {
-        project: ProjectSettings::default(),
-        limits: Limits::default(),
-        introspection: false,
-        ..EmbeddedSettings::new("of the benchmark")
-    };
+    let mut settings = EmbeddedSettings::new("of the benchmark");
+    settings.answers.introspection = false;
     let definitions = loaded.definitions.expect("the shop passes every check");
     let engine =
         Embedded::start(broker, Arc::new(store), definitions, settings).await.expect("the engine starts");

@@ -62,7 +62,7 @@ pub async fn rows(
     definitions: &Arc<Definitions>,
 ) -> Result<Rows, EngineError> {
     let mut settings = EmbeddedSettings::new("a key for cursors");
-    settings.project.batch_bytes_max = 8 << 10;
+    settings.loops.project.batch_bytes_max = 8 << 10;
     let engine = Embedded::idle(Arc::clone(broker), Arc::new(store), settings);
     let taken = async {
         engine.take_over(Arc::clone(definitions)).await?;

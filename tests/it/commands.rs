@@ -39,6 +39,41 @@ fn check_says_the_faults_of_all_files_at_once() {
 }
 
 #[test]
+fn check_holds_definitions_against_another_subgraph_and_against_what_is_deployed() {
+    let (project, deployed) = (Project::notes(), Project::notes());
+    let path = |name: &str| project.path().join(name).display().to_string();
+    let other = path("other.graphql");
+    let check = || project.run(&["check", "--subgraph", &other, "--format", "json"]);
+    project.write("other.graphql", "type Query { other: Int }");
+    assert_eq!(check().says(0, &[]).json(), json!([]));
+    project.write("other.graphql", "type Query { other: Int }\nenum Note { A B }");
+    let found = check().says(3, &[]).json();
+    assert_eq!(
+        (&found[0]["code"], &found[0]["file"]),
+        (&json!("L31"), &json!("schema/notes.graphql")),
+        "{found}"
+    );
+    assert!(found[0]["message"].as_str().is_some_and(|said| said.contains("other.graphql:2")), "{found}");
+    project.write("other.graphql", "type Query {");
+    project.run(&["check", "--subgraph", &other]).says(3, &["other.graphql:1:", "this is not GraphQL"]);
+    project.run(&["check", "--subgraph", &path("nothing")]).says(2, &["--subgraph", "nothing: No such file"]);
+
+    let before = deployed.path().display().to_string();
+    let check = || project.run(&["check", "--deployed", &before, "--deny-warnings"]);
+    check().says(0, &[]);
+    let schema = std::fs::read_to_string(path("schema/notes.graphql")).expect("it is there");
+    let keys = "@key(fields: \"id\") @key(fields: \"text\")";
+    let tables = "partition: \"id\") @table(name: \"by_text\", partition: \"text\", clustering: \"id\")";
+    let two = schema.replace("@key(fields: \"id\")", keys).replace("partition: \"id\")", tables);
+    deployed.write("schema/notes.graphql", &two);
+    deployed.run(&["check"]).says(0, &[]);
+    check().says(1, &["L23", "the key \"text\" of `Note` is deployed and no longer there"]);
+    deployed.write("schema/notes.graphql", "type");
+    check().says(3, &["have errors: see `kinora check --project"]);
+    project.run(&["check", "--deployed", &path("nowhere")]).says(2, &["--deployed", "nowhere"]);
+}
+
+#[test]
 fn arguments_that_fit_nothing_are_a_matter_of_usage() {
     let project = Project::notes();
     for arguments in [&["nonsense"][..], &["publish"], &["parked"], &["check", "--format", "xml"], &[]] {

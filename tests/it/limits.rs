@@ -83,7 +83,7 @@ async fn an_answer_is_bounded_below_at_and_above() {
         let json: Json = serde_json::from_slice(&answer.body).expect("JSON");
         let len = br#"{"data":"#.len() + json["data"].to_string().len();
         for (bound, fits) in [(len + 1, true), (len, true), (len - 1, false)] {
-            let (_project, bounded) = nodes(|settings| settings.limits.answer_bytes = bound).await;
+            let (_project, bounded) = nodes(|settings| settings.answers.limits.answer_bytes = bound).await;
             let bounded_answer = ask(&bounded, &query(levels), &[]).await;
             match fits {
                 true => assert_eq!(bounded_answer["data"], json["data"], "{bound}"),
@@ -101,7 +101,7 @@ async fn rows_held_for_an_answer_are_bounded() {
     // asked for, its id and their lists, is not read.
     let all = 17 * size_of::<kinora::value::Value>() + 10;
     for (bound, fits) in [(all + 1, true), (all, true), (all - 1, false)] {
-        let (_project, engine) = nodes(|settings| settings.limits.read_bytes = bound).await;
+        let (_project, engine) = nodes(|settings| settings.answers.limits.read_bytes = bound).await;
         let answer = ask(&engine, &query(1), &[]).await;
         match fits {
             true => assert_eq!(answer["data"]["node"]["next"][4]["id"], "e"),

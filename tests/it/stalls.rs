@@ -25,7 +25,9 @@ use crate::support::{Project, ask, record, until, written};
 const AFTER: Duration = Duration::from_millis(100);
 
 fn settings() -> EmbeddedSettings {
-    EmbeddedSettings { stall: AFTER, ..EmbeddedSettings::new("a key for cursors") }
+    let mut settings = EmbeddedSettings::new("a key for cursors");
+    settings.loops.stall = AFTER;
+    settings
 }
 
 async fn start(project: &Project, store: Arc<dyn Store>, custom: &CustomHandlers) -> Arc<Embedded> {

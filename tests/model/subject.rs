@@ -82,13 +82,11 @@ impl Kinora {
                 EmbeddedStore::open(&self.path("store"), Default::default()).expect("the store opens"),
             ),
         };
-        let settings = EmbeddedSettings {
-            project: self.settings(),
-            limits: Limits { depth: 100, ..Limits::default() },
-            // So small that loops wait for each other.
-            budget_bytes: 256 << 10,
-            ..EmbeddedSettings::new("a secret of the tests")
-        };
+        let mut settings = EmbeddedSettings::new("a secret of the tests");
+        settings.loops.project = self.settings();
+        // So small that loops wait for each other.
+        settings.loops.budget_bytes = 256 << 10;
+        settings.answers.limits = Limits { depth: 100, ..Limits::default() };
         let started = Embedded::start(broker, store, Arc::clone(&self.definitions), settings);
         let engine = runtime.block_on(started).expect("the engine starts");
         self.running = Some(Running { engine, runtime });

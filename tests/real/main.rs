@@ -1,12 +1,13 @@
 //! The binary as others meet it: a process, HTTP, Apollo's gateway, and the public audit of GraphQL over HTTP.
 //!
-//! First use and bad input always run. What needs Node (`gateway.mjs`, `library.mjs`, `audit.mjs`, `sarif.mjs`, packages of
+//! First use and bad input always run. What needs Node (`gateway.mjs`, `library.mjs`, `composition.mjs`, `audit.mjs`, `sarif.mjs`, packages of
 //! `package.json`) runs where `KINORA_REAL=1` is set, as `.ci/run` does, and a missing Node is then a failure.
 
 #![allow(clippy::print_stdout, reason = "what was left out, and what scripts said, is shown")]
 
 mod bad_definitions;
 mod bad_input;
+mod composition;
 mod library;
 mod process;
 

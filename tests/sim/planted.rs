@@ -157,17 +157,17 @@ impl Planted {
     /// The phases of a batch of the stamped profile, spoilt.
     pub fn phases(&self, mut batch: Batch) -> Vec<Vec<Writing>> {
         self.spoil(&mut batch);
-        let dequeues = batch.parked.iter().any(|change| matches!(change, ParkChange::Dequeue { .. }));
         let mut phases = phases(batch);
-        let [buckets, derived, left, base, parked, progress] = [0, 1, 2, 3, 4, 5];
+        let [buckets, derived, left, base, parked, ended, progress] = [0, 1, 2, 3, 4, 5, 6];
         let order = match self.plant {
-            Some(Plant::BaseBeforeDerived) => [buckets, base, derived, left, parked, progress],
-            Some(Plant::LeftBeforeDerived) => [buckets, left, derived, base, parked, progress],
-            Some(Plant::ProgressFirst) => [progress, buckets, derived, left, base, parked],
-            Some(Plant::ProgressBeforeParked) => [buckets, derived, left, base, progress, parked],
-            Some(Plant::DequeuedFirst) if dequeues => [parked, buckets, derived, left, base, progress],
-            Some(Plant::BucketLast) => [derived, left, base, buckets, parked, progress],
-            _ => [buckets, derived, left, base, parked, progress],
+            Some(Plant::BaseBeforeDerived) => [buckets, base, derived, left, parked, ended, progress],
+            Some(Plant::LeftBeforeDerived) => [buckets, left, derived, base, parked, ended, progress],
+            Some(Plant::ProgressFirst) => [progress, buckets, derived, left, base, parked, ended],
+            Some(Plant::ProgressBeforeParked) => [buckets, derived, left, base, progress, parked, ended],
+            Some(Plant::DequeuedFirst) => [ended, buckets, derived, left, base, parked, progress],
+            Some(Plant::LeftQueueFirst) => [buckets, derived, left, base, ended, parked, progress],
+            Some(Plant::BucketLast) => [derived, left, base, buckets, parked, ended, progress],
+            _ => [buckets, derived, left, base, parked, ended, progress],
         };
         let phases: Vec<_> = order.iter().map(|at: &usize| std::mem::take(&mut phases[*at])).collect();
         match self.plant {

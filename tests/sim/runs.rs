@@ -125,7 +125,7 @@ const RARE: [&str; 48] = [
 ];
 
 /// Seeds with which the engine once failed, and why; as cases are drawn now they may show something else.
-const ONCE_FAILED: [(u64, &str); 7] = [
+const ONCE_FAILED: [(u64, &str); 8] = [
     (1, "two owners began a partition at once, each with stamps of its own base"),
     (1139, "a range was deleted behind the back of an owner that had a row of it in memory"),
     (1410, "progress was read after the ends of the log, and lay beyond them"),
@@ -135,6 +135,7 @@ const ONCE_FAILED: [(u64, &str); 7] = [
     ),
     (13, "a record that was not at hand was taken to be gone from the log"),
     (1495, "what a release had applied before it was cut off was refused as too late"),
+    (210_999, "an event left the queue of its record before it was in that of its row"),
     (5431, "an event left its queue unnoticed, and the next was queued behind nothing"),
 ];
 

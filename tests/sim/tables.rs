@@ -91,6 +91,9 @@ fn refusal(answer: Answer) -> StoreError {
 pub fn phases(batch: Batch) -> Vec<Vec<Writing>> {
     let rows = |phase: Vec<_>| phase.into_iter().map(Writing::Row).collect();
     let owners = batch.owners;
+    let does_begin =
+        |change: &ParkChange| matches!(change, ParkChange::Park { .. } | ParkChange::Enqueue { .. });
+    let (begins, ends): (Vec<_>, Vec<_>) = batch.parked.into_iter().partition(does_begin);
     let decision = |change: ParkChange| {
         let (projection, at) = (change.projection(), &change.event().at);
         let owner = owners.iter().find(|owner| owner.projection == *projection && owner.at == *at).cloned();
@@ -103,7 +106,8 @@ pub fn phases(batch: Batch) -> Vec<Vec<Writing>> {
         rows(batch.derived),
         rows(batch.left),
         rows(batch.base),
-        batch.parked.into_iter().map(decision).collect(),
+        begins.into_iter().map(decision).collect(),
+        ends.into_iter().map(decision).collect(),
         batch.progress.into_iter().map(Writing::Progress).collect(),
     ]
 }

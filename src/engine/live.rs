@@ -1,0 +1,98 @@
+//! A generation at work: what answers from it, the loops that feed it, and how far each has come.
+//!
+//! Which generation is at work, and why, is known to whoever holds it.
+
+use std::sync::Arc;
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use crate::engine::loops::{self, Worker};
+use crate::engine::starts::shown;
+use crate::engine::watchdog::Watchdog;
+use crate::engine::{Definitions, PartitionStatus, ProjectionStatus, Serving};
+use crate::event::{Start, TopicPartition};
+use crate::handler::Projection;
+use crate::source::TopicInfo;
+use crate::store::{Began, Manifest};
+
+/// A generation at work: what answers, and the loops that feed it.
+pub(super) struct Live {
+    pub definitions: Arc<Definitions>,
+    pub serving: Arc<Serving>,
+    pub workers: Vec<Worker>,
+    /// Where the generation began.
+    pub starts: Vec<Began>,
+}
+
+pub(super) fn hash_of(manifest: &Manifest, generation: u32) -> Option<&str> {
+    manifest.generation(generation).map(|found| found.definitions.as_str())
+}
+
+pub(super) fn starts_of(manifest: &Manifest, generation: u32) -> Vec<Began> {
+    manifest.generation(generation).map(|found| found.starts.clone()).unwrap_or_default()
+}
+
+/// Milliseconds since 1970 by this machine's clock.
+pub(crate) fn now_ms() -> i64 {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    i64::try_from(since.as_millis()).unwrap_or(i64::MAX)
+}
+
+impl Live {
+    pub async fn stop(&self) {
+        loops::stop(&self.workers).await;
+    }
+
+    /// How far a projection has come.
+    pub fn status(
+        &self,
+        projection: &Projection,
+        topics: &[TopicInfo],
+        now_ms: i64,
+        watchdog: &Watchdog,
+    ) -> ProjectionStatus {
+        let tables = &self.serving.tables;
+        let progress = tables.progress();
+        let mut partitions = Vec::new();
+        let (mut lag_events, mut lag_ms) = (0, 0);
+        let read = projection.topics().filter_map(|name| topics.iter().find(|topic| topic.name == *name));
+        let read = read.flat_map(|topic| {
+            (0u32..).zip(&topic.partitions).map(move |(number, info)| (topic, number, info))
+        });
+        for (topic, partition, info) in read {
+            let at = TopicPartition { topic: Arc::clone(&topic.name), partition };
+            let mark = progress.of(&projection.name, &at);
+            let position = mark.map_or(info.start, |mark| mark.next);
+            let behind = info.end.saturating_sub(position);
+            if behind > 0 {
+                lag_events += behind;
+                lag_ms = lag_ms.max(mark.map_or(0, |mark| now_ms.saturating_sub(mark.time_ms).max(0)));
+            }
+            let began =
+                self.starts.iter().find(|began| began.projection == projection.name && began.at == at);
+            let (began, start) = began.map_or((0, Start::Earliest), |began| (began.offset, began.start));
+            let (topic, start) = (topic.name.to_string(), shown(start));
+            partitions.push(PartitionStatus { topic, partition, began, start, position, end: info.end });
+        }
+        let parked = tables.parked();
+        let counts = parked.counts(&projection.name);
+        let worker = self.workers.iter().find(|worker| worker.projection.name == projection.name);
+        let stalled = watchdog.stall_of(self.serving.generation, &projection.name);
+        let shown = |worker: &Worker| worker.shown(lag_events, stalled.as_ref());
+        let state = worker.map_or_else(|| "stopped".to_owned(), shown);
+        ProjectionStatus {
+            name: projection.name.to_string(),
+            entity: projection.entity_name.to_string(),
+            topic: projection.topics().map(|topic| &**topic).collect::<Vec<_>>().join(", "),
+            kind: projection.kind.name().to_owned(),
+            partitions,
+            lag_events,
+            lag_ms: u64::try_from(lag_ms).unwrap_or(0),
+            parked_keys: parked.keys(&projection.name),
+            parked_retried: counts.retried,
+            parked_skipped: counts.skipped,
+            parked_dropped: counts.dropped,
+            state,
+            stalled,
+        }
+    }
+}

@@ -1,0 +1,190 @@
+//! The write loops of a process: opened where the store's progress stands, run, watched, ended.
+//!
+//! Comes in: definitions, the tables of a generation, and which partitions are this process's. Goes out: [`Worker`]s. What
+//! all loops of a process share is in [`Loops`].
+
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use tokio::sync::{mpsc, watch};
+use tokio::task::JoinHandle;
+
+use crate::engine::Definitions;
+use crate::engine::live::now_ms;
+use crate::engine::watchdog::{Stall, Watchdog, Watched};
+use crate::handler::Projection;
+use crate::plan::TablePlan;
+use crate::project::budget::Budget;
+use crate::project::retry::{ParkedRequest, ParkedRequests};
+use crate::project::{Halt, ProjectSettings, Projector, ProjectorState, Scope};
+use crate::source::Source;
+use crate::store::Tables;
+
+/// Steps for parked keys that wait for a projection; whoever asks for more waits until there is room.
+const PARKED_REQUESTS: usize = 16;
+
+/// How the write loops of a process run.
+#[derive(Clone, Copy, Debug)]
+pub struct LoopSettings {
+    pub project: ProjectSettings,
+    /// Bytes of events and rows that all loops together hold between fetch and commit.
+    pub budget_bytes: usize,
+    /// Bytes of rows that all loops of a generation together keep between batches.
+    pub cache_bytes: usize,
+    /// How long a projection may lag without progress before it is said to stand still.
+    pub stall: Duration,
+}
+
+impl Default for LoopSettings {
+    fn default() -> LoopSettings {
+        LoopSettings {
+            project: ProjectSettings::default(),
+            budget_bytes: 128 << 20,
+            cache_bytes: 32 << 20,
+            stall: Duration::from_secs(30),
+        }
+    }
+}
+
+/// What all write loops of a process share.
+pub(super) struct Loops {
+    source: Arc<dyn Source>,
+    settings: LoopSettings,
+    pub budget: Arc<Budget>,
+    pub watchdog: Arc<Watchdog>,
+}
+
+impl Loops {
+    pub fn new(source: Arc<dyn Source>, settings: LoopSettings) -> Loops {
+        let budget = Budget::new(settings.budget_bytes);
+        let watchdog = Watchdog::new(Arc::clone(&source), settings.stall);
+        Loops { source, settings, budget, watchdog }
+    }
+
+    /// How one of `count` loops runs.
+    pub fn settings_of(&self, count: usize) -> ProjectSettings {
+        let mut project = self.settings.project;
+        project.cached_bytes_max = project.cached_bytes_max.min(self.settings.cache_bytes / count.max(1));
+        project
+    }
+
+    /// Opens the loop of each projection, all before the first begins, and starts them.
+    ///
+    /// # Errors
+    /// As [`Projector::open`].
+    pub async fn start(
+        &self,
+        definitions: &Definitions,
+        projections: &[Arc<Projection>],
+        (generation, tables): (u32, &Arc<dyn Tables>),
+        scope: Scope<'_>,
+    ) -> Result<Vec<Worker>, Halt> {
+        let settings = self.settings_of(definitions.projections.len());
+        let mut projectors = Vec::with_capacity(projections.len());
+        for projection in projections {
+            let projector = Projector::open_within(
+                Arc::clone(projection),
+                Arc::clone(&definitions.plan),
+                Arc::clone(tables),
+                self.source.as_ref(),
+                (settings, now_ms().saturating_mul(1_000)),
+                scope,
+            );
+            projectors.push(projector.await?.within(Arc::clone(&self.budget)));
+        }
+        let start = |projector: Projector| {
+            let base = definitions.plan.entity(projector.projection().entity).base;
+            let base = Arc::clone(definitions.plan.table(base));
+            let worker =
+                Worker::start(projector, generation, base, (Arc::clone(tables), Arc::clone(&self.source)));
+            self.watchdog.watch(&worker.watched);
+            worker
+        };
+        Ok(projectors.into_iter().map(start).collect())
+    }
+}
+
+/// The write loop of one projection.
+pub(super) struct Worker {
+    pub projection: Arc<Projection>,
+    pub state: watch::Receiver<ProjectorState>,
+    /// Takes what is asked for parked keys.
+    pub asked: mpsc::Sender<ParkedRequest>,
+    pub watched: Arc<Watched>,
+    pub stop: watch::Sender<bool>,
+    pub task: Mutex<Option<JoinHandle<()>>>,
+}
+
+/// Stops loops, and waits until what each has folded is committed.
+pub(super) async fn stop(workers: &[Worker]) {
+    for worker in workers {
+        worker.stop.send_replace(true);
+    }
+    for worker in workers {
+        let task = worker.task.lock().unwrap_or_else(PoisonError::into_inner).take();
+        if let Some(task) = task
+            && let Err(error) = task.await
+        {
+            tracing::error!(projection = %worker.projection.name, %error, "A write loop ended badly.");
+        }
+    }
+}
+
+impl Worker {
+    pub fn start(
+        projector: Projector,
+        generation: u32,
+        base: Arc<TablePlan>,
+        (tables, source): (Arc<dyn Tables>, Arc<dyn Source>),
+    ) -> Worker {
+        let projection = Arc::clone(projector.projection());
+        let (say, state) = watch::channel(ProjectorState::Running);
+        let (stop, stopped) = watch::channel(false);
+        let watched = Arc::new(Watched {
+            generation,
+            projection: Arc::clone(&projection),
+            base,
+            tables,
+            activity: projector.activity(),
+            state: state.clone(),
+        });
+        let (ask, asked) = mpsc::channel(PARKED_REQUESTS);
+        let requests = Some(ParkedRequests { source, asked });
+        let task = tokio::spawn(projector.run_with(requests, say, stopped));
+        Worker { projection, state, asked: ask, watched, stop, task: Mutex::new(Some(task)) }
+    }
+
+    pub fn has_ended(&self) -> bool {
+        self.state.has_changed().is_err()
+    }
+
+    /// What hangs, for a person.
+    pub fn told_in_vain(&self) -> String {
+        format!("projection {:?} did not stop: it is {}", self.projection.name, self.watched.activity.look())
+    }
+
+    /// What it is doing, for a person.
+    pub fn shown(&self, lag_events: u64, stall: Option<&Stall>) -> String {
+        if let Some(reason) = self.halted() {
+            return format!("halted: {reason}");
+        }
+        if let Some(stall) = stall {
+            return format!("stalled: {stall}");
+        }
+        match &*self.state.borrow() {
+            ProjectorState::Waiting(reason) => format!("waiting: {reason}"),
+            _ if lag_events > 0 => "catching up".to_owned(),
+            _ => "running".to_owned(),
+        }
+    }
+
+    /// Why the loop does not run any more, though nobody stopped it.
+    pub fn halted(&self) -> Option<String> {
+        match &*self.state.borrow() {
+            ProjectorState::Halted(reason) => Some(reason.clone()),
+            // The loop says why it halts before it ends, unless a bug of ours ended it.
+            _ if self.has_ended() => Some("its loop broke off, see the log".to_owned()),
+            _ => None,
+        }
+    }
+}

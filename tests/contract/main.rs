@@ -7,6 +7,7 @@ mod projector;
 mod ranges;
 mod released;
 mod sources;
+mod spoilt;
 mod tables;
 
 /// Seeds of the random tests: `KINORA_SEEDS` of them from `KINORA_SEED_BASE` on.

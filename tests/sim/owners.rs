@@ -19,7 +19,7 @@ use kinora::store::{ParkChange, StoreError, Tables};
 use kinora::value::encode::RowKey;
 use tokio::sync::{mpsc, watch};
 
-use crate::case::settings;
+use crate::case::{Kind, settings};
 use crate::check::Held;
 use crate::desk::{Answer, Ask, OwnerId, Writing};
 use crate::planted::Planted;
@@ -131,6 +131,9 @@ impl World<'_> {
         let owner = self.owners.len();
         // Merged, what was committed is what fixes the order: progress that is lost cannot be made up for.
         let quarters = if self.case.is_merged() { 4 } else { quarters };
+        // On disk rows have no stamps of cells, and progress is never behind them: what only assigns cannot be older.
+        let is_blind = self.generations[generation].bound.program.is_blind;
+        let quarters = if self.case.kind == Kind::Embedded && is_blind { 4 } else { quarters };
         // What was passed and left no position is not known again.
         let quarters = if self.generations[generation].has_passed_without_position() { 4 } else { quarters };
         self.say(|| {
@@ -186,9 +189,7 @@ impl World<'_> {
         self.hear(owner)?;
         match polled {
             Poll::Pending => Ok(()),
-            Poll::Ready(Err(reason))
-                if reason.starts_with("lost ownership of ") && !self.is_newest(owner) =>
-            {
+            Poll::Ready(Err(reason)) if reason.contains("lost ownership of ") && !self.is_newest(owner) => {
                 self.owners[owner].working = None;
                 self.seen.note("an owner that had lost its place halted at a decision");
                 self.say(|| format!("owner {owner} halts: {reason}"));
@@ -228,8 +229,8 @@ async fn work(
                 let requests = ParkedRequests { source, asked };
                 projector.run_with(Some(requests), state, stop).await;
                 return match &*said.borrow() {
-                    ProjectorState::Halted(reason) => Err(reason.clone()),
-                    _ => Ok(()),
+                    ProjectorState::Running | ProjectorState::Waiting(_) => Ok(()),
+                    ended => Err(format!("{ended:?}")),
                 };
             }
             Err(Halt::Store(StoreError::Unavailable(_)) | Halt::Source(SourceError::Unavailable(_))) => {

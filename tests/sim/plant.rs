@@ -115,8 +115,6 @@ plants! {
     ParkedFromTheStart,
     /// An event leaves its queue before its row has it (P5).
     DequeuedFirst,
-    /// An event leaves one queue before it is in the other.
-    LeftQueueFirst,
     /// A queue is worked off from its end (P5).
     QueueReversed,
     /// An event that its row has is applied from the queue once more (P6).

@@ -165,7 +165,6 @@ impl Planted {
             Some(Plant::ProgressFirst) => [progress, buckets, derived, left, base, parked, ended],
             Some(Plant::ProgressBeforeParked) => [buckets, derived, left, base, progress, parked, ended],
             Some(Plant::DequeuedFirst) => [ended, buckets, derived, left, base, parked, progress],
-            Some(Plant::LeftQueueFirst) => [buckets, derived, left, base, ended, parked, progress],
             Some(Plant::BucketLast) => [derived, left, base, buckets, parked, ended, progress],
             _ => [buckets, derived, left, base, parked, ended, progress],
         };

@@ -195,6 +195,8 @@ pub struct Projector {
     /// Its partitions, as it has taken them: what it decides about parked keys holds while nobody takes them anew.
     owners: Arc<[Owner]>,
     parked: ParkedKeys,
+    /// Whether decisions of it may have been taken, or not: they were sent, and not acknowledged.
+    in_doubt: bool,
     /// Rows as they stand in the store, as bytes: many small values would take several times the memory.
     rows: Remembered,
     /// What need not be looked for; `None` where any row may be stored.
@@ -234,7 +236,7 @@ const CHUNK_FIRST: usize = 8;
 /// What a running projector does next.
 enum Next {
     Asked((Arc<dyn Source>, ParkedRequest)),
-    Begun(Result<(Option<Fetched>, Share), SourceError>),
+    Begun(Result<(Option<Fetched>, Share), Halt>),
 }
 
 /// Waits for something that is asked for parked keys; `None` where nobody can ask any more.
@@ -356,6 +358,7 @@ impl Projector {
             places,
             owners,
             parked,
+            in_doubt: false,
         })
     }
 
@@ -426,7 +429,7 @@ impl Projector {
             };
             let worked = match next {
                 Next::Begun(Ok((fetched, share))) => self.work_off(fetched, share).await,
-                Next::Begun(Err(error)) => Err(error.into()),
+                Next::Begun(Err(halt)) => Err(halt),
                 Next::Asked((source, request)) => self.answer(source.as_ref(), request).await,
             };
             match worked {
@@ -488,6 +491,17 @@ impl Projector {
         self.seek_back()
     }
 
+    /// Learns what has become of decisions that were not acknowledged: what waits is not known without. An event that is
+    /// queued behind others which have left meanwhile would wait for nobody.
+    async fn end_doubt(&mut self) -> Result<(), Halt> {
+        if self.in_doubt {
+            self.tables.reload().await?;
+            self.parked = ParkedKeys::from_store(&self.projection.name, &self.tables.parked());
+            self.in_doubt = false;
+        }
+        Ok(())
+    }
+
     /// Reads on from the last commit.
     fn seek_back(&mut self) -> Result<(), Halt> {
         match &mut self.input {
@@ -527,7 +541,8 @@ impl Projector {
 
     /// Waits for the first records of a batch, then for its share of the budget: all that the batch may hold where the log
     /// has more, so that nothing is asked for while a share is held.
-    async fn begin(&mut self) -> Result<(Option<Fetched>, Share), SourceError> {
+    async fn begin(&mut self) -> Result<(Option<Fetched>, Share), Halt> {
+        self.end_doubt().await?;
         self.activity.enter(Stage::Fetching);
         let fetched = self.input.next(self.settings.first_bytes()).await?;
         let (bytes, has_more) = match (&fetched, &self.input) {
@@ -686,7 +701,10 @@ impl Projector {
         let remembered = self.finish(rows, base, &mut batch);
         self.check_parked()?;
         batch.parked = self.parked.take_changes();
+        // A batch that is applied whole is known whole.
+        self.in_doubt = !batch.parked.is_empty() && self.tables.profile() == Profile::Stamped;
         self.tables.commit(batch).await?;
+        self.in_doubt = false;
         self.parked.committed(&self.tables.parked());
         for (key, row) in remembered {
             self.rows.put(key, row);

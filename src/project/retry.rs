@@ -10,14 +10,14 @@ use tokio::sync::{mpsc, oneshot};
 
 use super::activity::Stage as Activity;
 use super::touch::{Log, Meant};
-use super::work::{Due, Row, Touch, Touched, Work};
+use super::work::{Due, Touch, Touched, Work};
 use super::{Halt, Projector, Trail};
 use crate::event::{Position, Reject, Stage};
 use crate::fold::ColumnSet;
 use crate::handler::UpdateKind;
 use crate::route::{KeyCells, RowRange};
 use crate::source::Source;
-use crate::store::{Columns, Ended, ParkedEntry, ParkedKey, QueuedEvent};
+use crate::store::{Ended, ParkedEntry, ParkedKey, QueuedEvent};
 use crate::value::encode::RowKey;
 
 /// Events of a queue that one step takes: one batch, and what other keys wait for it.
@@ -101,6 +101,7 @@ impl Projector {
         let name = Arc::clone(&self.projection.name);
         let _share = self.share(self.batch_bytes_max()).await;
         self.activity.enter(Activity::Releasing);
+        self.end_doubt().await?;
         let queue = self.tables.parked_queue(&name, &step.key, None, STEP_EVENTS + 1).await?;
         let entry = self.tables.parked_entry(&name, &step.key).await?;
         let (Some(first), Some(entry)) = (queue.first(), entry) else { return Ok(Stepped::default()) };
@@ -250,9 +251,13 @@ impl Projector {
             return self.retry_range(event, ranges, taken).await;
         }
         let rows: Vec<_> = touches.into_iter().filter_map(Touching::row).collect();
-        for (key, key_cells, _) in &rows {
-            if let Some(refused) = self.overtaken(key, key_cells, event, run).await? {
-                return Ok(refused);
+        if self.can_overtake() {
+            for (key, key_cells, _) in &rows {
+                let work = self.row_of(key, &mut run.touched).await?;
+                work.key_cells = key_cells.clone();
+                if work.row.as_ref().and_then(|row| row.offset) > Some(event.order) {
+                    return Ok(too_late());
+                }
             }
         }
         for (key, key_cells, touch) in rows {
@@ -272,7 +277,7 @@ impl Projector {
         ranges: &[RowRange],
         taken: &crate::event::Taken,
     ) -> Result<Taken, Halt> {
-        if self.has_later_rows(ranges, event.order).await? {
+        if self.can_overtake() && self.has_later_rows(ranges, event.order).await? {
             return Ok(too_late());
         }
         let base = self.places.iter().find(|place| place.at == event.at).map_or(0, |place| place.base);
@@ -332,27 +337,10 @@ impl Projector {
         }
     }
 
-    /// Whether a row has gone on past a record that waited elsewhere: applied now it would come out of turn.
-    async fn overtaken(
-        &mut self,
-        key: &RowKey,
-        key_cells: &KeyCells,
-        event: &QueuedEvent,
-        run: &mut Run,
-    ) -> Result<Option<Taken>, Halt> {
-        let offset = match self.projection.kind {
-            UpdateKind::BlindSet => {
-                let stored =
-                    self.tables.get(self.entity.base, std::slice::from_ref(key), Columns::All).await?;
-                Row::from_store(stored.into_iter().next().flatten()).offset
-            }
-            UpdateKind::OwnedFold | UpdateKind::MergedFold => {
-                let work = self.row_of(key, &mut run.touched).await?;
-                work.key_cells = key_cells.clone();
-                work.row.as_ref().and_then(|row| row.offset)
-            }
-        };
-        Ok((offset > Some(event.order)).then(too_late))
+    /// Whether events of other record keys may take a row further while a record waits: applied later it would come out of
+    /// turn. Else whoever is ahead of a record has it: the step before ended before the record left its queue (P6).
+    fn can_overtake(&self) -> bool {
+        self.projection.kind == UpdateKind::MergedFold
     }
 }
 

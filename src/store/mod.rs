@@ -208,7 +208,8 @@ pub trait Tables: Send + Sync + 'static {
     /// How far each projection has come. Kept in memory: costs no read.
     fn progress(&self) -> Arc<Progress>;
 
-    /// Reads progress and parked keys from the store anew (a new owner does).
+    /// Reads progress and parked keys from the store anew, as a new owner does, and one whose decisions about parked keys were
+    /// not acknowledged: when this has answered, each of those has been taken, or never will be.
     fn reload(&self) -> BoxFuture<'_, Result<(), StoreError>>;
 
     /// Told after each change of [`Tables::progress`].
@@ -307,7 +308,8 @@ pub struct Batch {
     pub left: Vec<Mutation>,
     /// Base rows.
     pub base: Vec<Mutation>,
-    /// Decisions to park and queue entries.
+    /// Decisions about parked keys. What begins to wait is acknowledged before what waits no more is sent: an event that goes
+    /// from one queue to another is in one of them at any time.
     pub parked: Vec<ParkChange>,
     /// Progress: only over events that the phases above made durable.
     pub progress: Vec<ProgressMark>,

@@ -13,6 +13,7 @@ mod projector;
 mod ranges;
 mod released;
 mod sources;
+mod spoilt;
 mod tables;
 mod types;
 

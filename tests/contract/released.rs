@@ -4,6 +4,8 @@
 //! a row writes down every event that it takes, so an event that is lost, doubled or out of turn shows.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, Mutex};
 
 use fastrand::Rng;
@@ -24,6 +26,7 @@ use kinora::testing::Interrupted;
 use kinora::value::Value;
 
 use crate::seeds;
+use crate::spoilt::{Bug, Spoilt};
 
 const SCHEMA: &str = r#"
 type Query { row(id: ID!): Row @read  byWord(word: String!): [Row!]! @read }
@@ -42,6 +45,9 @@ key: { id: event.row }
 unknown: park
 handler: taking
 ";
+
+/// Steps within which a key is free, or refused.
+const STEPS_MAX: usize = 1_000;
 
 /// Numbers of events that are refused.
 type Bad = Arc<Mutex<BTreeSet<usize>>>;
@@ -223,6 +229,8 @@ struct Subject {
     given: Vec<Given>,
     partitions: u32,
     tables: Arc<dyn Tables>,
+    /// What the tables of owners do wrong.
+    bug: Option<Bug>,
     random: Rng,
 }
 
@@ -248,7 +256,7 @@ impl Subject {
         let log = Lines::new();
         let partitions = if merged { 3 } else { 1 };
         log.create_topic("rows", partitions);
-        Subject { definitions, bad, log, given: Vec::new(), partitions, tables, random }
+        Subject { definitions, bad, log, given: Vec::new(), partitions, tables, bug: None, random }
     }
 
     fn bad(&self) -> BTreeSet<usize> {
@@ -311,6 +319,10 @@ impl Subject {
         };
         let projection = Arc::clone(&self.definitions.projections[0]);
         let plan = Arc::clone(&self.definitions.plan);
+        let tables = match self.bug {
+            Some(bug) => Arc::new(Spoilt { inner: tables, bug, releases: AtomicBool::default() }),
+            None => tables,
+        };
         let mut projector = Projector::open(projection, plan, tables, &self.log, settings, 0).await?;
         let count = |partition| self.given.iter().filter(|given| given.partition == partition).count() as u64;
         let ends: Vec<u64> = (0..self.partitions).map(count).collect();
@@ -346,7 +358,7 @@ impl Subject {
     ) -> Result<(), Halt> {
         let mut owner = self.owner(tables).await?;
         let mut meant = (release == Release::SkipFirst).then(|| self.position(first));
-        loop {
+        for _ in 0..STEPS_MAX {
             let step = ParkedStep { key: key.clone(), release, first: meant.take() };
             let skips = step.first.is_some();
             let Stepped { waiting, stopped, .. } = owner.step_parked(&self.log, &step).await?;
@@ -357,6 +369,7 @@ impl Subject {
                 release = Release::Retry;
             }
         }
+        panic!("after {STEPS_MAX} steps a key is neither free nor refused")
     }
 
     fn position(&self, number: usize) -> Position {
@@ -423,7 +436,11 @@ impl Subject {
 
 /// Random events and decisions; `with_records`: also records without a row.
 async fn decisions_come_to_the_same(store: &dyn Store, merged: bool, with_records: bool, seed: u64) {
-    let mut subject = Subject::new(store, merged, Rng::with_seed(seed)).await;
+    let subject = Subject::new(store, merged, Rng::with_seed(seed)).await;
+    decided(subject, (merged, with_records), seed).await;
+}
+
+async fn decided(mut subject: Subject, (merged, with_records): (bool, bool), seed: u64) {
     let mut reference = Reference::default();
     let what = format!("KINORA_SEED_BASE={seed} merged {merged} records {with_records}");
     for _ in 0..subject.random.usize(2..14) {
@@ -470,6 +487,7 @@ async fn decisions_come_to_the_same(store: &dyn Store, merged: bool, with_record
 async fn retried_skipped_and_dropped_events_come_to_what_a_plain_list_comes_to_in_memory() {
     for seed in seeds(150) {
         decisions_come_to_the_same(&MemoryStore::new(), false, false, seed).await;
+        decisions_come_to_the_same(&MemoryStore::new(), false, true, seed).await;
         decisions_come_to_the_same(&MemoryStore::atomic(), false, true, seed).await;
         decisions_come_to_the_same(&MemoryStore::atomic(), true, true, seed).await;
     }
@@ -494,6 +512,28 @@ async fn retried_skipped_and_dropped_events_come_to_what_a_plain_list_comes_to_i
         let Some(store) = crate::cluster::cluster(model).await else { return };
         decisions_come_to_the_same(&store, false, false, seed).await;
         store.drop_generation(1).await.expect("drops");
+    }
+}
+
+/// Within so many seeds each bug is found.
+const SEEDS_OF_A_BUG: u64 = 100;
+
+#[test]
+fn every_bug_of_the_tables_is_found() {
+    let fails = |bug: Bug, seed: u64| {
+        let run = async {
+            let mut subject = Subject::new(&MemoryStore::new(), false, Rng::with_seed(seed)).await;
+            subject.bug = Some(bug);
+            decided(subject, (false, false), seed).await;
+        };
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_time().start_paused(true).build();
+        let runtime = runtime.expect("a runtime can be built");
+        catch_unwind(AssertUnwindSafe(|| runtime.block_on(run))).is_err()
+    };
+    for bug in Bug::ALL {
+        let found = (1..=SEEDS_OF_A_BUG).find(|seed| fails(bug, *seed));
+        println!("{bug:?}: found with seed {found:?}");
+        assert!(found.is_some(), "{bug:?} is not found within {SEEDS_OF_A_BUG} seeds");
     }
 }
 

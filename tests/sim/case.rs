@@ -1,14 +1,17 @@
 //! What a seed draws: definitions, a log, bounds of the loop, and a schedule of what goes wrong.
 
 use std::collections::BTreeMap;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
+use bytes::Bytes;
 use fastrand::Rng;
 use kinora::engine::Definitions;
+use kinora::handler::Projection;
 use kinora::project::ProjectSettings;
+use kinora::resolve::Graph;
 
 use crate::language::events::{Spread, log};
-use crate::language::program::Program;
+use crate::language::program::{Program, Rows, TYPES};
 use crate::language::reference::{Given, Reference};
 use crate::language::stored::definitions;
 
@@ -58,6 +61,10 @@ pub enum Step {
     Wait,
     /// The other definitions begin a generation of their own.
     Rebuild,
+    /// An operator asks an owner to set a parked key free: which owner, which key, in which way.
+    Ask(u8, u16, u8),
+    /// Those who begin from now on take events that were refused until now.
+    Mend,
 }
 
 /// How it ends, once nothing goes wrong any more.
@@ -73,6 +80,24 @@ pub struct End {
 pub struct Bound {
     pub program: Program,
     pub definitions: Arc<Definitions>,
+    /// The same, mended: for the same rows.
+    pub mended: Program,
+    pub mended_projection: Arc<Projection>,
+    /// What clients ask, once it is needed.
+    pub graph: OnceLock<Graph>,
+}
+
+impl Bound {
+    fn of(program: Program) -> Bound {
+        let definitions = definitions(&program).unwrap_or_else(|faults| panic!("{faults}"));
+        let old = &definitions.projections[0];
+        let mended = program.mended();
+        let bound = self::definitions(&mended).unwrap_or_else(|faults| panic!("{faults}"));
+        let new = &bound.projections[0];
+        // Of another kind it would write other rows.
+        let (mended, new) = if new.kind == old.kind { (mended, new) } else { (program.clone(), old) };
+        Bound { program, mended, mended_projection: Arc::clone(new), definitions, graph: OnceLock::new() }
+    }
 }
 
 #[derive(Clone)]
@@ -84,6 +109,9 @@ pub struct Case {
     pub log: Vec<Given>,
     /// One owner at a time: the next begins when the last is gone.
     pub alone: bool,
+    /// Whether operators set parked keys free, and whether some events are refused for a while only.
+    pub releases: bool,
+    pub mends: bool,
     pub steps: Vec<Step>,
     pub end: End,
 }
@@ -110,8 +138,7 @@ impl Programs {
                     break program;
                 }
             };
-            let definitions = definitions(&program).unwrap_or_else(|faults| panic!("{faults}"));
-            Arc::new(Bound { program, definitions })
+            Arc::new(Bound::of(program))
         });
         Arc::clone(bound)
     }
@@ -131,32 +158,60 @@ impl Case {
         if !is_merged && rng.u8(0..6) == 0 {
             bound.push(programs.get(number + 1, false));
         }
-        let alone = kind != Kind::Stamped || rng.u8(0..4) == 0;
-        let log = draw_log(&mut rng, &bound, alone);
-        let steps = draw_steps(&mut rng, log.len());
+        let alone = if kind == Kind::Stamped { rng.u8(0..4) == 0 } else { rng.bool() };
+        let bad = rng.u8(0..3) > 0;
+        let releases = bad && rng.u8(0..3) > 0;
+        let mends = releases && rng.bool();
+        let log = draw_log(&mut rng, &bound, bad);
+        let steps = draw_steps(&mut rng, log.len(), releases);
         let end = End { lands_first: rng.bool(), is_fresh: rng.bool() };
-        Case { seed, kind, bound, log, alone, steps, end }
+        Case { seed, kind, bound, log, alone, releases, mends, steps, end }
     }
 
     pub fn is_merged(&self) -> bool {
         self.bound[0].program.is_merged
     }
+
+    /// How a record is read by whoever does not understand it yet, if it is one of those: a version that is not known
+    /// where that parks its one row, else bytes that are no event.
+    pub fn spoilt(&self, given: &Given) -> Option<Bytes> {
+        if !self.mends || given.time_ms % 7 != 3 {
+            return None;
+        }
+        let body = given.value.as_object()?;
+        let is_text = |name: &str| body.get(name).is_some_and(|value| value.is_string());
+        let kind = TYPES.iter().position(|kind| body["type"] == *kind)?;
+        let parks_its_row = |bound: &Arc<Bound>| {
+            let program = &bound.program;
+            let is_one = program.rules[kind].rows == Rows::Own && (kind != 1 || !program.splits());
+            program.unknown_parks && is_one
+        };
+        let is_routed = ["p", "id", "eid", "other"].into_iter().all(is_text) && body["seq"].is_i64();
+        let is_bound = self.is_merged() || body["p"] == given.key.as_str();
+        if self.bound.iter().all(parks_its_row) && is_routed && is_bound {
+            let mut body = body.clone();
+            body.insert("v".into(), 9.into());
+            return Some(Bytes::from(serde_json::Value::Object(body).to_string()));
+        }
+        // Merged, a record without a row holds back rows of other records; what becomes of these is for the definitions.
+        (!self.is_merged() && given.time_ms % 2 == 1).then_some(Bytes::from_static(b"{"))
+    }
 }
 
-/// Few rows, so that events meet. Where owners live side by side, no event parks its key.
-fn draw_log(rng: &mut Rng, bound: &[Arc<Bound>], alone: bool) -> Vec<Given> {
+/// Few rows, so that events meet. Unless `bad` no event parks its key.
+fn draw_log(rng: &mut Rng, bound: &[Arc<Bound>], bad: bool) -> Vec<Given> {
     let few: [&'static [&'static str]; 3] = [&["p0"], &["p0", "p2"], &["p0", "p1", "p2"]];
-    let spread = Spread { partitions: few[rng.usize(0..3)], ids: rng.u32(1..4), bad: alone && rng.bool() };
+    let spread = Spread { partitions: few[rng.usize(0..3)], ids: rng.u32(1..4), bad };
     let most = [8, 16, 40][rng.usize(0..3)];
     let count = rng.usize(2..most);
     let mut drawn = log(rng, &bound[0].program, count, &spread);
-    if alone {
+    if bad {
         return drawn;
     }
     let mut references: Vec<_> = bound.iter().map(|bound| Reference::new(&bound.program, None)).collect();
     let mut ends = BTreeMap::new();
     drawn.retain_mut(|given| {
-        let end: &mut u64 = ends.entry(given.partition).or_default();
+        let end: &mut u64 = ends.entry((given.topic, given.partition)).or_default();
         place(given, *end);
         let before: Vec<_> = references.iter().map(|reference| reference.state.clone()).collect();
         references.iter_mut().for_each(|reference| reference.take(given));
@@ -187,7 +242,7 @@ pub fn renumber(log: &mut [Given]) {
     }
 }
 
-fn draw_steps(rng: &mut Rng, records: usize) -> Vec<Step> {
+fn draw_steps(rng: &mut Rng, records: usize, releases: bool) -> Vec<Step> {
     // Some runs know little trouble, so that they get far between two faults.
     let trouble = [4, 12, 40][rng.usize(0..3)];
     let count = 20 + rng.usize(0..=records * 12);
@@ -195,7 +250,11 @@ fn draw_steps(rng: &mut Rng, records: usize) -> Vec<Step> {
     steps.push(Step::Append(rng.u8(0..8)));
     steps.push(Step::Start(0, 4));
     for _ in 0..count {
-        let step = if rng.u8(0..100) < trouble { draw_fault(rng) } else { draw_good(rng) };
+        let step = match rng.u8(0..100) {
+            0..4 if releases => draw_release(rng),
+            chance if chance < trouble => draw_fault(rng),
+            _ => draw_good(rng),
+        };
         steps.push(step);
     }
     steps
@@ -207,6 +266,13 @@ fn draw_good(rng: &mut Rng) -> Step {
         2 => Step::Wait,
         3 => Step::Land(rng.u16(..)),
         _ => Step::Serve(rng.u16(..)),
+    }
+}
+
+fn draw_release(rng: &mut Rng) -> Step {
+    match rng.u8(0..12) {
+        0 => Step::Mend,
+        _ => Step::Ask(rng.u8(..), rng.u16(..), rng.u8(..)),
     }
 }
 

@@ -8,15 +8,17 @@ use std::sync::Arc;
 use kinora::event::{Offset, TopicPartition};
 use kinora::plan::key::{key_values, row_key};
 use kinora::plan::{TablePlan, TableRole};
-use kinora::store::{Columns, Mutation, StoredRow, Tables, all_parked};
+use kinora::store::{Columns, Mutation, ParkedKey, StoredRow, Tables, all_parked};
 use kinora::value::Value;
 use kinora::value::encode::RowKey;
 
 use crate::case::Bound;
 use crate::history::History;
 use crate::language::copy::Copy;
-use crate::language::reference::{Key, MOMENTS, Row};
+use crate::language::program::Program;
+use crate::language::reference::{Given, Key, MOMENTS, Row};
 use crate::language::stored::{cells, copied, index, rows, shown};
+use crate::operator::Standing;
 
 pub type Held = Result<(), String>;
 
@@ -25,8 +27,12 @@ pub struct Generation {
     pub bound: Arc<Bound>,
     pub history: History,
     pub tables: Arc<dyn Tables>,
+    pub log: Vec<Given>,
+    /// Whether what its definitions refuse is taken in the end.
+    mends: bool,
+    pub standing: Standing,
     /// The rows of the base table that any event may name.
-    keys: BTreeMap<RowKey, Key>,
+    pub keys: BTreeMap<RowKey, Key>,
     /// The position at which each base row was last seen.
     seen_at: BTreeMap<Key, Offset>,
     /// The base of each partition's stamps, once one was stored.
@@ -36,11 +42,19 @@ pub struct Generation {
 }
 
 impl Generation {
-    pub fn new(bound: Arc<Bound>, history: History, tables: Arc<dyn Tables>) -> Generation {
+    pub fn new(
+        bound: Arc<Bound>,
+        (log, mends): (&[Given], bool),
+        history: History,
+        tables: Arc<dyn Tables>,
+    ) -> Generation {
         let mut generation = Generation {
             bound,
             history,
             tables,
+            log: log.to_vec(),
+            mends,
+            standing: Standing::default(),
             keys: BTreeMap::new(),
             seen_at: BTreeMap::new(),
             bases: BTreeMap::new(),
@@ -56,6 +70,11 @@ impl Generation {
             })
             .collect();
         generation
+    }
+
+    /// The definitions by which all is folded in the end.
+    pub fn truth(&self) -> &Program {
+        if self.mends { &self.bound.mended } else { &self.bound.program }
     }
 
     pub fn is_merged(&self) -> bool {
@@ -206,7 +225,25 @@ impl Generation {
         self.parked(true).await
     }
 
-    /// All rows of a partition are at least as far as its progress.
+    /// The first event that waits for a row, or for records of its record key.
+    async fn first_waiting(&self, row: &RowKey, (p, _): &Key) -> Result<Offset, String> {
+        if self.tables.parked().is_empty() {
+            return Ok(Offset::MAX);
+        }
+        let mut first = Offset::MAX;
+        let record = (!self.is_merged()).then(|| ParkedKey::Record(p.as_bytes().into()));
+        for key in std::iter::once(ParkedKey::Row(row.clone())).chain(record) {
+            let waiting = self.queue(&key).await?;
+            first = first.min(waiting.first().map_or(Offset::MAX, |event| event.order));
+        }
+        Ok(first)
+    }
+
+    pub async fn base_row_of(&self, key: &RowKey) -> Result<Option<StoredRow>, String> {
+        get(&self.tables, &self.base(), key).await
+    }
+
+    /// All rows of a partition are at least as far as its progress, or as what waits.
     async fn passed(&self, at: &TopicPartition) -> Held {
         let base = self.base();
         let is_merged = self.is_merged();
@@ -215,7 +252,7 @@ impl Generation {
                 continue;
             }
             let stored = get(&self.tables, &base, row_key).await?;
-            let next = self.next_of(key);
+            let next = self.first_waiting(row_key, key).await?.min(self.next_of(key));
             let position = stored.as_ref().map(|row| row.offset).max(next.checked_sub(1));
             if let Some(position) = position {
                 let said = self.same(key, stored.as_ref(), position);
@@ -248,6 +285,10 @@ impl Generation {
 
     /// What progress has passed and cannot be applied waits, in its order.
     async fn parked(&self, so_far: bool) -> Held {
+        if so_far && (self.mends || !self.standing.is_untouched()) {
+            // What waits for now follows from what was asked; rows say whether it is right.
+            return Ok(());
+        }
         let next: BTreeMap<String, Offset> = self
             .tables
             .progress()

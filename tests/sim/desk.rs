@@ -9,11 +9,15 @@ use std::pin::Pin;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll};
 
+use bytes::Bytes;
 use fastrand::Rng;
 use kinora::event::{Offset, Record, TopicPartition};
 use kinora::plan::TableId;
 use kinora::source::Fetched;
-use kinora::store::{Batch, Mutation, ParkChange, Parked, Progress, ProgressMark, StoredRow};
+use kinora::store::{
+    Batch, Ended, Mutation, Owner, ParkChange, Parked, ParkedKey, Progress, ProgressMark, QueuedEvent,
+    StoreError, StoredRow,
+};
 use kinora::value::encode::RowKey;
 
 /// What an owner asks.
@@ -52,8 +56,11 @@ pub enum Edge {
 #[derive(Clone, Debug)]
 pub enum Writing {
     Row(Mutation),
-    Park(ParkChange),
+    /// A decision, with the owner who decides.
+    Park(ParkChange, Owner),
     Progress(ProgressMark),
+    /// Taking these partitions of a projection, if they have been taken so often until now.
+    Own(Arc<str>, Vec<TopicPartition>, u64),
     /// On a store of the atomic profile.
     Batch(Box<Batch>),
 }
@@ -64,8 +71,11 @@ pub enum Answer {
     Page(Vec<StoredRow>),
     Ledger(Arc<Progress>, Parked),
     Fetched(Fetched),
+    Owners(Vec<Owner>),
     Done,
     Failed,
+    /// The store has said no.
+    Refused(StoreError),
 }
 
 pub type OwnerId = usize;
@@ -89,6 +99,35 @@ pub struct Desk {
     pub rng: Rng,
     /// Whether a reader always has at hand what the log holds.
     pub prompt: bool,
+    /// How often each generation's partitions have been taken.
+    pub epochs: Vec<u64>,
+    /// Records as they are read by whoever does not understand them yet.
+    pub spoilt: BTreeMap<(TopicPartition, Offset), Bytes>,
+    /// Whether those who begin now understand them.
+    pub mended: bool,
+    /// What owners have decided since the world last looked.
+    pub decided: Vec<Decided>,
+    /// What an owner has done that it must never do.
+    pub broken: Option<String>,
+}
+
+/// How an event leaves the queue of its key, as an owner is about to write it.
+#[derive(Debug)]
+pub struct Decided {
+    pub key: ParkedKey,
+    pub event: QueuedEvent,
+    pub ended: Ended,
+}
+
+impl Decided {
+    /// What a batch decides.
+    pub fn of(batch: &Batch) -> Vec<Decided> {
+        let decided = |change: &ParkChange| match change.clone() {
+            ParkChange::Dequeue { key, event, ended, .. } => Some(Decided { key, event, ended }),
+            _ => None,
+        };
+        batch.parked.iter().filter_map(decided).collect()
+    }
 }
 
 impl Desk {
@@ -113,6 +152,11 @@ impl Shared {
             log: BTreeMap::new(),
             rng,
             prompt,
+            epochs: Vec::new(),
+            spoilt: BTreeMap::new(),
+            mended: false,
+            decided: Vec::new(),
+            broken: None,
         })))
     }
 
@@ -164,21 +208,21 @@ impl Drop for Ticket {
     }
 }
 
-/// Waits for all answers; ends at the first that says it failed, and leaves the others afloat.
+/// Waits for all answers; ends at the first that is none, and leaves the others afloat.
 pub struct All(pub Vec<Ticket>);
 
 impl Future for All {
-    type Output = bool;
+    type Output = Result<(), Answer>;
 
-    fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<bool> {
+    fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
         let mut at = 0;
         while let Some(ticket) = self.0.get_mut(at) {
             match Pin::new(ticket).poll(context) {
                 Poll::Pending => at += 1,
-                Poll::Ready(Answer::Failed) => return Poll::Ready(false),
+                Poll::Ready(no @ (Answer::Failed | Answer::Refused(_))) => return Poll::Ready(Err(no)),
                 Poll::Ready(_) => drop(self.0.swap_remove(at)),
             }
         }
-        if self.0.is_empty() { Poll::Ready(true) } else { Poll::Pending }
+        if self.0.is_empty() { Poll::Ready(Ok(())) } else { Poll::Pending }
     }
 }

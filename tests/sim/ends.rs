@@ -5,19 +5,19 @@ use kinora::handler::UpdateKind;
 
 use crate::check::Held;
 use crate::graph;
-use crate::owners::Owner;
 use crate::world::World;
 
 /// How long it may take to catch up once nothing goes wrong any more.
 const CATCH_UP_SECONDS: u32 = 30;
 
 /// Of so many seeds one is compared through the graph too.
-const GRAPH_EVERY: u64 = 16;
+const GRAPH_EVERY: u64 = 4;
 
 impl World<'_> {
     /// Nothing goes wrong any more: whoever lives works on to the end of the log, and all that is afloat arrives.
     pub async fn finish(&mut self) -> Held {
         self.say(|| "nothing goes wrong any more".to_owned());
+        self.mend();
         self.append(usize::MAX - self.appended);
         if self.generations.len() < self.case.bound.len() {
             self.rebuild().await?;
@@ -31,18 +31,21 @@ impl World<'_> {
             }
         }
         for generation in 0..self.generations.len() {
-            let works = |owner: &Owner| {
-                owner.generation == generation && owner.working.is_some() && !*owner.stop.borrow()
-            };
-            if !self.owners.iter().any(works) {
+            if !self.has_owner(generation) {
                 self.begin(generation, 3, 4)?;
             }
         }
         self.catch_up().await?;
         self.land_all().await?;
+        if self.case.releases {
+            for generation in 0..self.generations.len() {
+                self.settle(generation).await?;
+            }
+            self.land_all().await?;
+        }
         for generation in &mut self.generations {
             generation.whole().await?;
-            // A share of the seeds: to plan the queries costs more than a run.
+            // A share of the seeds: to ask all that costs as much as a run.
             if self.case.seed.is_multiple_of(GRAPH_EVERY) {
                 graph::answers(generation).await?;
                 self.seen.note("clients asked for all rows");
@@ -77,6 +80,11 @@ impl World<'_> {
                 return Err(format!("{seconds} s after the last fault not all is folded"));
             }
             seconds += 1;
+            for generation in 0..self.generations.len() {
+                if !self.has_owner(generation) {
+                    self.begin(generation, 3, 4)?;
+                }
+            }
             self.wait(1_000).await?;
         }
     }

@@ -5,6 +5,7 @@
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
+use kinora::engine::Definitions;
 use kinora::resolve::{Graph, GraphSettings, Limits, Request};
 use serde_json::{Map, Value as Json, json};
 
@@ -15,21 +16,19 @@ const FIELDS: &str = "p id n a word first at total tags log moment";
 
 /// Asks for every row by its key, and for the rows of every list that holds one.
 pub async fn answers(generation: &Generation) -> Held {
-    let definitions = &generation.bound.definitions;
-    let settings = GraphSettings {
-        limits: Limits::default(),
-        cursor_secrets: vec![b"a secret of the tests".to_vec()],
-        definitions_hash: definitions.hash.clone(),
-        feeds: definitions.feeds.clone(),
-        introspection: false,
+    let graph = match generation.bound.graph.get() {
+        Some(graph) => graph,
+        None => {
+            let graph = graph_of(&generation.bound.definitions)?;
+            generation.bound.graph.get_or_init(|| graph)
+        }
     };
-    let graph = Graph::new(Arc::clone(&definitions.model), Arc::clone(&definitions.plan), settings)?;
     let last = &generation.history.last;
     let mut asked = BTreeSet::new();
     for (key, row) in &last.rows {
         let query = format!("query($p: ID!, $id: ID!) {{ row(p: $p, id: $id) {{ {FIELDS} }} }}");
         let variables = variables(&[("p", json!(key.0)), ("id", json!(key.1))]);
-        let found = ask(&graph, generation, query, variables).await?;
+        let found = ask(graph, generation, query, variables).await?;
         same(&[found["row"].clone()], &[shown(key, row)], "row")?;
         for copy in &generation.bound.program.copies {
             let Some((name, value)) = copy.argument(key, row).filter(|_| copy.holds(row)) else { continue };
@@ -48,12 +47,23 @@ pub async fn answers(generation: &Generation) -> Held {
             };
             let table = copy.name();
             let query = format!("query(${name}: {ty}) {{ {table}({name}: ${name}) {{ {FIELDS} }} }}");
-            let found = ask(&graph, generation, query, variables_of(name, &value)).await?;
+            let found = ask(graph, generation, query, variables_of(name, &value)).await?;
             let found = found[table].as_array().cloned().unwrap_or_default();
             same(&found, &wanted, table)?;
         }
     }
     Ok(())
+}
+
+fn graph_of(definitions: &Definitions) -> Result<Graph, String> {
+    let settings = GraphSettings {
+        limits: Limits::default(),
+        cursor_secrets: vec![b"a secret of the tests".to_vec()],
+        definitions_hash: definitions.hash.clone(),
+        feeds: definitions.feeds.clone(),
+        introspection: false,
+    };
+    Graph::new(Arc::clone(&definitions.model), Arc::clone(&definitions.plan), settings)
 }
 
 fn variables(all: &[(&str, Json)]) -> Map<String, Json> {

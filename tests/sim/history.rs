@@ -8,7 +8,7 @@ use kinora::event::{Offset, TopicPartition};
 
 use crate::language::events::in_order;
 use crate::language::program::Program;
-use crate::language::reference::{Given, Key, Reference, Row, State};
+use crate::language::reference::{Given, Key, Passed, Reference, Row, State};
 
 /// The rows of a log through time. A position is an offset of the row's partition; merged, a place in the order of all.
 pub struct History {
@@ -32,8 +32,9 @@ pub fn offset(position: &str) -> Offset {
 }
 
 impl History {
-    pub fn of(program: &Program, log: &[Given]) -> History {
-        let mut reference = Reference::new(program, None);
+    /// What a log comes to of which some has been passed.
+    pub fn of(program: &Program, log: &[Given], passed: &Passed) -> History {
+        let mut reference = Reference::passing(program, passed.clone());
         let (mut states, mut homes) = (BTreeMap::<Key, Vec<_>>::new(), BTreeMap::new());
         let mut counts = [0; 3];
         for (place, given) in in_order(program, log).iter().enumerate() {

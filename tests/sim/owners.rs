@@ -1,6 +1,7 @@
 //! Owners: processes that work the projection, each a future that the world polls itself.
 //!
-//! They begin, live side by side where the case allows it, crash at whichever point they wait, and stop when told.
+//! They begin, live side by side where the case allows it, crash at whichever point they wait, and stop when told. One that
+//! lost its partitions goes on until it decides something, and then says so.
 
 use std::collections::BTreeSet;
 use std::future::Future;
@@ -11,22 +12,26 @@ use std::time::Duration;
 
 use kinora::handler::Projection;
 use kinora::plan::{Plan, TableId};
+use kinora::project::retry::{ParkedRequest, ParkedRequests};
 use kinora::project::{Halt, ProjectSettings, Projector, ProjectorState};
 use kinora::source::SourceError;
-use kinora::store::{StoreError, Tables};
+use kinora::store::{ParkChange, StoreError, Tables};
 use kinora::value::encode::RowKey;
-use tokio::sync::watch;
+use tokio::sync::{mpsc, watch};
 
-use crate::case::settings;
+use crate::case::{Kind, settings};
 use crate::check::Held;
 use crate::desk::{Answer, Ask, OwnerId, Writing};
 use crate::planted::Planted;
-use crate::source::SimSource;
+use crate::source::{Sight, SimSource};
 use crate::tables::SimTables;
 use crate::world::World;
 
 /// Most owners of one run.
 const OWNERS_MAX: usize = 12;
+
+/// Most requests that wait for an owner.
+const REQUESTS_MAX: usize = 2;
 
 /// Most that live side by side.
 const OWNERS_ALIVE_MAX: usize = 3;
@@ -38,6 +43,12 @@ pub struct Owner {
     /// `None` once it is gone.
     pub working: Option<Working>,
     pub stop: watch::Sender<bool>,
+    /// What operators ask of it.
+    pub requests: mpsc::Sender<ParkedRequest>,
+    /// How often its partitions had been taken when it took them last.
+    pub epoch: Option<u64>,
+    /// Whether it takes what its forerunners refused. An owner stays as it is (B11).
+    pub mended: bool,
     /// Rows that it has read since it last lost its memory.
     pub read: BTreeSet<RowKey>,
     /// Keys of copies that it has deleted.
@@ -56,8 +67,8 @@ impl World<'_> {
 
     /// Whether an owner is the last that took over its generation.
     pub fn is_newest(&self, owner: OwnerId) -> bool {
-        let generation = self.owners[owner].generation;
-        self.owners[owner + 1..].iter().all(|later| later.generation != generation)
+        let Owner { generation, epoch, .. } = self.owners[owner];
+        epoch == Some(self.desk.lock().epochs[generation])
     }
 
     pub fn tables_of(&self, owner: OwnerId) -> Arc<dyn Tables> {
@@ -82,6 +93,10 @@ impl World<'_> {
                     self.desk.answer(id, Answer::Failed);
                 }
                 Ask::Write(Writing::Progress(_)) => self.seen.note("a crash between rows and progress"),
+                Ask::Write(Writing::Park(ParkChange::Dequeue { .. }, _)) => {
+                    self.seen.note("a crash between a row and the queue that it leaves");
+                }
+                Ask::Write(Writing::Own(..)) => self.seen.note("a crash while partitions were taken"),
                 Ask::Write(_) => self.seen.note("a crash between the writes of a batch"),
                 Ask::Get(..) => self.seen.note("a crash while rows were read"),
                 _ => self.seen.note("a crash before a batch"),
@@ -116,6 +131,11 @@ impl World<'_> {
         let owner = self.owners.len();
         // Merged, what was committed is what fixes the order: progress that is lost cannot be made up for.
         let quarters = if self.case.is_merged() { 4 } else { quarters };
+        // On disk rows have no stamps of cells, and progress is never behind them: what only assigns cannot be older.
+        let is_blind = self.generations[generation].bound.program.is_blind;
+        let quarters = if self.case.kind == Kind::Embedded && is_blind { 4 } else { quarters };
+        // What was passed and left no position is not known again.
+        let quarters = if self.generations[generation].has_passed_without_position() { 4 } else { quarters };
         self.say(|| {
             format!("owner {owner} takes over generation {generation}, with {quarters}/4 of its progress")
         });
@@ -128,26 +148,34 @@ impl World<'_> {
         let tables = SimTables {
             desk: self.desk.clone(),
             owner,
+            generation,
             inner: Arc::clone(&at.tables),
             remembers_quarters: quarters,
             view: Default::default(),
             planted: Planted::new(self.plant, &self.desk, at, owner),
         };
-        let source = SimSource { desk: self.desk.clone(), owner, plant: self.plant };
+        let mended = self.desk.lock().mended;
+        let sight = Sight { mended, plant: self.plant };
+        let source = SimSource { desk: self.desk.clone(), owner, sight };
         let (stop, stopped) = watch::channel(false);
+        let (requests, asked) = mpsc::channel(REQUESTS_MAX);
         let definitions = &at.bound.definitions;
+        let projection = if mended { &at.bound.mended_projection } else { &definitions.projections[0] };
         let now_us = 1_000_000 + i64::from(self.desk.lock().rng.u16(..));
         let working = work(
-            Arc::clone(&definitions.projections[0]),
+            Arc::clone(projection),
             Arc::clone(&definitions.plan),
-            (Arc::new(tables), source),
+            (Arc::new(tables), Arc::new(source)),
             (settings(choice), now_us),
-            stopped,
+            (asked, stopped),
         );
         self.owners.push(Owner {
             generation,
             working: Some(Box::pin(working)),
             stop,
+            requests,
+            epoch: None,
+            mended,
             read: BTreeSet::new(),
             left: BTreeSet::new(),
         });
@@ -157,8 +185,16 @@ impl World<'_> {
     pub fn poll(&mut self, owner: OwnerId) -> Held {
         let Some(working) = &mut self.owners[owner].working else { return Ok(()) };
         let unconstrained = &mut std::pin::pin!(tokio::task::unconstrained(working.as_mut()));
-        match unconstrained.as_mut().poll(&mut Context::from_waker(Waker::noop())) {
+        let polled = unconstrained.as_mut().poll(&mut Context::from_waker(Waker::noop()));
+        self.hear(owner)?;
+        match polled {
             Poll::Pending => Ok(()),
+            Poll::Ready(Err(reason)) if reason.contains("lost ownership of ") && !self.is_newest(owner) => {
+                self.owners[owner].working = None;
+                self.seen.note("an owner that had lost its place halted at a decision");
+                self.say(|| format!("owner {owner} halts: {reason}"));
+                Ok(())
+            }
             Poll::Ready(ended) => {
                 self.owners[owner].working = None;
                 ended.map_err(|reason| format!("owner {owner} halted: {reason}"))?;
@@ -180,20 +216,21 @@ impl World<'_> {
 async fn work(
     projection: Arc<Projection>,
     plan: Arc<Plan>,
-    (tables, source): (Arc<SimTables>, SimSource),
+    (tables, source): (Arc<SimTables>, Arc<SimSource>),
     (settings, now_us): (ProjectSettings, i64),
-    stop: watch::Receiver<bool>,
+    (asked, stop): (mpsc::Receiver<ParkedRequest>, watch::Receiver<bool>),
 ) -> Result<(), String> {
     loop {
         let (projection, plan) = (Arc::clone(&projection), Arc::clone(&plan));
         let tables = Arc::clone(&tables) as Arc<dyn Tables>;
-        match Projector::open(projection, plan, tables, &source, settings, now_us).await {
+        match Projector::open(projection, plan, tables, source.as_ref(), settings, now_us).await {
             Ok(projector) => {
                 let (state, said) = watch::channel(ProjectorState::Running);
-                projector.run(state, stop).await;
+                let requests = ParkedRequests { source, asked };
+                projector.run_with(Some(requests), state, stop).await;
                 return match &*said.borrow() {
-                    ProjectorState::Halted(reason) => Err(reason.clone()),
-                    _ => Ok(()),
+                    ProjectorState::Running | ProjectorState::Waiting(_) => Ok(()),
+                    ended => Err(format!("{ended:?}")),
                 };
             }
             Err(Halt::Store(StoreError::Unavailable(_)) | Halt::Source(SourceError::Unavailable(_))) => {

@@ -7,155 +7,26 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use futures_util::FutureExt;
 use kinora::event::{Offset, TopicPartition};
+use kinora::plan::{Plan, TableId};
 use kinora::schema::ColumnId;
-use kinora::store::{Batch, Columns, Mutation, ParkChange, Parked, Progress, StoreError, StoredRow, Tables};
+use kinora::store::memory::MemoryStore;
+use kinora::store::{
+    Batch, Columns, Ended, Mutation, ParkChange, Parked, Progress, QueuedEvent, Store, StoreError, StoredRow,
+    Tables, all_parked,
+};
 use kinora::value::encode::RowKey;
 
 use crate::check::Generation;
-use crate::desk::{OwnerId, Shared, Writing};
+use crate::desk::{Afloat, OwnerId, Shared, Writing};
+use crate::plant::Plant;
 use crate::tables::phases;
-
-/// A bug. Beside each the rule of the write protocol that it breaks.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub enum Plant {
-    /// A row's position is not compared: events are applied again.
-    PositionIgnored,
-    /// A row is taken to be one event behind.
-    PositionOneLow,
-    /// A row is taken to be one event ahead.
-    PositionOneHigh,
-    /// A deleted row is read as one that never was.
-    DeletedForgotten,
-    /// A deleted row leaves no position.
-    BuryIsDelete,
-    /// A row that is deleted stays.
-    BuryDropped,
-    /// Rows are read as they were when this owner first read them.
-    StaleReads,
-    /// Rows in memory outlive the batch that failed.
-    CacheOutlivesFailure,
-    /// Names of buckets in memory outlive the batch that failed.
-    BucketsOutliveFailure,
-    /// Of a range only the first row is seen.
-    RangeCut,
-    /// The base row is sent before its copies.
-    BaseBeforeDerived,
-    /// The old copy goes before the new one is there.
-    LeftBeforeDerived,
-    /// Progress is sent before the rows.
-    ProgressFirst,
-    /// Progress passes an event that was not folded.
-    ProgressOneAhead,
-    /// Progress is sent with the rows, not after them.
-    PhasesAtOnce,
-    /// Progress is sent before what it passed is queued.
-    ProgressBeforeParked,
-    /// A batch counts as written when it is sent.
-    NotWaitedFor,
-    /// A write that fails counts as written.
-    FailureIgnored,
-    /// Copies under keys that were left stay.
-    LeftDropped,
-    /// Copies under keys that were left are deleted only where they are seen.
-    LeftOnlyWhereStored,
-    /// What left a copy is stamped as the event after it.
-    LeftOneLate,
-    /// What left a copy is stamped as the first event of all.
-    LeftUnstamped,
-    /// A copy is written only where none stands.
-    DerivedOnlyWhereNew,
-    /// A copy that is written keeps the cells that are null now.
-    CopyAssigned,
-    /// A base row that is written keeps the cells that are null now.
-    BaseAssigned,
-    /// Two columns change places.
-    ColumnsSwapped,
-    /// The last row of a batch is left out.
-    LastRowDropped,
-    /// Stamps follow the times of records.
-    StampsFromTimes,
-    /// All stamps are the same.
-    StampsTie,
-    /// Each owner chooses its own base of the stamps.
-    BaseOfEachOwner,
-    /// The base is stored with the first rows, not before them.
-    BaseStoredLate,
-    /// An event that must wait is lost.
-    QueueEntryLost,
-    /// The decision to park is lost.
-    ParkLost,
-    /// An owner does not know what was parked before it.
-    ParkedUnknown,
-    /// The name of a bucket is not written.
-    BucketDropped,
-    /// The name of a bucket comes after its rows.
-    BucketLast,
-    /// Of an atomic store: progress and the first half of the rows are one batch, the rest another.
-    BatchTorn,
-    /// The log leaves a record out.
-    RecordLost,
-    /// The log gives two records in the wrong order.
-    RecordsSwapped,
-    /// A reader that is to go back goes on.
-    SeekIgnored,
-    /// A reader begins one record too late where it does not begin at the start.
-    ReadOneLate,
-    /// A partition is not read.
-    PartitionSkipped,
-}
-
-impl Plant {
-    pub const ALL: [Plant; 42] = [
-        Plant::PositionIgnored,
-        Plant::PositionOneLow,
-        Plant::PositionOneHigh,
-        Plant::DeletedForgotten,
-        Plant::BuryIsDelete,
-        Plant::BuryDropped,
-        Plant::StaleReads,
-        Plant::CacheOutlivesFailure,
-        Plant::BucketsOutliveFailure,
-        Plant::RangeCut,
-        Plant::BaseBeforeDerived,
-        Plant::LeftBeforeDerived,
-        Plant::ProgressFirst,
-        Plant::ProgressOneAhead,
-        Plant::PhasesAtOnce,
-        Plant::ProgressBeforeParked,
-        Plant::NotWaitedFor,
-        Plant::FailureIgnored,
-        Plant::LeftDropped,
-        Plant::LeftOnlyWhereStored,
-        Plant::LeftOneLate,
-        Plant::LeftUnstamped,
-        Plant::DerivedOnlyWhereNew,
-        Plant::CopyAssigned,
-        Plant::BaseAssigned,
-        Plant::ColumnsSwapped,
-        Plant::LastRowDropped,
-        Plant::StampsFromTimes,
-        Plant::StampsTie,
-        Plant::BaseOfEachOwner,
-        Plant::BaseStoredLate,
-        Plant::QueueEntryLost,
-        Plant::ParkLost,
-        Plant::ParkedUnknown,
-        Plant::BucketDropped,
-        Plant::BucketLast,
-        Plant::BatchTorn,
-        Plant::RecordLost,
-        Plant::RecordsSwapped,
-        Plant::SeekIgnored,
-        Plant::ReadOneLate,
-        Plant::PartitionSkipped,
-    ];
-}
 
 /// What one owner's store does wrong.
 pub struct Planted {
     plant: Option<Plant>,
     owner: OwnerId,
     desk: Shared,
+    plan: Arc<Plan>,
     tables: Arc<dyn Tables>,
     memory: Mutex<Memory>,
 }
@@ -170,6 +41,10 @@ struct Memory {
     failed: BTreeMap<RowKey, StoredRow>,
     buckets_sent: BTreeSet<RowKey>,
     buckets_failed: BTreeSet<RowKey>,
+    /// What was parked before the partitions were taken, or when it was read first.
+    parked: Option<Parked>,
+    /// Whether a queue was read since the last batch.
+    releases: bool,
 }
 
 impl Planted {
@@ -178,6 +53,7 @@ impl Planted {
             plant,
             owner,
             desk: desk.clone(),
+            plan: Arc::clone(&generation.bound.definitions.plan),
             tables: Arc::clone(&generation.tables),
             memory: Mutex::default(),
         }
@@ -191,8 +67,38 @@ impl Planted {
         self.memory.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    /// Partitions are about to be taken.
+    pub fn before_own(&self) {
+        if self.is(Plant::ParkedReadBeforeOwn) {
+            self.memory().parked = Some(self.tables.parked());
+        }
+    }
+
+    /// Spoils what is known to be parked when it is read anew.
+    pub fn reloaded(&self, parked: Parked) -> Parked {
+        match self.plant {
+            Some(Plant::ParkedReadBeforeOwn) => self.memory().parked.clone().unwrap_or(parked),
+            Some(Plant::DoubtIgnored) => self.memory().parked.get_or_insert(parked).clone(),
+            _ => parked,
+        }
+    }
+
+    /// Spoils a queue that was read.
+    pub fn queue(&self, mut queue: Vec<QueuedEvent>) -> Vec<QueuedEvent> {
+        self.memory().releases = true;
+        if self.is(Plant::QueueReversed) {
+            queue.reverse();
+        }
+        queue
+    }
+
     /// Spoils rows that were read.
-    pub fn read(&self, keys: &[RowKey], rows: Vec<Option<StoredRow>>) -> Vec<Option<StoredRow>> {
+    pub fn read(
+        &self,
+        table: TableId,
+        keys: &[RowKey],
+        rows: Vec<Option<StoredRow>>,
+    ) -> Vec<Option<StoredRow>> {
         let mut memory = self.memory();
         let spoil = |(key, mut row): (&RowKey, Option<StoredRow>)| {
             if let Some(row) = &mut row {
@@ -200,17 +106,44 @@ impl Planted {
                     Some(Plant::PositionIgnored) => row.offset = 0,
                     Some(Plant::PositionOneLow) => row.offset = row.offset.saturating_sub(1),
                     Some(Plant::PositionOneHigh) => row.offset += 1,
+                    Some(Plant::RetriedAgain) if memory.releases => row.offset = 0,
                     _ => {}
                 }
             }
             match self.plant {
                 Some(Plant::DeletedForgotten) => row.filter(|row| row.live),
                 Some(Plant::StaleReads) => memory.first.entry(key.clone()).or_insert(row).clone(),
+                Some(Plant::RowSplit | Plant::ReadUnrepaired) => self.half_read(table, key, row),
                 Some(Plant::CacheOutlivesFailure) => memory.failed.get(key).cloned().or(row),
                 _ => row,
             }
         };
         keys.iter().zip(rows).map(spoil).collect()
+    }
+
+    /// A row of which a later write has reached one replica.
+    fn half_read(&self, table: TableId, key: &RowKey, row: Option<StoredRow>) -> Option<StoredRow> {
+        let mut desk = self.desk.lock();
+        let stored_at = row.as_ref().map(|row| row.offset);
+        let is_later = |afloat: &Afloat| match &afloat.writing {
+            Writing::Row(mutation @ Mutation::Replace { offset, .. }) => {
+                mutation.table() == table && mutation.key() == key && Some(*offset) > stored_at
+            }
+            _ => false,
+        };
+        let Some(place) = desk.afloat.iter().position(is_later) else { return row };
+        let Writing::Row(Mutation::Replace { cells, offset, .. }) = desk.afloat[place].writing.clone() else {
+            return row;
+        };
+        let cells = cells.to_vec();
+        match self.plant {
+            Some(Plant::RowSplit) => row.map(|row| StoredRow { cells, live: true, ..row }),
+            _ => {
+                // The others never get it.
+                desk.afloat.swap_remove(place);
+                Some(StoredRow { key: key.clone(), offset, live: true, cells })
+            }
+        }
     }
 
     /// Spoils a page of rows.
@@ -225,14 +158,15 @@ impl Planted {
     pub fn phases(&self, mut batch: Batch) -> Vec<Vec<Writing>> {
         self.spoil(&mut batch);
         let mut phases = phases(batch);
-        let [buckets, derived, left, base, parked, progress] = [0, 1, 2, 3, 4, 5];
+        let [buckets, derived, left, base, parked, ended, progress] = [0, 1, 2, 3, 4, 5, 6];
         let order = match self.plant {
-            Some(Plant::BaseBeforeDerived) => [buckets, base, derived, left, parked, progress],
-            Some(Plant::LeftBeforeDerived) => [buckets, left, derived, base, parked, progress],
-            Some(Plant::ProgressFirst) => [progress, buckets, derived, left, base, parked],
-            Some(Plant::ProgressBeforeParked) => [buckets, derived, left, base, progress, parked],
-            Some(Plant::BucketLast) => [derived, left, base, buckets, parked, progress],
-            _ => [buckets, derived, left, base, parked, progress],
+            Some(Plant::BaseBeforeDerived) => [buckets, base, derived, left, parked, ended, progress],
+            Some(Plant::LeftBeforeDerived) => [buckets, left, derived, base, parked, ended, progress],
+            Some(Plant::ProgressFirst) => [progress, buckets, derived, left, base, parked, ended],
+            Some(Plant::ProgressBeforeParked) => [buckets, derived, left, base, progress, parked, ended],
+            Some(Plant::DequeuedFirst) => [ended, buckets, derived, left, base, parked, progress],
+            Some(Plant::BucketLast) => [derived, left, base, buckets, parked, ended, progress],
+            _ => [buckets, derived, left, base, parked, ended, progress],
         };
         let phases: Vec<_> = order.iter().map(|at: &usize| std::mem::take(&mut phases[*at])).collect();
         match self.plant {
@@ -294,6 +228,22 @@ impl Planted {
                 batch.parked.retain(|change| !matches!(change, ParkChange::Enqueue { .. }));
             }
             Some(Plant::ParkLost) => batch.parked.retain(|change| !matches!(change, ParkChange::Park { .. })),
+            Some(Plant::PassedWithoutPosition) if passes(batch) => {
+                *batch = Batch {
+                    parked: std::mem::take(&mut batch.parked),
+                    owners: Arc::clone(&batch.owners),
+                    ..Batch::default()
+                };
+            }
+            Some(Plant::DequeueLost) => {
+                batch.parked.retain(|change| !matches!(change, ParkChange::Dequeue { .. }));
+            }
+            Some(Plant::NullsLeftOut) => {
+                batch.base.iter_mut().chain(&mut batch.derived).for_each(leave_out_nulls);
+            }
+            Some(Plant::CopyKeyCut) => {
+                batch.derived.iter_mut().chain(&mut batch.left).for_each(cut_key);
+            }
             Some(Plant::BucketDropped) => batch.buckets.clear(),
             Some(Plant::BucketsOutliveFailure) => {
                 let memory = self.memory();
@@ -356,12 +306,17 @@ impl Planted {
 
     /// What is told of a phase.
     pub fn acknowledged(&self, sent: Result<(), StoreError>) -> Result<(), StoreError> {
-        if self.is(Plant::FailureIgnored) { Ok(()) } else { sent }
+        match (self.plant, &sent) {
+            (Some(Plant::FailureIgnored), _) => Ok(()),
+            (Some(Plant::RefusalIgnored), Err(StoreError::LostOwnership { .. })) => Ok(()),
+            _ => sent,
+        }
     }
 
     /// The batch under way has been written, or has failed.
     pub fn told(&self, ok: bool) {
         let mut memory = self.memory();
+        memory.releases = false;
         let (sent, buckets) = (std::mem::take(&mut memory.sent), std::mem::take(&mut memory.buckets_sent));
         match ok {
             true => {
@@ -384,7 +339,31 @@ impl Planted {
 
     /// Spoils the parked keys that are known.
     pub fn parked(&self, parked: &Parked) -> Parked {
-        if self.is(Plant::ParkedUnknown) { Parked::default() } else { parked.clone() }
+        match self.plant {
+            Some(Plant::ParkedUnknown) => Parked::default(),
+            Some(Plant::ParkedFromTheStart) => self.parked_from_the_start(parked),
+            _ => parked.clone(),
+        }
+    }
+
+    /// Parked keys as they would be if each were parked from the first event of its partition on.
+    fn parked_from_the_start(&self, parked: &Parked) -> Parked {
+        if parked.is_empty() {
+            return parked.clone();
+        }
+        let early = async {
+            let all = all_parked(self.tables.as_ref()).await?;
+            let store = MemoryStore::new();
+            let scratch = store.open(1, &self.plan).await?;
+            for ((projection, key), mut entry) in all {
+                entry.since.offset = 0;
+                let owners = scratch.own(&projection, std::slice::from_ref(&entry.since.at)).await?.into();
+                let parked = vec![ParkChange::Park { projection, key, entry }];
+                scratch.commit(Batch { parked, owners, ..Batch::default() }).await?;
+            }
+            Ok::<_, StoreError>(scratch.parked())
+        };
+        early.now_or_never().and_then(Result::ok).unwrap_or_else(|| parked.clone())
     }
 }
 
@@ -407,5 +386,30 @@ fn stamp(mutation: &mut Mutation, change: impl Fn(Offset, i64) -> (Offset, i64))
         | Mutation::Delete { offset, base, .. }
         | Mutation::Bury { offset, base, .. }
         | Mutation::Assign { offset, base, .. } => (*offset, *base) = change(*offset, *base),
+    }
+}
+
+/// Whether all that a batch does is to pass events.
+fn passes(batch: &Batch) -> bool {
+    let mut ended = batch.parked.iter().filter_map(|change| match change {
+        ParkChange::Dequeue { ended, .. } => Some(*ended != Ended::Applied),
+        _ => None,
+    });
+    ended.next() == Some(true) && ended.all(|passes| passes)
+}
+
+fn leave_out_nulls(mutation: &mut Mutation) {
+    if let Mutation::Assign { cells, .. } = mutation {
+        cells.retain(|(_, cell)| !cell.is_null());
+    }
+}
+
+/// Keeps of a key only the partition.
+fn cut_key(mutation: &mut Mutation) {
+    match mutation {
+        Mutation::Replace { key, .. }
+        | Mutation::Delete { key, .. }
+        | Mutation::Bury { key, .. }
+        | Mutation::Assign { key, .. } => *key = RowKey::new(key.partition().to_vec(), &[]),
     }
 }

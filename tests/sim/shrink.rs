@@ -5,7 +5,7 @@
 use std::fmt::Write;
 
 use crate::case::{Case, End, Step, renumber};
-use crate::planted::Plant;
+use crate::plant::Plant;
 use crate::runs::outcome;
 use crate::seen::Seen;
 
@@ -75,10 +75,10 @@ fn cut<T: Clone>(items: &[T], mut fails: impl FnMut(&[T]) -> bool) -> Vec<T> {
 
 impl std::fmt::Display for Short {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        let Case { seed, kind, bound, log, alone, steps, end } = &self.case;
+        let Case { seed, kind, bound, log, alone, releases, mends, steps, end } = &self.case;
         writeln!(
             f,
-            "KINORA_SEED_BASE={seed} KINORA_SEEDS=1: {kind:?}, alone: {alone}, {end:?}, shortened to"
+            "KINORA_SEED_BASE={seed} KINORA_SEEDS=1: {kind:?}, alone: {alone}, releases: {releases}, mends: {mends}, {end:?}, shortened to"
         )?;
         for bound in bound {
             writeln!(f, "{}\n{:?}", bound.program.text(), bound.program.copies)?;

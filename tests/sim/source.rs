@@ -7,12 +7,20 @@ use kinora::source::{Fetched, PartitionInfo, Reader, Source, SourceError, TopicI
 
 use crate::desk::{Answer, Ask, Desk, OwnerId, Shared};
 use crate::language::reference::Given;
-use crate::planted::Plant;
+use crate::plant::Plant;
 
 /// The log, for one owner.
 pub struct SimSource {
     pub desk: Shared,
     pub owner: OwnerId,
+    pub sight: Sight,
+}
+
+/// How an owner sees records.
+#[derive(Clone, Copy)]
+pub struct Sight {
+    /// Whether it understands those that its forerunners did not.
+    pub mended: bool,
     pub plant: Option<Plant>,
 }
 
@@ -21,19 +29,30 @@ struct SimReader {
     owner: OwnerId,
     places: Vec<(TopicPartition, Offset)>,
     turn: usize,
-    plant: Option<Plant>,
+    sight: Sight,
 }
 
-/// Spoils records that were fetched.
-fn spoilt(plant: Option<Plant>, mut fetched: Fetched) -> Fetched {
-    match (plant, fetched.records.as_mut_slice()) {
-        (Some(Plant::RecordLost), [_, _, ..]) => drop(fetched.records.remove(0)),
-        (Some(Plant::RecordsSwapped), [first, second, ..]) => {
-            std::mem::swap(&mut first.value, &mut second.value)
+impl Sight {
+    /// Records as this owner sees them.
+    fn of(self, desk: &mut Desk, mut fetched: Fetched) -> Fetched {
+        let changes = self.plant == Some(Plant::DefinitionsChange) && desk.rng.bool();
+        let mended = self.mended != changes;
+        if !mended {
+            for record in &mut fetched.records {
+                if let Some(bytes) = desk.spoilt.get(&(fetched.at.clone(), record.offset)) {
+                    record.value = Some(bytes.clone());
+                }
+            }
         }
-        _ => {}
+        match (self.plant, fetched.records.as_mut_slice()) {
+            (Some(Plant::RecordLost), [_, _, ..]) => drop(fetched.records.remove(0)),
+            (Some(Plant::RecordsSwapped), [first, second, ..]) => {
+                std::mem::swap(&mut first.value, &mut second.value)
+            }
+            _ => {}
+        }
+        fetched
     }
-    fetched
 }
 
 fn trouble() -> SourceError {
@@ -100,13 +119,13 @@ impl Source for SimSource {
         from: &'a [(TopicPartition, Offset)],
     ) -> BoxFuture<'a, Result<Box<dyn Reader>, SourceError>> {
         let mut places = from.to_vec();
-        match self.plant {
+        match self.sight.plant {
             Some(Plant::PartitionSkipped) => places.retain(|(at, _)| at.partition == 0),
             Some(Plant::ReadOneLate) => places.iter_mut().for_each(|(_, next)| *next += u64::from(*next > 0)),
             _ => {}
         }
-        let (desk, plant) = (self.desk.clone(), self.plant);
-        let reader = SimReader { desk, owner: self.owner, places, turn: 0, plant };
+        let (desk, sight) = (self.desk.clone(), self.sight);
+        let reader = SimReader { desk, owner: self.owner, places, turn: 0, sight };
         Box::pin(async move { Ok(Box::new(reader) as Box<dyn Reader>) })
     }
 
@@ -115,7 +134,11 @@ impl Source for SimSource {
         at: &'a TopicPartition,
         offset: Offset,
     ) -> BoxFuture<'a, Result<Option<Record>, SourceError>> {
-        let found = self.desk.lock().log.get(at).and_then(|records| records.get(offset as usize).cloned());
+        let mut desk = self.desk.lock();
+        let found = desk.log.get(at).and_then(|records| records.get(offset as usize).cloned());
+        let records = found.into_iter().collect();
+        let fetched = Fetched { at: at.clone(), records, next: offset + 1, end: offset + 1 };
+        let found = self.sight.of(&mut desk, fetched).records.pop();
         Box::pin(async move { Ok(found) })
     }
 }
@@ -130,7 +153,7 @@ impl Reader for SimReader {
             self.turn =
                 self.places.iter().position(|(at, _)| *at == fetched.at).expect("it was of this reader");
             self.places[self.turn].1 = fetched.next;
-            Ok(spoilt(self.plant, fetched))
+            Ok(self.sight.of(&mut self.desk.lock(), fetched))
         })
     }
 
@@ -145,12 +168,12 @@ impl Reader for SimReader {
         }
         let fetched = desk.fetch(place, bytes_max);
         place.1 = fetched.next;
-        Ok(Some(spoilt(self.plant, fetched)))
+        Ok(Some(self.sight.of(&mut desk, fetched)))
     }
 
     fn seek(&mut self, at: &TopicPartition, offset: Offset) -> Result<(), SourceError> {
         let place = self.places.iter_mut().find(|(known, _)| known == at);
-        if let Some(place) = place.filter(|_| self.plant != Some(Plant::SeekIgnored)) {
+        if let Some(place) = place.filter(|_| self.sight.plant != Some(Plant::SeekIgnored)) {
             place.1 = offset;
         }
         Ok(())

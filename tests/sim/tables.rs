@@ -9,19 +9,21 @@ use futures_util::future::BoxFuture;
 use kinora::event::TopicPartition;
 use kinora::plan::TableId;
 use kinora::store::{
-    Batch, Bound, Columns, Owner, Parked, Profile, Progress, ProgressMark, Scan, StoreError, StoredRow,
-    Tables,
+    Batch, Bound, Columns, Owner, ParkChange, Parked, ParkedKey, Profile, Progress, ProgressMark,
+    QueuedEvent, Scan, StoreError, StoredRow, Tables,
 };
 use kinora::testing::Around;
 use kinora::value::encode::RowKey;
 
-use crate::desk::{All, Answer, Ask, Edge, OwnerId, Page, Shared, Writing};
+use crate::desk::{All, Answer, Ask, Decided, Edge, OwnerId, Page, Shared, Writing};
 use crate::planted::Planted;
 
 /// A generation's tables, for one owner.
 pub struct SimTables {
     pub desk: Shared,
     pub owner: OwnerId,
+    /// Number of the generation.
+    pub generation: usize,
     /// The tables themselves; asked here only for what costs no read.
     pub inner: Arc<dyn Tables>,
     /// Sets progress back to a part of what it was, in quarters: as a process finds it that lost some of it.
@@ -46,16 +48,20 @@ impl SimTables {
         self.view.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    async fn send(&self, phase: Vec<Writing>) -> Result<(), StoreError> {
-        let sent = phase.into_iter().map(|writing| self.desk.ask(self.owner, Ask::Write(writing))).collect();
-        match All(sent).await {
-            true => Ok(()),
-            false => Err(trouble()),
+    /// What a fold reads is read whole: repairs of a part would split what was written as one (S1).
+    fn whole(&self, columns: Columns<'_>) {
+        if !matches!(columns, Columns::All) {
+            self.desk.lock().broken = Some("a row that is to be folded is read in part".to_owned());
         }
     }
 
+    async fn send(&self, phase: Vec<Writing>) -> Result<(), StoreError> {
+        let sent = phase.into_iter().map(|writing| self.desk.ask(self.owner, Ask::Write(writing))).collect();
+        All(sent).await.map_err(refusal)
+    }
+
     /// What was acknowledged is known.
-    fn learn(&self, marks: Vec<ProgressMark>) {
+    fn learn(&self, marks: Vec<ProgressMark>, decides: bool) {
         let mut view = self.view();
         let progress = Arc::make_mut(&mut view.progress);
         for mark in marks {
@@ -66,19 +72,42 @@ impl SimTables {
                 None => progress.marks.push(mark),
             }
         }
-        view.parked = self.inner.parked();
+        if decides {
+            // Only the owner has: nobody else has changed them meanwhile.
+            view.parked = self.inner.parked();
+        }
+    }
+}
+
+/// Why an ask was not answered as it should be.
+fn refusal(answer: Answer) -> StoreError {
+    match answer {
+        Answer::Refused(error) => error,
+        _ => trouble(),
     }
 }
 
 /// The phases of a batch, in their order.
 pub fn phases(batch: Batch) -> Vec<Vec<Writing>> {
     let rows = |phase: Vec<_>| phase.into_iter().map(Writing::Row).collect();
+    let owners = batch.owners;
+    let does_begin =
+        |change: &ParkChange| matches!(change, ParkChange::Park { .. } | ParkChange::Enqueue { .. });
+    let (begins, ends): (Vec<_>, Vec<_>) = batch.parked.into_iter().partition(does_begin);
+    let decision = |change: ParkChange| {
+        let (projection, at) = (change.projection(), &change.event().at);
+        let owner = owners.iter().find(|owner| owner.projection == *projection && owner.at == *at).cloned();
+        let nobody = || Owner { projection: Arc::clone(projection), at: at.clone(), epoch: 0 };
+        let owner = owner.unwrap_or_else(nobody);
+        Writing::Park(change, owner)
+    };
     vec![
         rows(batch.buckets),
         rows(batch.derived),
         rows(batch.left),
         rows(batch.base),
-        batch.parked.into_iter().map(Writing::Park).collect(),
+        begins.into_iter().map(decision).collect(),
+        ends.into_iter().map(decision).collect(),
         batch.progress.into_iter().map(Writing::Progress).collect(),
     ]
 }
@@ -110,11 +139,12 @@ impl Around for SimTables {
         &'a self,
         table: TableId,
         keys: &'a [RowKey],
-        _: Columns<'a>,
+        columns: Columns<'a>,
     ) -> BoxFuture<'a, Result<Vec<Option<StoredRow>>, StoreError>> {
         Box::pin(async move {
+            self.whole(columns);
             match self.desk.ask(self.owner, Ask::Get(table, keys.to_vec())).await {
-                Answer::Rows(rows) => Ok(self.planted.read(keys, rows)),
+                Answer::Rows(rows) => Ok(self.planted.read(table, keys, rows)),
                 _ => Err(trouble()),
             }
         })
@@ -122,6 +152,7 @@ impl Around for SimTables {
 
     fn scan<'a>(&'a self, scan: Scan<'a>) -> BoxFuture<'a, Result<Vec<StoredRow>, StoreError>> {
         Box::pin(async move {
+            self.whole(scan.columns);
             let (from, to) = (edge(scan.from), edge(scan.to));
             let page =
                 Page { table: scan.table, partition: scan.partition.to_vec(), from, to, limit: scan.limit };
@@ -132,23 +163,33 @@ impl Around for SimTables {
         })
     }
 
-    /// Nobody is told that another has come: rows and copies rest on no owner, and decisions are here anybody's.
+    /// A comparing write: whoever asks at once with another is told no, and asks again.
     fn own<'a>(
         &'a self,
         projection: &'a Arc<str>,
         partitions: &'a [TopicPartition],
     ) -> BoxFuture<'a, Result<Vec<Owner>, StoreError>> {
-        let nobody =
-            |at: &TopicPartition| Owner { projection: Arc::clone(projection), at: at.clone(), epoch: 0 };
-        let owners = partitions.iter().map(nobody).collect();
-        Box::pin(async move { Ok(owners) })
+        Box::pin(async move {
+            self.planted.before_own();
+            let taken = self.desk.lock().epochs[self.generation];
+            let own = Writing::Own(Arc::clone(projection), partitions.to_vec(), taken);
+            match self.desk.ask(self.owner, Ask::Write(own)).await {
+                Answer::Owners(owners) => Ok(owners),
+                other => Err(refusal(other)),
+            }
+        })
     }
 
     fn commit(&self, batch: Batch) -> BoxFuture<'_, Result<(), StoreError>> {
         Box::pin(async move {
             let marks = batch.progress.clone();
+            let decides = !batch.parked.is_empty();
             let phases = match self.inner.profile() {
-                Profile::Stamped => self.planted.phases(batch),
+                Profile::Stamped => {
+                    // From here on anything of it may arrive.
+                    self.desk.lock().decided.extend(Decided::of(&batch));
+                    self.planted.phases(batch)
+                }
                 Profile::Atomic => self.planted.batches(batch),
             };
             let mut sent = Ok(());
@@ -164,7 +205,7 @@ impl Around for SimTables {
                 *self.view() = View { progress: self.inner.progress(), parked: self.inner.parked() };
             }
             sent?;
-            self.learn(marks);
+            self.learn(marks, decides);
             Ok(())
         })
     }
@@ -182,8 +223,22 @@ impl Around for SimTables {
             for mark in &mut progress.marks {
                 mark.next = mark.next * self.remembers_quarters / 4;
             }
+            let parked = self.planted.reloaded(parked);
             *self.view() = View { progress: self.planted.progress(progress), parked };
             Ok(())
+        })
+    }
+
+    fn parked_queue<'a>(
+        &'a self,
+        projection: &'a str,
+        key: &'a ParkedKey,
+        after: Option<&'a QueuedEvent>,
+        limit: usize,
+    ) -> BoxFuture<'a, Result<Vec<QueuedEvent>, StoreError>> {
+        Box::pin(async move {
+            let queue = self.inner.parked_queue(projection, key, after, limit).await?;
+            Ok(self.planted.queue(queue))
         })
     }
 

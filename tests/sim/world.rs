@@ -10,14 +10,16 @@ use kinora::event::TopicPartition;
 use kinora::plan::TableRole;
 use kinora::store::embedded::{Durability, EmbeddedStore};
 use kinora::store::memory::MemoryStore;
-use kinora::store::{Batch, Columns, Mutation, Scan, Store, StoreError};
+use kinora::store::{Batch, Columns, Mutation, Owner, Scan, Store, StoreError};
 
 use crate::case::{Case, Fate, Kind, Step};
 use crate::check::{Generation, Held};
-use crate::desk::{Afloat, Answer, Ask, OwnerId, Shared, Writing};
+use crate::desk::{Afloat, Answer, Ask, Decided, OwnerId, Shared, Writing};
 use crate::history::{History, home};
-use crate::owners::Owner;
-use crate::planted::Plant;
+use crate::language::reference::Passed;
+use crate::operator::Asked;
+use crate::owners;
+use crate::plant::Plant;
 use crate::seen::Seen;
 use crate::source::record;
 
@@ -29,8 +31,10 @@ pub struct World<'c> {
     /// Where the embedded store lies, for as long as it is open.
     _directory: Option<tempfile::TempDir>,
     pub generations: Vec<Generation>,
-    pub owners: Vec<Owner>,
+    pub owners: Vec<owners::Owner>,
     pub appended: usize,
+    /// What operators have asked and were not told of yet.
+    pub asked: Vec<Asked>,
     pub seen: &'c mut Seen,
     pub trace: Option<&'c mut Vec<String>>,
 }
@@ -90,6 +94,7 @@ impl<'c> World<'c> {
             generations: Vec::new(),
             owners: Vec::new(),
             appended: 0,
+            asked: Vec::new(),
             seen,
             trace,
         }
@@ -105,10 +110,13 @@ impl<'c> World<'c> {
     pub async fn generation(&mut self) -> Held {
         let number = self.generations.len();
         let bound = Arc::clone(&self.case.bound[number]);
-        let history = History::of(&bound.program, &self.case.log);
+        let truth = if self.case.mends { &bound.mended } else { &bound.program };
+        let history = History::of(truth, &self.case.log, &Passed::default());
         let opened = self.store.open(number as u32 + 1, &bound.definitions.plan).await;
         let tables = opened.map_err(|error| error.to_string())?;
-        self.generations.push(Generation::new(bound, history, tables));
+        self.desk.lock().epochs.push(0);
+        let case = self.case;
+        self.generations.push(Generation::new(bound, (&case.log, case.mends), history, tables));
         Ok(())
     }
 
@@ -146,6 +154,11 @@ impl<'c> World<'c> {
             }
             Step::Wait => self.wait(6_000).await,
             Step::Rebuild => self.rebuild().await,
+            Step::Ask(owner, key, way) => self.ask(*owner, *key, *way).await,
+            Step::Mend => {
+                self.mend();
+                Ok(())
+            }
         }
     }
 
@@ -155,7 +168,11 @@ impl<'c> World<'c> {
         for given in &log[self.appended..to] {
             let mut desk = self.desk.lock();
             let records = desk.log.get_mut(&home(given)).expect("all partitions are there");
-            records.push(record(given, records.len() as u64));
+            let offset = records.len() as u64;
+            records.push(record(given, offset));
+            if let Some(bytes) = self.case.spoilt(given) {
+                desk.spoilt.insert((home(given), offset), bytes);
+            }
         }
         for given in &log[self.appended..to] {
             self.say(|| format!("the log gets {} {}", given.position, given.value));
@@ -216,13 +233,15 @@ impl<'c> World<'c> {
                 };
                 Answer::Page(tables.scan(scan).await.map_err(text)?)
             }
-            Ask::Reload => Answer::Ledger(tables.progress(), tables.parked()),
+            Ask::Reload => {
+                self.end_doubt(owner).await?;
+                Answer::Ledger(tables.progress(), tables.parked())
+            }
             Ask::Topic => Answer::Done,
             Ask::Fetch(places, bytes) => self.fetch(owner, &places, bytes),
             Ask::Write(writing) => {
                 self.say(|| format!("owner {owner}: {} arrives", shown(&writing)));
-                self.land(owner, &writing).await?;
-                Answer::Done
+                self.land(owner, &writing).await?
             }
         };
         self.desk.answer(id, answer);
@@ -258,9 +277,9 @@ impl<'c> World<'c> {
             }
             Fate::Twice if !is_whole => {
                 self.seen.note("a write came twice");
-                self.land(owner, &writing).await?;
+                let answer = self.land(owner, &writing).await?;
                 self.desk.lock().afloat.push(afloat);
-                self.desk.answer(id, Answer::Done);
+                self.desk.answer(id, answer);
                 return self.poll(owner);
             }
             _ => self.seen.note("a timeout of a write that was never applied"),
@@ -296,11 +315,11 @@ impl<'c> World<'c> {
         } else if !self.is_alive(owner) {
             self.seen.note("a late write arrived after its owner had crashed");
         }
-        self.land(owner, &writing).await
+        self.land(owner, &writing).await.map(drop)
     }
 
-    /// Applies a write, and checks what stands there now.
-    pub async fn land(&mut self, owner: OwnerId, writing: &Writing) -> Held {
+    /// Applies a write, and checks what stands there now. Answers what the store says to it.
+    pub async fn land(&mut self, owner: OwnerId, writing: &Writing) -> Result<Answer, String> {
         let is_newest = self.is_newest(owner);
         let generation = self.owners[owner].generation;
         self.witness(owner, writing).await?;
@@ -310,27 +329,54 @@ impl<'c> World<'c> {
             Writing::Row(mutation) => {
                 let base = vec![mutation.clone()];
                 one(Batch { base, ..Batch::default() }).await.map_err(text)?;
-                self.generations[generation].row(mutation).await
+                self.generations[generation].row(mutation).await?;
             }
-            Writing::Park(change) => {
-                self.seen.note("a key was parked");
-                one(Batch { parked: vec![change.clone()], ..Batch::default() }).await.map_err(text)
-            }
+            Writing::Park(change, by) => return self.decide(owner, change, by).await,
             Writing::Progress(mark) => {
                 if !is_newest {
                     self.seen.note("progress of an owner that had lost its place");
                 }
                 one(Batch { progress: vec![mark.clone()], ..Batch::default() }).await.map_err(text)?;
-                self.generations[generation].progress().await
+                self.generations[generation].progress().await?;
             }
-            Writing::Batch(batch) => {
-                one(Batch::clone(batch)).await.map_err(text)?;
-                for mutation in batch.derived.iter().chain(&batch.left).chain(&batch.base) {
-                    self.generations[generation].row(mutation).await?;
-                }
-                self.generations[generation].progress().await
+            Writing::Own(projection, partitions, taken) => {
+                return self.take(owner, projection, partitions, *taken).await;
             }
+            Writing::Batch(batch) => return self.land_batch(owner, batch).await,
         }
+        Ok(Answer::Done)
+    }
+
+    /// A batch of the atomic profile: all of it, or nothing where its owner is not the owner any more.
+    async fn land_batch(&mut self, owner: OwnerId, batch: &Batch) -> Result<Answer, String> {
+        let generation = self.owners[owner].generation;
+        let is_owners = self.is_newest(owner);
+        if is_owners {
+            self.desk.lock().decided.extend(Decided::of(batch));
+            self.hear(owner)?;
+        }
+        let mut batch = batch.clone();
+        let (rows, keys) =
+            ([&batch.derived, &batch.left, &batch.base].map(Vec::clone).concat(), batch.parked.len());
+        if self.plant == Some(Plant::BatchesUnfenced) {
+            let epoch = self.desk.lock().epochs[generation];
+            batch.owners = batch.owners.iter().map(|by| Owner { epoch, ..by.clone() }).collect();
+        }
+        match self.tables_of(owner).commit(batch).await {
+            Err(lost @ StoreError::LostOwnership { .. }) if !is_owners => {
+                self.seen.note("a batch of an owner that had lost its place was refused");
+                return Ok(Answer::Refused(lost));
+            }
+            landed => landed.map_err(text)?,
+        }
+        if keys > 0 {
+            self.seen.note("a key was parked");
+        }
+        for mutation in &rows {
+            self.generations[generation].row(mutation).await?;
+        }
+        self.generations[generation].progress().await?;
+        Ok(Answer::Done)
     }
 
     /// Notes what is rare about a write.
@@ -380,7 +426,8 @@ fn text(error: StoreError) -> String {
 fn shown(writing: &Writing) -> String {
     match writing {
         Writing::Row(mutation) => format!("{mutation:?}"),
-        Writing::Park(change) => format!("{change:?}"),
+        Writing::Park(change, by) => format!("by epoch {}: {change:?}", by.epoch),
+        Writing::Own(_, _, taken) => format!("epoch {}", taken + 1),
         Writing::Progress(mark) => format!("progress {}:{} {}", mark.at.topic, mark.at.partition, mark.next),
         Writing::Batch(batch) => format!("{batch:?}"),
     }

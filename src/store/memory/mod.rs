@@ -122,10 +122,19 @@ impl MemoryStore {
             while let Some((table, mutation)) = data.held.pop() {
                 data.apply(&table, &mutation);
             }
-            while let Some((change, owner)) = data.held_decisions.pop() {
-                if generation.ledger.epochs().check(&owner).is_ok() {
-                    generation.ledger.change_parked(|parked| data.parked.change(parked, change));
-                }
+            drop(data);
+            generation.take_held_decisions();
+        }
+    }
+}
+
+impl Generation {
+    /// Applies decisions that were late, the last sent first; not those of who is not the owner any more.
+    fn take_held_decisions(&self) {
+        let mut data = lock(&self.data);
+        while let Some((change, owner)) = data.held_decisions.pop() {
+            if self.ledger.epochs().check(&owner).is_ok() {
+                self.ledger.change_parked(|parked| data.parked.change(parked, change));
             }
         }
     }
@@ -294,8 +303,11 @@ impl Tables for MemoryTables {
     }
 
     fn reload(&self) -> BoxFuture<'_, Result<(), StoreError>> {
-        // The ledger is the store: there is nothing to read anew.
-        Box::pin(async { Ok(()) })
+        // The ledger is the store: there is nothing to read anew, but what was decided.
+        Box::pin(async {
+            self.generation.take_held_decisions();
+            Ok(())
+        })
     }
 
     fn progress_changes(&self) -> tokio::sync::watch::Receiver<u64> {

@@ -53,6 +53,10 @@ fn event(rng: &mut Rng, program: &Program, spread: &Spread) -> Map<String, Json>
         let number = fields.remove("n").expect("it was just made");
         fields.insert("num".into(), number);
     }
+    if program.is_blind && rng.u32(0..3) == 0 {
+        // What was assigned is cleared again.
+        fields.insert("a".into(), Json::Null);
+    }
     let gone = ["a", "word", "n", "k", "list", "items", "moment"][rng.usize(0..7)];
     if rng.u32(0..4) == 0 && !(gone == "items" && kind == "T1") {
         match (bad, rng.u32(0..4)) {

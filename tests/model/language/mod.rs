@@ -8,7 +8,9 @@ mod blind;
 #[allow(dead_code, reason = "the simulation asks for more of it")]
 mod copy;
 mod events;
+#[allow(dead_code, reason = "the simulation asks for more of it")]
 mod program;
+#[allow(dead_code, reason = "the simulation asks for more of it")]
 mod reference;
 mod run;
 mod stored;

@@ -184,6 +184,16 @@ impl Program {
         program
     }
 
+    /// The same where what it refuses by a rule of its own is taken: nothing that it applies comes to something else.
+    pub fn mended(&self) -> Program {
+        let mut mended = Program { assert_below: None, ..self.clone() };
+        if let Some(sequence) = &mut mended.sequence {
+            (sequence.accepts_gaps, sequence.repeat_parks) = (true, false);
+        }
+        mended.rules.iter_mut().flat_map(|rule| &mut rule.cases).for_each(|case| case.parks_missing = false);
+        mended
+    }
+
     /// The file of the schema.
     pub fn schema(&self) -> String {
         let tables: String = self.copies.iter().map(|copy| copy.table()).collect();

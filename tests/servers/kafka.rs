@@ -1,6 +1,7 @@
 //! Real Kafka brokers for tests. Comes in: nothing, or `KINORA_TEST_KAFKA=host:port` of one that runs. Goes out: a broker on
 //! free ports of 127.0.0.1, started by `kafka-up.sh` when a test first asks for one, and ended when this process is gone,
 //! however it went.
+#![allow(dead_code, reason = "each test binary uses some of it")]
 
 use std::net::TcpListener;
 use std::path::{Path, PathBuf};

@@ -126,17 +126,25 @@ pub(super) async fn change(
     for change in &batch.parked {
         by_key.entry((Arc::clone(change.projection()), change.key().clone())).or_default().push(change);
     }
-    let mut steps: Vec<Step<'_, ()>> = Vec::with_capacity(by_key.len());
-    for (name, changes) in by_key {
-        steps.push(Box::pin(async move {
-            let desk = Desk { place, ledger, decided, batch, name };
-            for change in changes {
-                desk.change(change).await?;
-            }
-            Ok(())
-        }));
+    // What begins to wait is safe before anything leaves a queue: an event that goes from one to another is always in one.
+    let leaves = |changes: &Vec<&ParkChange>| {
+        changes.iter().any(|change| matches!(change, ParkChange::Dequeue { .. } | ParkChange::Restate { .. }))
+    };
+    let (later, first): (BTreeMap<_, _>, BTreeMap<_, _>) =
+        by_key.into_iter().partition(|(_, changes)| leaves(changes));
+    for wave in [first, later] {
+        let mut steps: Vec<Step<'_, ()>> = Vec::with_capacity(wave.len());
+        for (name, changes) in wave {
+            steps.push(Box::pin(async move {
+                let desk = Desk { place, ledger, decided, batch, name };
+                for change in changes {
+                    desk.change(change).await?;
+                }
+                Ok(())
+            }));
+        }
+        place.session.all(steps).await?;
     }
-    place.session.all(steps).await?;
     write_counts(place, ledger, decided, batch).await
 }
 

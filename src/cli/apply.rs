@@ -7,10 +7,15 @@ use std::sync::Arc;
 
 use serde::Serialize;
 
-use crate::cli::{Context, Exit, Failed, counted};
-use crate::engine::Definitions;
+use crate::cli::{Context, Exit, Failed, counted, unreachable};
+use crate::diagnostic::{self, Sources};
+use crate::engine::{self, Definitions};
+use crate::event::Start;
+use crate::lint;
+#[cfg(feature = "kafka")]
+use crate::source::{Source as _, kafka::Kafka};
 use crate::store::cassandra::CassandraStore;
-use crate::store::{Generation, Manifest, Store, StoreError};
+use crate::store::{Began, Generation, Manifest, Store, StoreError};
 
 /// What is to be run, or was.
 #[derive(Serialize)]
@@ -22,6 +27,8 @@ struct Changes {
     statements: Vec<String>,
     /// Whether the statements were run.
     applied: bool,
+    /// What is to be said of the keyspace (L30).
+    findings: serde_json::Value,
 }
 
 /// Arguments of `apply`.
@@ -80,20 +87,77 @@ async fn changes(
     let statements = keyspace.into_iter().chain(statements.map_err(failed)?).collect();
     let mut active = manifest.as_ref().map(|manifest| manifest.active);
     if makes && manifest.as_ref().is_none_or(|manifest| manifest.generation(generation).is_none()) {
-        let new = with(manifest.as_ref(), generation, &definitions.hash);
+        let starts = starts(context, definitions, manifest.as_ref()).await?;
+        let new = with(manifest.as_ref(), generation, (&definitions.hash, starts));
         if !store.set_manifest(manifest.as_ref(), &new).await.map_err(failed)? {
             let text = "another process has changed the generations meanwhile; run it again";
             return Err((Exit::Unreachable, text.to_owned()));
         }
         active = Some(new.active);
     }
+    let findings = keyspace_findings(context, &store).await?;
     let definitions = definitions.hash.clone();
-    Ok(Changes { generation, active, definitions, statements, applied: makes })
+    Ok(Changes { generation, active, definitions, statements, applied: makes, findings })
+}
+
+/// What is to be said of how the keyspace is replicated; shown beside the statements, which can be run all the same.
+async fn keyspace_findings(context: &Context, store: &CassandraStore) -> Result<serde_json::Value, Failed> {
+    let Some((class, replicas)) = store.replication().await.map_err(failed)? else {
+        return Ok(serde_json::json!([]));
+    };
+    let keyspace = &context.settings.cassandra.keyspace;
+    let found = lint::lint_keyspace(keyspace, (&class, &replicas), &context.settings.lint);
+    let sources = Sources::default();
+    if !context.output.json && !found.is_empty() {
+        context.output.line(diagnostic::render(&found, &sources, false).trim_end());
+    }
+    Ok(diagnostic::to_json(&found, &sources))
+}
+
+/// Where projections begin that do not read the log from its start: fixed with the generation.
+async fn starts(
+    context: &Context,
+    definitions: &Definitions,
+    manifest: Option<&Manifest>,
+) -> Result<Vec<Began>, Failed> {
+    let mut sources = definitions.projections.iter().flat_map(|projection| &projection.sources);
+    if sources.all(|from| from.start == Start::Earliest) {
+        return Ok(Vec::new());
+    }
+    let before = manifest.and_then(|manifest| manifest.generation(manifest.active));
+    let before = before.map(|generation| generation.starts.as_slice()).unwrap_or_default();
+    from_kafka(context, definitions, before).await
+}
+
+#[cfg(feature = "kafka")]
+async fn from_kafka(
+    context: &Context,
+    definitions: &Definitions,
+    before: &[Began],
+) -> Result<Vec<Began>, Failed> {
+    let kafka = Kafka::open(&context.settings.kafka).map_err(unreachable)?;
+    for from in definitions.projections.iter().flat_map(|projection| &projection.sources) {
+        if from.start != Start::Earliest && kafka.topic(&from.topic).await.map_err(unreachable)?.is_none() {
+            let reason = format!(
+                "topic {:?} does not exist, so where `from.start` begins in it is not known; create it first",
+                &*from.topic
+            );
+            return Err(unreachable(reason));
+        }
+    }
+    engine::starts(definitions, &kafka, before).await.map_err(unreachable)
+}
+
+#[cfg(not(feature = "kafka"))]
+async fn from_kafka(_: &Context, _: &Definitions, _: &[Began]) -> Result<Vec<Began>, Failed> {
+    let reason =
+        "where `from.start` begins is in Kafka, and this program was built without its feature `kafka`";
+    Err((Exit::Invalid, reason.to_owned()))
 }
 
 /// The manifest with one more generation: the first answers, a later one does not yet.
-fn with(manifest: Option<&Manifest>, number: u32, definitions: &str) -> Manifest {
-    let generation = Generation { number, definitions: definitions.to_owned(), starts: Vec::new() };
+fn with(manifest: Option<&Manifest>, number: u32, (definitions, starts): (&str, Vec<Began>)) -> Manifest {
+    let generation = Generation { number, definitions: definitions.to_owned(), starts };
     match manifest {
         None => Manifest { active: number, generations: vec![generation] },
         Some(manifest) => {

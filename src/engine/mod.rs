@@ -45,6 +45,7 @@ pub use loops::LoopSettings;
 pub use projecting::Projecting;
 pub use reading::Reading;
 pub use serving::{AnswerSettings, Serving};
+pub use starts::starts;
 pub use watchdog::Stall;
 
 /// Why the engine could not start or go on.

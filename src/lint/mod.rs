@@ -4,7 +4,8 @@
 //! project has given. `rules` is the table of all of them; each other file has the rules of one subject: `partition`
 //! how large and how hot partitions get, `size` what rows weigh, `change` what events move, `read` what a read costs,
 //! `sample` what was measured in a log, `collection` what stands in one cell, `entity` keys, copies and references, `composition` what another
-//! subgraph defines too, `deployed` what a change takes from those who hold keys and cursors. L01, L02, L21 and
+//! subgraph defines too, `deployed` what a change takes from those who hold keys and cursors, `keyspace`
+//! how a keyspace is replicated. L01, L02, L21 and
 //! that a base table is whole (L26) are found while tables are laid out and reads bound (`plan`), L16 while the schema
 //! is read. Reads nothing but definitions, and what it is given to hold them against.
 
@@ -13,6 +14,7 @@ mod collection;
 mod composition;
 mod deployed;
 mod entity;
+mod keyspace;
 mod partition;
 mod read;
 mod rules;
@@ -25,6 +27,7 @@ mod text;
 pub use collection::{COLLECTION_MAX, COLLECTION_WARN};
 pub use composition::lint_subgraph;
 pub use deployed::{Keyed, lint_deployed};
+pub use keyspace::lint_keyspace;
 pub use rules::{RULES, Rule, Severities, State, rule_of};
 pub use sample::{Sample, TableSample, lint_sample};
 

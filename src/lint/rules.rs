@@ -28,18 +28,17 @@ pub struct Rule {
 pub enum State {
     /// It looks, and a project chooses its severity.
     Checked,
-    /// It looks where `check` is given an option, which is named here, and a project chooses its severity.
+    /// It looks where `check` is given an option, or by another command, which is named here, and a project chooses its
+    /// severity.
     With(&'static str),
     /// It looks, and is always an error: without what it asks for nothing can be read or counted right.
     Fixed,
     /// Nothing in the language can break it: why.
     Held(&'static str),
-    /// It says nothing before that is there.
-    Waits(&'static str),
 }
 
 use Severity::{Error, Info, Warning};
-use State::{Checked, Fixed, Held, Waits, With};
+use State::{Checked, Fixed, Held, With};
 
 const fn rule(
     code: &'static str,
@@ -86,7 +85,7 @@ pub const RULES: [Rule; 32] = [
     rule("L27", "wide value type", Warning, Checked, ["A value type is one cell, written and read whole.", "Apache Cassandra, guardrail fields_per_udt"]),
     rule("L28", "large page", Warning, Checked, ["A page is held in memory whole, here and in the store.", "Apache Cassandra, guardrail page_size; ours is 1 MB a page"]),
     rule("L29", "idle table", Info, Checked, ["Each copy costs every write, read or not.", OURS]),
-    rule("L30", "keyspace without overlap", Warning, Waits("a Cassandra to look at"), ["A read that need not meet the replicas of the write may be older than it.", "Apache Cassandra, guardrail minimum_replication_factor"]),
+    rule("L30", "keyspace without overlap", Warning, With("kinora plan"), ["A read that need not meet the replicas of the write may be older than it.", "Apache Cassandra, guardrail minimum_replication_factor"]),
     rule("L31", "collision in the graph", Error, With("--subgraph"), ["Two subgraphs that both define a field compose only where both say it is shareable.", "Apollo Federation, composition rules"]),
     rule("L32", "foreign entity taken for granted", Warning, Checked, ["Where the other subgraph has no such entity, null goes up to the parent of a non-null field, row and all.", "GraphQL specification, handling execution errors; apollographql/router 1308, 2017"]),
 ];
@@ -134,7 +133,6 @@ impl Severities {
                 return Err(format!("{} ({}) is always \"error\". {}", rule.code, rule.name, rule.because));
             }
             Held(why) => return Err(format!("{} ({}) finds nothing: {why}", rule.code, rule.name)),
-            Waits(what) => return Err(format!("{} ({}) waits for {what}", rule.code, rule.name)),
         }
         self.0.insert(rule.code, *level);
         Ok(())

@@ -10,7 +10,6 @@
 #![allow(clippy::print_stdout, reason = "a benchmark prints its figures")]
 
 #[path = "../servers/kafka.rs"]
-#[allow(dead_code, reason = "the tests use more of it")]
 mod kafka_server;
 #[path = "pairs.rs"]
 mod pairs;

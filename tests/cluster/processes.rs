@@ -58,7 +58,9 @@ impl Deployment {
         );
         std::fs::write(project.path().join("kinora.toml"), settings).expect("it can be written");
         let deployment = Deployment { project };
-        deployment.run(&["apply", "--keyspace"]);
+        let applied = deployment.run(&["apply", "--keyspace"]).stdout;
+        let applied = String::from_utf8(applied).expect("it is text");
+        assert!(applied.contains("has one replica in datacenter1"), "{applied}");
         Some(deployment)
     }
 

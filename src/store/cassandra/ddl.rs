@@ -345,7 +345,7 @@ fn texts(bytes: &[u8]) -> Result<Vec<String>, StoreError> {
 }
 
 /// The replication of the keyspace, such as `class: SimpleStrategy, replication_factor: 1`.
-async fn replication(session: &Session) -> Result<Option<String>, StoreError> {
+pub(super) async fn replication(session: &Session) -> Result<Option<String>, StoreError> {
     let mut found = None;
     let keyspace = Binds::default().text(&session.settings.keyspace);
     let text = || CellType::Scalar(Scalar::String);

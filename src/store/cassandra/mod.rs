@@ -82,6 +82,20 @@ impl CassandraStore {
         ddl::make_keyspace(&self.session).await
     }
 
+    /// How the keyspace is replicated: the class without its package, and replicas by datacenter; `None` where there is no
+    /// keyspace.
+    ///
+    /// # Errors
+    /// The cluster does not answer.
+    pub async fn replication(&self) -> Result<Option<(String, Vec<(String, u32)>)>, StoreError> {
+        let Some(shown) = ddl::replication(&self.session).await? else { return Ok(None) };
+        let parts = shown.split(", ").filter_map(|part| part.split_once(": "));
+        let (class, replicas): (Vec<_>, Vec<_>) = parts.partition(|(name, _)| *name == "class");
+        let class = class.first().map_or_else(String::new, |(_, class)| (*class).to_owned());
+        let count = |(name, count): (&str, &str)| Some((name.to_owned(), count.parse().ok()?));
+        Ok(Some((class, replicas.into_iter().filter_map(count).collect())))
+    }
+
     /// Makes the tables of a generation, by one process at a time, and reads back what was made; answers the statements that
     /// were run. Everything that is there already stays as it is.
     ///

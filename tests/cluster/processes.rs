@@ -170,15 +170,15 @@ impl Process {
         self.child.wait().expect("it can be waited for").code()
     }
 
-    /// Waits until it has printed this to standard error.
-    pub fn wait_until_said(&self, text: &str) {
+    /// Waits until it has printed one of these to standard error; answers which.
+    pub fn wait_until_said(&self, texts: &[&'static str]) -> &'static str {
         let begun = Instant::now();
         loop {
             let said = std::fs::read_to_string(self.errors.path()).unwrap_or_default();
-            if said.contains(text) {
-                return;
+            if let Some(text) = texts.iter().find(|text| said.contains(**text)) {
+                return text;
             }
-            assert!(begun.elapsed() < AT_MOST, "it did not say {text:?}: {said}");
+            assert!(begun.elapsed() < AT_MOST, "it said none of {texts:?}: {said}");
             std::thread::yield_now();
         }
     }

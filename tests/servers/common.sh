@@ -11,15 +11,15 @@ is_running() {
 fetch_jars() {
   jars=$here/jars/$1
   cmp -s "$here/$1.xml" "$jars/.fetched-for" && return
+  mkdir -p "$here/jars"
   (
-    mkdir -p "$here/jars"
-    # Several that start at once fetch once.
+    # One at a time, whatever is fetched: several of Maven in one local repository harm each other.
     flock 9
     cmp -s "$here/$1.xml" "$jars/.fetched-for" && exit
     rm -rf "$jars"
     mvn -B -ntp -q -f "$here/$1.xml" dependency:copy-dependencies -DincludeScope=runtime -DoutputDirectory="$jars" >&2
     cp "$here/$1.xml" "$jars/.fetched-for"
-  ) 9>"$here/jars/.$1.lock"
+  ) 9>"$here/jars/.lock"
 }
 
 # Waits until the log in a directory has a line with the text; fails when the process ends or the seconds are over.

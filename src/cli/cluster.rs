@@ -12,7 +12,7 @@ use tokio::sync::watch;
 use crate::cli::signals::Signals;
 use crate::cli::{Context, Exit, Failed, dev, link, unreachable};
 use crate::config::{self, Flag};
-use crate::engine::{AnswerSettings, Definitions, EngineError, Projecting, Reading};
+use crate::engine::{Definitions, EngineError, Projecting, Reading};
 use crate::serve::{Backend, Examples, Options, Server, Token};
 use crate::source::kafka::Kafka;
 use crate::source::kafka::group::{Membership, Protocol};
@@ -35,9 +35,6 @@ impl Arguments {
         listen.map(|value| Flag { name: "--listen", key, value: value.clone() }).collect()
     }
 }
-
-/// How the process ends that was told twice: as the shells say of one that a signal ended.
-const AT_ONCE: i32 = 130;
 
 /// How long loops have at least to come to an end.
 const DRAIN_MIN: Duration = Duration::from_secs(2);
@@ -97,7 +94,7 @@ async fn fold(context: &Context, definitions: Arc<Definitions>) -> Result<(), Fa
         None => tokio::select! {
             biased;
             // Whoever asks twice does not wait: nothing rests on how a process ends.
-            () = signals.next() => std::process::exit(AT_ONCE),
+            () = signals.next() => std::process::exit(dev::AT_ONCE),
             ended = tokio::time::timeout(settings.serve.drain.max(DRAIN_MIN), folding) => ended.map_err(|_| {
                 unreachable("folding did not end in time; ended all the same, what was not committed is folded again")
             })?,
@@ -114,16 +111,11 @@ async fn fold(context: &Context, definitions: Arc<Definitions>) -> Result<(), Fa
 async fn answer(context: &Context, definitions: Arc<Definitions>) -> Result<(), Failed> {
     let settings = &context.settings;
     let mut signals = listen()?;
-    let secrets = &settings.serve.cursor_secrets;
-    if secrets.is_empty() {
+    let answers = dev::answer_settings(settings);
+    if answers.cursor_secrets.is_empty() {
         let advice = "every `kinora serve` signs cursors with the same key, `openssl rand -hex 32` makes one";
         return Err((Exit::Invalid, format!("`serve.cursor_secrets` is not set: {advice}")));
     }
-    let answers = AnswerSettings {
-        limits: settings.serve.limits.operation,
-        cursor_secrets: secrets.iter().map(|secret| secret.0.clone()).collect(),
-        introspection: settings.serve.introspection,
-    };
     let store = connect(context, &definitions).await?;
     let engine = Reading::open(definitions, store, answers).await.map_err(failed)?;
     let server = bind(context, &settings.serve, engine as _).await?;
@@ -136,7 +128,7 @@ async fn answer(context: &Context, definitions: Arc<Definitions>) -> Result<(), 
             stop.send_replace(true);
             tokio::select! {
                 biased;
-                () = signals.next() => std::process::exit(AT_ONCE),
+                () = signals.next() => std::process::exit(dev::AT_ONCE),
                 ended = serving => ended,
             }
         }
@@ -152,7 +144,7 @@ fn listen() -> Result<Signals, Failed> {
 }
 
 /// Connects to the cluster of the settings.
-pub async fn connect(context: &Context, definitions: &Definitions) -> Result<Arc<CassandraStore>, Failed> {
+async fn connect(context: &Context, definitions: &Definitions) -> Result<Arc<CassandraStore>, Failed> {
     let connecting = CassandraStore::connect(&context.settings.cassandra, Arc::clone(&definitions.model));
     Ok(Arc::new(connecting.await.map_err(|error| failed(error.into()))?))
 }
@@ -186,7 +178,7 @@ fn greet(context: &Context, what: &str, server: &Server, more: &str) {
 }
 
 /// How a process ends that could not start or go on.
-pub fn failed(error: EngineError) -> Failed {
+fn failed(error: EngineError) -> Failed {
     let exit = match &error {
         EngineError::NothingApplied | EngineError::OtherDefinitions { .. } => Exit::Invalid,
         EngineError::Store(StoreError::Corrupt(_) | StoreError::LostOwnership { .. })

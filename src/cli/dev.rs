@@ -223,7 +223,7 @@ fn bound_the_rest(data: &Path) {
 const CLOSE_MAX: Duration = Duration::from_secs(10);
 
 /// How the process ends that was told twice: as the shells say of one that a signal ended.
-const AT_ONCE: i32 = 130;
+pub const AT_ONCE: i32 = 130;
 
 /// How long the write loops and the store have at least to come to an end, however long requests took.
 const LOOPS_DRAIN_MIN: Duration = Duration::from_secs(2);
@@ -237,20 +237,24 @@ fn store_settings(settings: &Settings) -> store::embedded::EmbeddedSettings {
 }
 
 pub fn engine_settings(settings: &Settings, made_secret: Vec<u8>) -> EmbeddedSettings {
-    let mut cursor_secrets: Vec<Vec<u8>> =
-        settings.serve.cursor_secrets.iter().map(|secret| secret.0.clone()).collect();
-    if cursor_secrets.is_empty() {
-        cursor_secrets.push(made_secret);
+    let mut answers = answer_settings(settings);
+    if answers.cursor_secrets.is_empty() {
+        answers.cursor_secrets.push(made_secret);
     }
     EmbeddedSettings {
         loops: loop_settings(settings),
-        answers: AnswerSettings {
-            limits: settings.serve.limits.operation,
-            cursor_secrets,
-            introspection: settings.serve.introspection,
-        },
+        answers,
         partitions: settings.topics.iter().map(|(name, topic)| (name.clone(), topic.partitions)).collect(),
         partitions_default: config::Topic::default().partitions,
+    }
+}
+
+/// How requests are answered, by the settings; without a key for cursors where they have none.
+pub fn answer_settings(settings: &Settings) -> AnswerSettings {
+    AnswerSettings {
+        limits: settings.serve.limits.operation,
+        cursor_secrets: settings.serve.cursor_secrets.iter().map(|secret| secret.0.clone()).collect(),
+        introspection: settings.serve.introspection,
     }
 }
 

@@ -4,7 +4,8 @@ use std::sync::Arc;
 
 use futures_util::future::BoxFuture;
 
-use crate::engine::{Embedded, Projecting, Reading, Status, parked};
+use crate::engine::parked::Desk;
+use crate::engine::{Definitions, Embedded, Projecting, Reading, Serving, Status, parked};
 use crate::event::Position;
 use crate::resolve::{Answer, Request};
 use crate::serve::{
@@ -62,54 +63,48 @@ impl Backend for Embedded {
     }
 }
 
-/// Publishing goes to the log itself where processes share it.
-fn not_here() -> PublishError {
-    PublishError::Refused("events are published to Kafka, not here".to_owned())
+/// One of the two halves, `project` and `serve`: what each answers in its own way.
+trait Half: Desk {
+    fn definitions(&self) -> &Definitions;
+
+    /// `None` where it does not answer operations.
+    fn serving(&self) -> Option<Arc<Serving>>;
+
+    fn status(&self) -> BoxFuture<'_, Status>;
 }
 
-impl Backend for Projecting {
-    fn execute(&self, request: Request) -> BoxFuture<'_, Option<Answer>> {
-        drop(request);
-        Box::pin(async { None })
+impl Half for Projecting {
+    fn definitions(&self) -> &Definitions {
+        Projecting::definitions(self)
     }
 
-    fn sdl(&self) -> Option<Arc<str>> {
-        Some(Arc::clone(&self.definitions().model.sdl))
+    fn serving(&self) -> Option<Arc<Serving>> {
+        None
     }
 
     fn status(&self) -> BoxFuture<'_, Status> {
         Box::pin(Projecting::status(self))
     }
+}
 
-    fn publish(&self, _: String, _: Vec<NewRecord>) -> BoxFuture<'_, Result<Vec<Position>, PublishError>> {
-        Box::pin(async { Err(not_here()) })
+impl Half for Reading {
+    fn definitions(&self) -> &Definitions {
+        Reading::definitions(self)
     }
 
-    fn parked(&self, query: ParkedQuery) -> BoxFuture<'_, Result<ParkedList, ParkedError>> {
-        Box::pin(parked::list(self, query))
+    fn serving(&self) -> Option<Arc<Serving>> {
+        Some(Reading::serving(self))
     }
 
-    fn parked_key(
-        &self,
-        key: String,
-        query: ParkedQuery,
-    ) -> BoxFuture<'_, Result<Vec<ParkedDetail>, ParkedError>> {
-        Box::pin(async move { parked::show(self, &key, query).await })
-    }
-
-    fn release_parked(
-        &self,
-        key: String,
-        action: ParkedAction,
-    ) -> BoxFuture<'_, Result<ParkedDone, ParkedError>> {
-        Box::pin(async move { parked::release(self, &key, action).await })
+    fn status(&self) -> BoxFuture<'_, Status> {
+        Box::pin(async { Reading::status(self) })
     }
 }
 
-impl Backend for Reading {
+impl<H: Half + 'static> Backend for H {
     fn execute(&self, request: Request) -> BoxFuture<'_, Option<Answer>> {
         Box::pin(async move {
-            let serving = self.serving();
+            let serving = self.serving()?;
             Some(serving.graph.execute(request, &serving.tables).await)
         })
     }
@@ -119,11 +114,13 @@ impl Backend for Reading {
     }
 
     fn status(&self) -> BoxFuture<'_, Status> {
-        Box::pin(async { Reading::status(self) })
+        Half::status(self)
     }
 
     fn publish(&self, _: String, _: Vec<NewRecord>) -> BoxFuture<'_, Result<Vec<Position>, PublishError>> {
-        Box::pin(async { Err(not_here()) })
+        // Publishing goes to the log itself where processes share it.
+        let refused = PublishError::Refused("events are published to Kafka, not here".to_owned());
+        Box::pin(async { Err(refused) })
     }
 
     fn parked(&self, query: ParkedQuery) -> BoxFuture<'_, Result<ParkedList, ParkedError>> {

@@ -8,7 +8,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 use crate::engine::loops::{self, Worker};
 use crate::engine::starts::shown;
 use crate::engine::watchdog::Watchdog;
-use crate::engine::{Definitions, PartitionStatus, ProjectionStatus, Serving};
+use crate::engine::{Definitions, EngineError, PartitionStatus, ProjectionStatus, Serving};
 use crate::event::{Start, TopicPartition};
 use crate::handler::Projection;
 use crate::source::TopicInfo;
@@ -25,6 +25,20 @@ pub(super) struct Live {
 
 pub(super) fn hash_of(manifest: &Manifest, generation: u32) -> Option<&str> {
     manifest.generation(generation).map(|found| found.definitions.as_str())
+}
+
+/// The generation that answers, where these definitions made it.
+///
+/// # Errors
+/// [`EngineError::OtherDefinitions`].
+pub(super) fn active_of(manifest: &Manifest, definitions: &Definitions) -> Result<u32, EngineError> {
+    let generation = manifest.active;
+    let made_by = hash_of(manifest, generation).unwrap_or_default();
+    if made_by != definitions.hash {
+        let (ours, active) = (definitions.hash.clone(), made_by.to_owned());
+        return Err(EngineError::OtherDefinitions { generation, active, ours });
+    }
+    Ok(generation)
 }
 
 pub(super) fn starts_of(manifest: &Manifest, generation: u32) -> Vec<Began> {

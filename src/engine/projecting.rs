@@ -11,13 +11,13 @@ use std::time::Duration;
 
 use tokio::sync::{mpsc, watch};
 
-use crate::engine::live::{hash_of, starts_of, status_of};
+use crate::engine::live::{active_of, starts_of, status_of};
 use crate::engine::loops::{self, LoopSettings, Loops, Worker};
 use crate::engine::{Definitions, EngineError, ProjectionStatus, Status, TopicStatus};
 use crate::event::{Offset, TopicPartition};
 use crate::handler::Projection;
 use crate::project::retry::ParkedRequest;
-use crate::project::{Halt, ProjectorState, Scope};
+use crate::project::{Halt, ProjectorState, Scope, topics_of};
 use crate::source::group::{Change, Group, Revoked};
 use crate::source::{Source, SourceError};
 use crate::store::{Began, Owner, Store, StoreError, Tables};
@@ -60,7 +60,7 @@ impl Projecting {
     /// Opens the generation that answers, for the definitions that made it.
     ///
     /// # Errors
-    /// [`EngineError::NothingApplied`], [`EngineError::OtherDefinitions`]; the store fails.
+    /// [`EngineError::NothingApplied`], [`EngineError::OtherDefinitions`]; a topic is missing; the store or the log fails.
     pub async fn open(
         definitions: Arc<Definitions>,
         store: &dyn Store,
@@ -68,19 +68,9 @@ impl Projecting {
         settings: LoopSettings,
     ) -> Result<Arc<Projecting>, EngineError> {
         let manifest = store.manifest().await?.ok_or(EngineError::NothingApplied)?;
-        let generation = manifest.active;
-        let made_by = hash_of(&manifest, generation).unwrap_or_default();
-        if made_by != definitions.hash {
-            let (ours, active) = (definitions.hash.clone(), made_by.to_owned());
-            return Err(EngineError::OtherDefinitions { generation, active, ours });
-        }
-        for (projection, topic) in
-            definitions.projections.iter().flat_map(|one| one.topics().map(move |topic| (one, topic)))
-        {
-            if source.topic(topic).await?.is_none() {
-                let (topic, projection) = (topic.to_string(), projection.name.to_string());
-                return Err(Halt::NoTopic { topic, projection }.into());
-            }
+        let generation = active_of(&manifest, &definitions)?;
+        for projection in &definitions.projections {
+            topics_of(projection, source.as_ref()).await?;
         }
         let tables = store.open(generation, &definitions.plan).await?;
         let loops = Loops::new(Arc::clone(&source), settings);

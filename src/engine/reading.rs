@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, PoisonError, RwLock, Weak};
 use std::time::Duration;
 
-use crate::engine::live::{hash_of, starts_of, status_of};
+use crate::engine::live::{active_of, starts_of, status_of};
 use crate::engine::{
     AnswerSettings, Definitions, EngineError, ProjectionStatus, Serving, Status, TopicStatus,
 };
@@ -127,12 +127,7 @@ async fn open(
     manifest: &Manifest,
     settings: &AnswerSettings,
 ) -> Result<Arc<Serving>, EngineError> {
-    let generation = manifest.active;
-    let made_by = hash_of(manifest, generation).unwrap_or_default();
-    if made_by != definitions.hash {
-        let (ours, active) = (definitions.hash.clone(), made_by.to_owned());
-        return Err(EngineError::OtherDefinitions { generation, active, ours });
-    }
+    let generation = active_of(manifest, definitions)?;
     let tables = store.open(generation, &definitions.plan).await?;
     Serving::new(definitions, (generation, tables), settings)
 }

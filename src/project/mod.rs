@@ -41,7 +41,7 @@ use crate::project::budget::{Budget, Share};
 use crate::project::memory::{Buckets, Remembered};
 use crate::project::merge::Merge;
 use crate::project::park::ParkedKeys;
-use crate::project::place::{Place, begin, own, places, topics_of};
+use crate::project::place::{Place, begin, own, places};
 use crate::project::retry::{ParkedRequest, ParkedRequests};
 use crate::project::seen::Seen;
 use crate::project::work::{Due, Touched, Work};
@@ -51,6 +51,8 @@ use crate::source::{Fetched, Reader, Source, SourceError};
 use crate::store::{Batch, Began, Owner, Profile, ProgressMark, StoreError, Tables};
 use crate::value::encode::RowKey;
 use crate::value::look_at;
+
+pub(crate) use place::topics_of;
 
 /// Bounds of a write loop.
 #[derive(Clone, Copy, Debug)]

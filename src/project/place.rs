@@ -34,7 +34,10 @@ impl Place {
 }
 
 /// The topics of a projection.
-pub(super) async fn topics_of(projection: &Projection, source: &dyn Source) -> Result<Vec<TopicInfo>, Halt> {
+///
+/// # Errors
+/// [`Halt::NoTopic`]; the log fails.
+pub(crate) async fn topics_of(projection: &Projection, source: &dyn Source) -> Result<Vec<TopicInfo>, Halt> {
     let mut topics = Vec::new();
     for name in projection.topics() {
         topics.push(source.topic(name).await?.ok_or_else(|| Halt::NoTopic {

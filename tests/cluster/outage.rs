@@ -69,7 +69,7 @@ async fn rows_are_right_after_servers_were_killed_and_held_up_under_load() {
     println!("KINORA_SEED_BASE={seed} KINORA_CLUSTER_OUTAGES={outages} KINORA_CLUSTER_STALL={stall}");
     let own = Own::start().await;
     let deployment = Deployment::shop_on("outage", (&own.kafka.address(), &own.node.address())).await;
-    let folding = [deployment.project_with(&SMALL), deployment.project_with(&SMALL)];
+    let mut folding = vec![deployment.project_with(&SMALL), deployment.project_with(&SMALL)];
     let serving = deployment.serve();
     let mut log = Log::default();
     for outage in 0..outages {
@@ -78,19 +78,36 @@ async fn rows_are_right_after_servers_were_killed_and_held_up_under_load() {
         load.wait_for_more(200).await;
         own.kill_kafka().await;
         load.wait_for_more(200).await;
+        revive(&deployment, &mut folding).await;
         own.kill_node().await;
         load.wait_for_more(200).await;
         log = load.end().await;
         serving.wait_until_read_within(&log.ends, AT_MOST).await;
         compare::all(&deployment, &serving, &log).await;
+        revive(&deployment, &mut folding).await;
     }
-    let [folding, other] = folding;
-    other.ends_well().await;
+    for process in folding {
+        process.ends_well_or_fenced().await;
+    }
+    let folding = deployment.project_with(&SMALL);
+    // It has its partitions by then.
+    let draws = &mut Draws::new(&deployment, seed, 400);
+    log.publish(&deployment.publisher, draws, 200).await;
+    serving.wait_until_read(&log.ends).await;
     let log = stalled(&deployment, (&own.node, &folding), log, (stall, seed)).await;
     serving.wait_until_read_within(&log.ends, AT_MOST).await;
     compare::all(&deployment, &serving, &log).await;
     folding.ends_well().await;
     serving.ends_well().await;
+}
+
+/// Starts others in the place of processes whose partitions the group gave away while the broker was gone.
+async fn revive(deployment: &Deployment, folding: &mut [Process]) {
+    for process in folding {
+        if !process.runs() {
+            std::mem::replace(process, deployment.project_with(&SMALL)).ends_well_or_fenced().await;
+        }
+    }
 }
 
 /// Holds the node up for so many seconds, while more events come than a process may hold in memory.

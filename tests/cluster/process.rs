@@ -104,6 +104,14 @@ impl Process {
         assert_eq!(code, Some(0), "it ended with {code:?} and said: {said}");
     }
 
+    /// As [`Process::ends_well`]; or it has ended because the group had given its partitions to another, as it does with a
+    /// process or a broker that it does not hear of for some seconds.
+    pub async fn ends_well_or_fenced(self) {
+        let Ended { code, said } = self.told_to_end().await;
+        let is_fenced = code == Some(5) && said.contains("lost ownership of");
+        assert!(code == Some(0) || is_fenced, "it ended with {code:?} and said: {said}");
+    }
+
     /// Waits until it has ended; answers its exit code.
     pub async fn ended(&mut self) -> Option<i32> {
         let begun = Instant::now();

@@ -17,7 +17,7 @@ struct Case {
 
 const BOTH: &[&str] = &["project", "serve"];
 
-/// A case; every wait for servers is short.
+/// A case.
 fn case(
     what: &'static str,
     environment: &[(&'static str, &str)],
@@ -25,9 +25,7 @@ fn case(
     code: i32,
     said: &[&str],
 ) -> Case {
-    let short = [("KINORA_CASSANDRA__CONNECT", "2s"), ("KINORA_KAFKA__TIMEOUT", "2s")];
-    let environment =
-        short.iter().chain(environment).map(|(name, value)| (*name, (*value).to_owned())).collect();
+    let environment = environment.iter().map(|(name, value)| (*name, (*value).to_owned())).collect();
     Case { what, environment, commands, code, said: said.iter().map(|part| (*part).to_owned()).collect() }
 }
 
@@ -59,7 +57,7 @@ async fn wrong_settings_are_refused_by_name_and_nothing_is_written() {
     let mut cases = vec![
         case(
             "no broker there",
-            &[("KINORA_KAFKA__BROKERS", "127.0.0.1:1")],
+            &[("KINORA_KAFKA__BROKERS", "127.0.0.1:1"), ("KINORA_KAFKA__TIMEOUT", "2s")],
             project,
             4,
             &["`kafka.brokers`", "does not answer"],
@@ -73,14 +71,14 @@ async fn wrong_settings_are_refused_by_name_and_nothing_is_written() {
         ),
         case(
             "a host that nobody knows",
-            &[("KINORA_KAFKA__BROKERS", "no.such.host.invalid:9092")],
+            &[("KINORA_KAFKA__BROKERS", "no.such.host.invalid:9092"), ("KINORA_KAFKA__TIMEOUT", "2s")],
             project,
             4,
             &["`kafka.brokers`"],
         ),
         case(
             "no node there",
-            &[("KINORA_CASSANDRA__NODES", "127.0.0.1:1")],
+            &[("KINORA_CASSANDRA__NODES", "127.0.0.1:1"), ("KINORA_CASSANDRA__CONNECT", "2s")],
             BOTH,
             4,
             &["127.0.0.1:1", "cassandra.nodes"],

@@ -42,7 +42,7 @@ async fn rows_are_right_after_processes_were_killed_while_they_folded() {
     serving.wait_until_read_within(&log.ends, at_most).await;
     compare::all(&deployment, &serving, &log).await;
     for process in folding {
-        process.ends_well().await;
+        process.ends_well_or_fenced().await;
     }
     serving.ends_well().await;
 }
@@ -105,9 +105,9 @@ async fn rows_are_right_after_processes_came_and_went_every_two_seconds() {
     let log = load.end().await;
     compare::all(&deployment, &serving, &log).await;
     for process in leaving {
-        process.ends_well().await;
+        process.ends_well_or_fenced().await;
     }
     for process in folding {
-        process.ends_well().await;
+        process.ends_well_or_fenced().await;
     }
 }

@@ -10,6 +10,7 @@ use std::hash::{BuildHasher, Hasher, RandomState};
 use std::sync::{Arc, LazyLock};
 
 use rustc_hash::FxHashMap;
+use serde::{Deserialize, Serialize};
 
 use super::{StoreError, Tables};
 use crate::event::{Offset, TopicPartition};
@@ -25,9 +26,12 @@ pub enum ParkChange {
     Enqueue { projection: Arc<str>, key: ParkedKey, event: QueuedEvent },
     /// An event waits no more. With the last one the key is parked no more.
     Dequeue { projection: Arc<str>, key: ParkedKey, event: QueuedEvent, ended: Ended },
-    /// What the first event that still waits waits for. Does nothing to a key that is not parked; how many events wait is
-    /// not taken from it.
+    /// What the first event that still waits waits for. Does nothing to a key that is not parked; how many events wait, and
+    /// what was begun, is not taken from it.
     Restate { projection: Arc<str>, key: ParkedKey, entry: ParkedEntry },
+    /// How events are taken off the queue from now on, if that stands as it `was`: one that comes late or twice changes
+    /// nothing. Else [`StoreError::Unavailable`].
+    Begin { projection: Arc<str>, key: ParkedKey, since: QueuedEvent, was: Option<Begun>, begun: Begun },
 }
 
 impl ParkChange {
@@ -36,7 +40,8 @@ impl ParkChange {
             ParkChange::Park { projection, .. }
             | ParkChange::Enqueue { projection, .. }
             | ParkChange::Dequeue { projection, .. }
-            | ParkChange::Restate { projection, .. } => projection,
+            | ParkChange::Restate { projection, .. }
+            | ParkChange::Begin { projection, .. } => projection,
         }
     }
 
@@ -45,7 +50,8 @@ impl ParkChange {
             ParkChange::Park { key, .. }
             | ParkChange::Enqueue { key, .. }
             | ParkChange::Dequeue { key, .. }
-            | ParkChange::Restate { key, .. } => key,
+            | ParkChange::Restate { key, .. }
+            | ParkChange::Begin { key, .. } => key,
         }
     }
 
@@ -54,12 +60,14 @@ impl ParkChange {
         match self {
             ParkChange::Park { entry, .. } | ParkChange::Restate { entry, .. } => &entry.since,
             ParkChange::Enqueue { event, .. } | ParkChange::Dequeue { event, .. } => event,
+            ParkChange::Begin { since, .. } => since,
         }
     }
 }
 
 /// How an event left the queue of its key.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
 pub enum Ended {
     /// The row has it.
     Applied,
@@ -67,6 +75,35 @@ pub enum Ended {
     Skipped,
     /// It was forgotten together with all that waited.
     Dropped,
+}
+
+/// How events that wait are being taken off a queue: written down before any row of them is. Where a store does not apply a
+/// batch whole, some of the rows may be there when the rest fails; taken off in another way, one stamp would have two contents.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Begun {
+    pub at: TopicPartition,
+    /// The event that was the first of the queue.
+    pub from: Offset,
+    /// The last one that this is about.
+    pub upto: Offset,
+    /// What becomes of the first.
+    pub first: Ended,
+    /// What becomes of those behind it.
+    pub rest: Ended,
+}
+
+/// The refusal of [`ParkChange::Begin`] where something else was begun meanwhile.
+pub(super) fn begun_otherwise() -> StoreError {
+    let reason = "how a parked key is set free was changed meanwhile";
+    StoreError::Unavailable(reason.to_owned())
+}
+
+impl Begun {
+    /// What becomes of an event; `None` where this is not about it.
+    pub fn of(&self, event: &QueuedEvent) -> Option<Ended> {
+        let is_about = event.at == self.at && (self.from..=self.upto).contains(&event.offset);
+        is_about.then_some(if event.offset == self.from { self.first } else { self.rest })
+    }
 }
 
 /// A parked key, as it is listed.
@@ -83,6 +120,8 @@ pub struct ParkedEntry {
     pub type_name: Option<Box<str>>,
     /// How many events wait, the first included.
     pub waiting: u64,
+    /// Only of the *stamped* profile: what was last begun with its queue. Of events that have left it nothing follows.
+    pub begun: Option<Begun>,
 }
 
 /// A position in a parked key's queue; the log keeps the bytes.

@@ -61,3 +61,10 @@ fn number(name: &str, default: usize) -> usize {
 fn seed() -> u64 {
     number("KINORA_SEED_BASE", 1) as u64
 }
+
+/// How nodes that are killed sync: before they acknowledge, as docs/reliability.md asks for; `KINORA_CLUSTER_SYNC=periodic`
+/// shows what is lost otherwise.
+fn sync() -> (&'static str, &'static str) {
+    let is_periodic = std::env::var("KINORA_CLUSTER_SYNC").is_ok_and(|sync| sync == "periodic");
+    ("CASSANDRA_SYNC", if is_periodic { "periodic" } else { "batch" })
+}

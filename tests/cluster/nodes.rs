@@ -1,7 +1,6 @@
 //! Three nodes with three replicas: one is killed, one is held up, and two are killed together, while events flow.
 //!
-//! Only where `KINORA_CLUSTER_NODES=3` is set: it takes the memory of three nodes, and loopback addresses up to 127.0.0.3. They
-//! sync before they acknowledge, as docs/reliability.md asks for; `KINORA_CLUSTER_SYNC=periodic` shows what is lost otherwise.
+//! Only where `KINORA_CLUSTER_NODES=3` is set: it takes the memory of three nodes, and loopback addresses up to 127.0.0.3.
 
 use std::time::Duration;
 
@@ -10,7 +9,7 @@ use crate::kafka_server::Server;
 use crate::load::{Draws, Load, Log, Pace};
 use crate::servers::free_ports;
 use crate::servers::node::Node;
-use crate::{compare, number, seed};
+use crate::{compare, number, seed, sync};
 
 const PACE: Pace = Pace { at_once: 20, every: Duration::from_millis(100) };
 
@@ -21,9 +20,7 @@ async fn blocking<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) 
 
 /// Starts nodes one after the other, each in the first one's cluster.
 fn start_nodes() -> Vec<Node> {
-    let periodic = std::env::var("KINORA_CLUSTER_SYNC").is_ok_and(|sync| sync == "periodic");
-    let variables =
-        [("CASSANDRA_SYNC", if periodic { "periodic" } else { "batch" }), ("CASSANDRA_HEAP", "320m")];
+    let variables = [sync(), ("CASSANDRA_HEAP", "320m")];
     let ports = free_ports();
     let seed = format!("127.0.0.1:{}", ports[1]);
     let start = |number: u8| {

@@ -11,7 +11,7 @@ use crate::kafka_server::{self, Server};
 use crate::load::{Draws, Load, Log, Pace};
 use crate::process::Process;
 use crate::servers::node::Node;
-use crate::{compare, number, seed};
+use crate::{compare, number, seed, sync};
 
 const PACE: Pace = Pace { at_once: 20, every: Duration::from_millis(100) };
 
@@ -37,8 +37,7 @@ struct Own {
 
 impl Own {
     async fn start() -> Own {
-        // With what it acknowledges before it is synced, one replica loses what it had acknowledged last when it is killed.
-        let node = std::thread::spawn(|| Node::start(&[("CASSANDRA_SYNC", "batch")]));
+        let node = std::thread::spawn(|| Node::start(&[sync()]));
         let start = || (Server::start(false), node.join().expect("Cassandra starts"));
         let (kafka, node) = tokio::task::spawn_blocking(start).await.expect("they start");
         Own { kafka: Arc::new(kafka), node: Arc::new(node) }

@@ -235,6 +235,9 @@ impl Planted {
                     ..Batch::default()
                 };
             }
+            Some(Plant::BegunNotStored) => {
+                batch.parked.retain(|change| !matches!(change, ParkChange::Begin { .. }));
+            }
             Some(Plant::DequeueLost) => {
                 batch.parked.retain(|change| !matches!(change, ParkChange::Dequeue { .. }));
             }

@@ -147,6 +147,8 @@ impl<'m> ParkedWrites<'m> {
             ParkChange::Restate { entry, .. } => {
                 kept = kept.map(|kept| ParkedEntry { waiting: kept.waiting, ..entry });
             }
+            // Batches are applied whole here: what is begun is done.
+            ParkChange::Begin { .. } => {}
         }
         self.keys.insert(place, kept.filter(|kept| kept.waiting > 0));
         Ok(())
@@ -282,6 +284,8 @@ fn item(bytes: &[u8]) -> Result<ParkedItem, StoreError> {
         reason: cells.text()?,
         waiting: cells.number()?,
         type_name: cells.optional_text()?,
+        // Batches are applied whole here.
+        begun: None,
     };
     Ok(ParkedItem { projection, key, entry })
 }

@@ -167,6 +167,12 @@ impl Process {
         reply.ok().and_then(|reply| serde_json::from_slice(&reply.body).ok()).unwrap_or_default()
     }
 
+    /// What a page of it answers as JSON.
+    pub async fn get(&self, path: &str) -> Json {
+        let reply = client::send(self.address, "GET", path, &[], &[]).await.expect("it answers");
+        serde_json::from_slice(&reply.body).expect("it is JSON")
+    }
+
     /// Waits until the graph answers with all up to these positions, by partition, within a time.
     pub async fn wait_until_read_within(&self, positions: &BTreeMap<String, u64>, at_most: Duration) {
         let all: Vec<String> = positions.iter().map(|(at, offset)| format!("{at}@{offset}")).collect();

@@ -111,3 +111,29 @@ async fn rows_are_right_after_processes_came_and_went_every_two_seconds() {
         process.ends_well_or_fenced().await;
     }
 }
+
+/// A process that has folded all of its own is not said to stand still because others fold theirs.
+#[tokio::test(flavor = "multi_thread")]
+async fn who_has_folded_its_own_does_not_stand_still() {
+    const STALL: Duration = Duration::from_secs(1);
+    let Some(deployment) = Deployment::shop("still").await else { return };
+    let folding = [(); 2].map(|()| deployment.project_with(&[("KINORA_PROJECT__STALL", "1s")]));
+    let serving = deployment.serve();
+    let (mut draws, mut log) = (Draws::new(&deployment, seed(), 50), Log::default());
+    for _ in 0..2 {
+        log.publish(&deployment.publisher, &mut draws, 200).await;
+        serving.wait_until_read(&log.ends).await;
+    }
+    // What stood still while there was much to do may be said a moment longer.
+    let mut looks = tokio::time::interval(STALL);
+    for look in 0..6 {
+        looks.tick().await;
+        for process in folding.iter().filter(|_| look > 2) {
+            let status = process.get("/status.json").await.to_string();
+            assert!(status.contains("\"state\"") && !status.contains("stalled: "), "{status}");
+        }
+    }
+    for process in folding {
+        process.ends_well_or_fenced().await;
+    }
+}

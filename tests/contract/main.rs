@@ -5,6 +5,7 @@
 mod applied;
 #[cfg(feature = "cassandra")]
 mod cluster;
+mod coordination;
 #[cfg(feature = "kafka")]
 mod kafka;
 mod merged;

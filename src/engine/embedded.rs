@@ -298,7 +298,7 @@ impl Embedded {
     pub(super) fn parked_queue_of(&self, projection: &str) -> Option<mpsc::Sender<ParkedRequest>> {
         let live = self.live()?;
         let worker = live.workers.iter().find(|worker| *worker.projection.name == *projection)?;
-        worker.halted().is_none().then(|| worker.asked.clone())
+        worker.desk()
     }
 
     pub(super) fn stepping(&self) -> &tokio::sync::Mutex<()> {

@@ -19,6 +19,7 @@ use crate::project::budget::Budget;
 use crate::project::retry::{ParkedRequest, ParkedRequests};
 use crate::project::{Halt, ProjectSettings, Projector, ProjectorState, Scope};
 use crate::source::Source;
+use crate::store::coordination::Pause;
 use crate::store::{Owner, Tables};
 
 /// Steps for parked keys that wait for a projection; whoever asks for more waits until there is room.
@@ -53,13 +54,24 @@ pub(super) struct Loops {
     settings: LoopSettings,
     pub budget: Arc<Budget>,
     pub watchdog: Arc<Watchdog>,
+    /// What is paused, as far as the process knows: every loop hears of it.
+    pauses: watch::Sender<Vec<Pause>>,
 }
 
 impl Loops {
     pub fn new(source: Arc<dyn Source>, settings: LoopSettings) -> Loops {
         let budget = Budget::new(settings.budget_bytes);
         let watchdog = Watchdog::new(Arc::clone(&source), settings.stall);
-        Loops { source, settings, budget, watchdog }
+        Loops { source, settings, budget, watchdog, pauses: watch::Sender::default() }
+    }
+
+    /// Tells every loop what is paused, where that has changed.
+    pub fn set_pauses(&self, pauses: Vec<Pause>) {
+        self.pauses.send_if_modified(|known| {
+            let changed = *known != pauses;
+            *known = pauses;
+            changed
+        });
     }
 
     /// How one of `count` loops runs.
@@ -91,7 +103,8 @@ impl Loops {
                 (settings, now_ms().saturating_mul(1_000)),
                 scope,
             );
-            projectors.push(projector.await?.within(Arc::clone(&self.budget)));
+            let projector = projector.await?.within(Arc::clone(&self.budget));
+            projectors.push(projector.heeding(self.pauses.subscribe()));
         }
         let partitions = scope.partitions.unwrap_or_default();
         let start = |projector: Projector| {
@@ -160,8 +173,13 @@ impl Worker {
         });
         let (ask, asked) = mpsc::channel(PARKED_REQUESTS);
         let owners = projector.owners();
-        let requests = Some(ParkedRequests { source, asked });
-        let task = tokio::spawn(projector.run_with(requests, say, stopped));
+        let mut requests = Some(ParkedRequests { source, asked });
+        let task = tokio::spawn(async move {
+            let halted = projector.run_with(&mut requests, say, stopped.clone()).await;
+            if let (Some(projector), Some(requests)) = (halted, requests) {
+                projector.attend(requests, stopped).await;
+            }
+        });
         Worker {
             projection,
             partitions: partitions.to_vec(),
@@ -176,6 +194,11 @@ impl Worker {
 
     pub fn has_ended(&self) -> bool {
         self.state.has_changed().is_err()
+    }
+
+    /// Where steps for parked keys are asked for, also while it has halted; `None` once it has ended.
+    pub fn desk(&self) -> Option<mpsc::Sender<ParkedRequest>> {
+        (!self.asked.is_closed()).then(|| self.asked.clone())
     }
 
     /// What hangs, for a person.
@@ -193,6 +216,7 @@ impl Worker {
         }
         match &*self.state.borrow() {
             ProjectorState::Waiting(reason) => format!("waiting: {reason}"),
+            ProjectorState::Paused(by) => format!("paused {by}"),
             _ if lag_events > 0 => "catching up".to_owned(),
             _ => "running".to_owned(),
         }

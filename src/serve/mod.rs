@@ -192,6 +192,9 @@ pub struct ParkedDetail {
     pub parked: ParkedView,
     /// Oldest first.
     pub queue: Vec<WaitingEvent>,
+    /// Why the log was not asked for their values.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub unread: Option<String>,
 }
 
 /// An event that waits behind a parked key.

@@ -5,6 +5,7 @@
 //! of this: an owner does a step only while its epoch holds, and a step names what it means, so that one done twice does
 //! nothing twice.
 
+use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -22,6 +23,13 @@ pub struct Pause {
     pub by: Box<str>,
     /// When, milliseconds since 1970.
     pub since_ms: i64,
+}
+
+impl fmt::Display for Pause {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let since = jiff::Timestamp::from_millisecond(self.since_ms).unwrap_or_default();
+        write!(f, "by {} since {since}", self.by)
+    }
 }
 
 /// A step that is asked of the owner of a partition.

@@ -62,7 +62,7 @@ impl Projecting {
     async fn heed_pauses(&self) -> Infallible {
         loop {
             match self.tables().pauses().await {
-                Ok(pauses) => self.set_pauses(pauses),
+                Ok(pauses) => self.set_pauses(&pauses),
                 Err(error) => tracing::debug!(%error, "It could not be read what is paused."),
             }
             tokio::time::sleep(LOOK_EVERY).await;
@@ -148,7 +148,8 @@ impl Projecting {
         let Request { projection, at, key, step, first, .. } = request;
         let refused = |text: &str| ParkedError::Refused(format!("{text:?} is no position"));
         let first = first.as_deref().map(|text| parked::position_of(text).ok_or_else(|| refused(text)));
-        let step = ParkedStep { key: key.clone(), release: parked::release_of(step)?, first: first.transpose()? };
+        let step =
+            ParkedStep { key: key.clone(), release: parked::release_of(step)?, first: first.transpose()? };
         let asked = self.parked_queue_of(projection, at).ok_or_else(|| {
             ParkedError::Unavailable(format!("projection {projection:?} was stopped; ask again"))
         })?;

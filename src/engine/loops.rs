@@ -54,24 +54,13 @@ pub(super) struct Loops {
     settings: LoopSettings,
     pub budget: Arc<Budget>,
     pub watchdog: Arc<Watchdog>,
-    /// What is paused, as far as the process knows: every loop hears of it.
-    pauses: watch::Sender<Vec<Pause>>,
 }
 
 impl Loops {
     pub fn new(source: Arc<dyn Source>, settings: LoopSettings) -> Loops {
         let budget = Budget::new(settings.budget_bytes);
         let watchdog = Watchdog::new(Arc::clone(&source), settings.stall);
-        Loops { source, settings, budget, watchdog, pauses: watch::Sender::default() }
-    }
-
-    /// Tells every loop what is paused, where that has changed.
-    pub fn set_pauses(&self, pauses: Vec<Pause>) {
-        self.pauses.send_if_modified(|known| {
-            let changed = *known != pauses;
-            *known = pauses;
-            changed
-        });
+        Loops { source, settings, budget, watchdog }
     }
 
     /// How one of `count` loops runs.
@@ -103,10 +92,10 @@ impl Loops {
                 (settings, now_ms().saturating_mul(1_000)),
                 scope,
             );
-            let projector = projector.await?.within(Arc::clone(&self.budget));
-            projectors.push(projector.heeding(self.pauses.subscribe()));
+            projectors.push(projector.await?.within(Arc::clone(&self.budget)));
         }
         let partitions = scope.partitions.unwrap_or_default();
+        let pauses = tables.pauses().await?;
         let start = |projector: Projector| {
             let base = definitions.plan.entity(projector.projection().entity).base;
             let base = Arc::clone(definitions.plan.table(base));
@@ -115,6 +104,7 @@ impl Loops {
                 (generation, partitions),
                 base,
                 (Arc::clone(tables), Arc::clone(&self.source)),
+                pauses.clone(),
             );
             self.watchdog.watch(&worker.watched);
             Arc::new(worker)
@@ -133,6 +123,8 @@ pub(super) struct Worker {
     pub state: watch::Receiver<ProjectorState>,
     /// Takes what is asked for parked keys.
     pub asked: mpsc::Sender<ParkedRequest>,
+    /// What is paused, as far as the loop knows.
+    pauses: watch::Sender<Vec<Pause>>,
     pub watched: Arc<Watched>,
     pub stop: watch::Sender<bool>,
     pub task: Mutex<Option<JoinHandle<()>>>,
@@ -159,7 +151,10 @@ impl Worker {
         (generation, partitions): (u32, &[TopicPartition]),
         base: Arc<TablePlan>,
         (tables, source): (Arc<dyn Tables>, Arc<dyn Source>),
+        pauses: Vec<Pause>,
     ) -> Worker {
+        let (pauses, heeded) = watch::channel(pauses);
+        let projector = projector.heeding(heeded);
         let projection = Arc::clone(projector.projection());
         let (say, state) = watch::channel(ProjectorState::Running);
         let (stop, stopped) = watch::channel(false);
@@ -186,6 +181,7 @@ impl Worker {
             owners,
             state,
             asked: ask,
+            pauses,
             watched,
             stop,
             task: Mutex::new(Some(task)),
@@ -194,6 +190,15 @@ impl Worker {
 
     pub fn has_ended(&self) -> bool {
         self.state.has_changed().is_err()
+    }
+
+    /// Tells the loop what is paused, where that is news.
+    pub fn set_pauses(&self, pauses: &[Pause]) {
+        self.pauses.send_if_modified(|known| {
+            let changed = known != pauses;
+            *known = pauses.to_vec();
+            changed
+        });
     }
 
     /// Where steps for parked keys are asked for, also while it has halted; `None` once it has ended.

@@ -14,7 +14,7 @@ use crate::engine::errands::StepAnswer;
 use crate::engine::live::{active_of, now_ms, starts_of, status_of};
 use crate::engine::parked::Desk;
 use crate::engine::{
-    Definitions, EngineError, PartitionOwner, ProjectionStatus, Status, TopicStatus, parked, reading,
+    Definitions, EngineError, PartitionOwner, ProjectionStatus, Status, TopicStatus, parked, pausing, reading,
 };
 use crate::event::{Position, TopicPartition};
 use crate::handler::Projection;
@@ -87,24 +87,6 @@ impl Overseeing {
         self.generation
     }
 
-    /// Pauses a projection, until it is resumed; answers the pause that stands, which may be an earlier one.
-    ///
-    /// # Errors
-    /// There is no such projection; the store fails.
-    pub async fn pause(&self, projection: &str) -> Result<Pause, ParkedError> {
-        let projection = Arc::clone(&parked::projection(&self.definitions, projection)?.name);
-        let pause = Pause { projection, by: self.by.clone(), since_ms: now_ms() };
-        self.tables.pause(&pause).await.map_err(parked::failed)
-    }
-
-    /// Lets a projection fold again; answers the pause that stood.
-    ///
-    /// # Errors
-    /// There is no such projection; the store fails.
-    pub async fn resume(&self, projection: &str) -> Result<Option<Pause>, ParkedError> {
-        parked::resume(self.tables.as_ref(), parked::projection(&self.definitions, projection)?).await
-    }
-
     /// A page of the parked keys.
     ///
     /// # Errors
@@ -133,7 +115,7 @@ impl Overseeing {
     }
 
     fn known(&self, projection: Option<&str>) -> Result<(), ParkedError> {
-        projection.map_or(Ok(()), |name| parked::projection(&self.definitions, name).map(drop))
+        projection.map_or(Ok(()), |name| pausing::projection(&self.definitions, name).map(drop))
     }
 
     /// How far every projection is, and who works it.
@@ -190,9 +172,15 @@ impl Overseeing {
         (topics, diagnostics)
     }
 
+    pub(super) fn tables(&self) -> &Arc<dyn Tables> {
+        &self.tables
+    }
+
     fn desk(&self) -> Result<&dyn Coordination, StoreError> {
         self.tables.coordination().ok_or_else(|| {
-            StoreError::Refused("one process has this store for itself: there are no others to see".to_owned())
+            StoreError::Refused(
+                "one process has this store for itself: there are no others to see".to_owned(),
+            )
         })
     }
 
@@ -201,8 +189,13 @@ impl Overseeing {
         let desk = self.desk().map_err(parked::failed)?;
         if step.release == Release::Drop && step.first.is_none() {
             // Asked for twice, as when an owner dies between doing and answering, it drops nothing that came later.
-            let first = self.tables.parked_queue(&item.projection, &item.key, None, 1).await.map_err(parked::failed)?;
-            step.first = first.into_iter().next().map(|event| Position { at: event.at, offset: event.offset });
+            let first = self
+                .tables
+                .parked_queue(&item.projection, &item.key, None, 1)
+                .await
+                .map_err(parked::failed)?;
+            step.first =
+                first.into_iter().next().map(|event| Position { at: event.at, offset: event.offset });
         }
         let request = Request {
             id: fastrand::u128(..),
@@ -350,7 +343,11 @@ fn with_owners(mut status: ProjectionStatus, workers: &[Worker], pauses: &[Pause
         };
         part.owner = Some(PartitionOwner { process: worker.process.to_string(), epoch });
         let is_plain = &*worker.state == "running" || worker.state.starts_with("paused");
-        let state = if is_plain { worker.state.to_string() } else { format!("{} ({})", worker.state, worker.process) };
+        let state = if is_plain {
+            worker.state.to_string()
+        } else {
+            format!("{} ({})", worker.state, worker.process)
+        };
         if !states.contains(&state) {
             states.push(state);
         }

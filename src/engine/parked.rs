@@ -8,16 +8,14 @@ use std::sync::Arc;
 use futures_util::future::BoxFuture;
 use tokio::sync::{mpsc, oneshot};
 
-use crate::engine::{Definitions, Embedded, Projecting, Reading, now_ms};
+use crate::engine::{Embedded, Projecting, Reading, now_ms};
 use crate::event::{Offset, Position, TopicPartition};
-use crate::handler::Projection;
 use crate::project::retry::{ParkedRequest, ParkedStep, Release, Stepped};
 use crate::project::{Projector, Scope};
 use crate::serve::{
     ParkedAction, ParkedDetail, ParkedDone, ParkedError, ParkedList, ParkedQuery, ParkedView, WaitingEvent,
 };
 use crate::source::{Source, SourceError};
-use crate::store::coordination::Pause;
 use crate::store::{ParkedEntry, ParkedItem, ParkedKey, ParkedPage, QueuedEvent, StoreError, Tables};
 use crate::value::encode::RowKey;
 
@@ -131,29 +129,6 @@ fn done(stepped: Stepped) -> ParkedDone {
     let Stepped { applied, skipped, dropped, waiting, stopped } = stepped;
     let stopped = stopped.map(|stopped| format!("{}: {}", stopped.position, stopped.reason));
     ParkedDone { applied, skipped, dropped, waiting, stopped }
-}
-
-/// The projection of that name.
-pub(super) fn projection<'d>(
-    definitions: &'d Definitions,
-    name: &str,
-) -> Result<&'d Arc<Projection>, ParkedError> {
-    let projections = &definitions.projections;
-    projections.iter().find(|found| *found.name == *name).ok_or_else(|| {
-        let names: Vec<&str> = projections.iter().map(|projection| &*projection.name).collect();
-        ParkedError::Refused(format!("there is no projection {name:?}; there are {}", names.join(", ")))
-    })
-}
-
-/// Takes a pause back; answers the one that stood.
-pub(super) async fn resume(
-    tables: &dyn Tables,
-    projection: &Projection,
-) -> Result<Option<Pause>, ParkedError> {
-    let standing = tables.pauses().await.map_err(failed)?;
-    let standing = standing.into_iter().find(|pause| pause.projection == projection.name);
-    tables.resume(&projection.name).await.map_err(failed)?;
-    Ok(standing)
 }
 
 /// What a person calls it.
@@ -281,7 +256,11 @@ impl Desk for Reading {
         None
     }
 
-    fn step<'a>(&'a self, _: &'a ParkedItem, _: ParkedStep) -> BoxFuture<'a, Result<ParkedDone, ParkedError>> {
+    fn step<'a>(
+        &'a self,
+        _: &'a ParkedItem,
+        _: ParkedStep,
+    ) -> BoxFuture<'a, Result<ParkedDone, ParkedError>> {
         let reason = "this process only answers: `kinora parked` asks whoever works the key's partition";
         Box::pin(async move { Err(ParkedError::Refused(reason.to_owned())) })
     }

@@ -79,8 +79,6 @@ impl Projecting {
         let tables = store.open(generation, &definitions.plan).await?;
         let loops = Loops::new(Arc::clone(&source), settings);
         loops.watchdog.begin();
-        // Before any loop begins: what is paused folds nothing.
-        loops.set_pauses(tables.pauses().await?);
         let starts = starts_of(&manifest, generation);
         let (held, name) = (Mutex::default(), (fastrand::u128(..), who::process().into()));
         Ok(Arc::new(Projecting { definitions, generation, tables, source, starts, loops, held, name }))
@@ -205,8 +203,8 @@ impl Projecting {
         held.workers.iter().map(said).collect()
     }
 
-    pub(super) fn set_pauses(&self, pauses: Vec<Pause>) {
-        self.loops.set_pauses(pauses);
+    pub(super) fn set_pauses(&self, pauses: &[Pause]) {
+        self.held().workers.iter().for_each(|worker| worker.set_pauses(pauses));
     }
 
     pub(super) fn tables(&self) -> &Arc<dyn Tables> {

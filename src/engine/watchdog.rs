@@ -133,7 +133,9 @@ impl Watchdog {
         for watched in watched {
             let (lag, progress) = self.lag(&watched).await;
             let doing = watched.activity.look();
-            let rests = |state: &ProjectorState| state.halted().is_some() || matches!(state, ProjectorState::Paused(_));
+            let rests = |state: &ProjectorState| {
+                state.halted().is_some() || matches!(state, ProjectorState::Paused(_))
+            };
             let is_halted = rests(&watched.state.borrow()) || watched.state.has_changed().is_err();
             let now = Instant::now();
             let stood = self.with_entry(&watched, |entry| {

@@ -27,7 +27,11 @@ fn first_of(names: &[&str]) -> Option<String> {
 
 /// A name without what would break a line or a table.
 fn plain(name: &str) -> Option<String> {
-    let plain: String = name.chars().filter(|letter| letter.is_alphanumeric() || "._-+".contains(*letter)).take(NAME_MAX).collect();
+    let plain: String = name
+        .chars()
+        .filter(|letter| letter.is_alphanumeric() || "._-+".contains(*letter))
+        .take(NAME_MAX)
+        .collect();
     (!plain.is_empty()).then_some(plain)
 }
 

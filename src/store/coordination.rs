@@ -127,5 +127,8 @@ pub fn owner_of<'w>(
 ) -> Option<(&'w Worker, u64)> {
     let of_it = workers.iter().filter(|worker| *worker.projection == *projection);
     let taken = of_it.flat_map(|worker| worker.partitions.iter().map(move |taken| (worker, taken)));
-    taken.filter(|(_, (of, _))| of == at).map(|(worker, (_, epoch))| (worker, *epoch)).max_by_key(|(_, epoch)| *epoch)
+    taken
+        .filter(|(_, (of, _))| of == at)
+        .map(|(worker, (_, epoch))| (worker, *epoch))
+        .max_by_key(|(_, epoch)| *epoch)
 }

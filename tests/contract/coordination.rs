@@ -56,7 +56,11 @@ async fn a_pause_stands_until_it_is_taken_back_and_is_that_of_its_generation(sto
     tables.resume("orders").await.expect("there is nothing to take back");
     let first = pause("orders", "ada@desk");
     assert_eq!(tables.pause(&first).await.expect("writes"), first);
-    assert_eq!(tables.pause(&pause("orders", "bob@desk")).await.expect("writes"), first, "the first one stands");
+    assert_eq!(
+        tables.pause(&pause("orders", "bob@desk")).await.expect("writes"),
+        first,
+        "the first one stands"
+    );
     tables.pause(&pause("carts", "bob@desk")).await.expect("writes");
     let other = open_in(&store, 2).await;
     assert_eq!(other.pauses().await.expect("reads"), []);
@@ -85,7 +89,10 @@ async fn of_a_partition_one_request_stands_at_a_time(store: impl Store) {
     assert_eq!(second.request, request(1, 0), "another is under way");
     let mut all = desk.asked().await.expect("reads");
     all.sort_by_key(|asked| asked.request.id);
-    assert_eq!(all.iter().map(|asked| asked.request.clone()).collect::<Vec<_>>(), [request(1, 0), request(2, 3)]);
+    assert_eq!(
+        all.iter().map(|asked| asked.request.clone()).collect::<Vec<_>>(),
+        [request(1, 0), request(2, 3)]
+    );
 
     assert!(desk.take(&second, &owner(0, 4)).await.expect("takes"));
     desk.answer(&request(1, 0), &owner(0, 4), "done", LONG).await.expect("answers");
@@ -156,7 +163,8 @@ async fn workers_are_listed_while_they_say_so(store: impl Store) {
     let mut found = desk.workers().await.expect("reads");
     found.sort_by_key(|worker| worker.id);
     assert_eq!(found, [first.clone(), changed.clone()]);
-    let owner = |partition| owner_of(&found, "orders", &at(partition)).map(|(worker, epoch)| (worker.id, epoch));
+    let owner =
+        |partition| owner_of(&found, "orders", &at(partition)).map(|(worker, epoch)| (worker.id, epoch));
     assert_eq!([0, 1, 2, 3].map(owner), [Some((1, 3)), Some((2, 4)), Some((2, 1)), None]);
     assert!(owner_of(&found, "carts", &at(0)).is_none());
     desk.leave(&first).await.expect("takes back");

@@ -26,7 +26,11 @@ pub(super) async fn pauses(place: &Place) -> Result<Vec<Pause>, StoreError> {
     let mut found = Vec::new();
     place
         .rows(names::PAUSES, Reads::Serial, Binds::default().int(place.generation), |row| {
-            found.push(Pause { projection: row.text(0)?.into(), by: row.text(1)?.into(), since_ms: row.long(2)? });
+            found.push(Pause {
+                projection: row.text(0)?.into(),
+                by: row.text(1)?.into(),
+                since_ms: row.long(2)?,
+            });
             Ok(())
         })
         .await?;
@@ -35,7 +39,8 @@ pub(super) async fn pauses(place: &Place) -> Result<Vec<Pause>, StoreError> {
 
 /// Pauses a projection; answers the pause that stands.
 pub(super) async fn pause(place: &Place, pause: &Pause) -> Result<Pause, StoreError> {
-    let binds = Binds::default().int(place.generation).text(&pause.projection).text(&pause.by).long(pause.since_ms);
+    let binds =
+        Binds::default().int(place.generation).text(&pause.projection).text(&pause.by).long(pause.since_ms);
     applied(&place.session, names::PAUSE, binds).await?;
     let standing = pauses(place).await?.into_iter().find(|one| one.projection == pause.projection);
     Ok(standing.unwrap_or_else(|| pause.clone()))
@@ -89,8 +94,12 @@ fn read_partitions(text: &str) -> Result<Vec<(TopicPartition, u64)>, StoreError>
         let at = TopicPartition { topic: topic.into(), partition: partition.parse().ok()? };
         Some((at, epoch.parse().ok()?))
     };
-    let misread = |text: &str| StoreError::Corrupt(format!("{text:?} in kinora_workers is no partition with an epoch"));
-    text.split(' ').filter(|text| !text.is_empty()).map(|text| one(text).ok_or_else(|| misread(text))).collect()
+    let misread =
+        |text: &str| StoreError::Corrupt(format!("{text:?} in kinora_workers is no partition with an epoch"));
+    text.split(' ')
+        .filter(|text| !text.is_empty())
+        .map(|text| one(text).ok_or_else(|| misread(text)))
+        .collect()
 }
 
 impl Place {
@@ -108,7 +117,12 @@ impl Place {
         Ok(found)
     }
 
-    async fn ask_once(&self, request: &Request, before: Option<u128>, kept: Duration) -> Result<(), StoreError> {
+    async fn ask_once(
+        &self,
+        request: &Request,
+        before: Option<u128>,
+        kept: Duration,
+    ) -> Result<(), StoreError> {
         let binds = Binds::default()
             .int(ttl(kept))
             .blob(&request.id.to_be_bytes())
@@ -141,7 +155,9 @@ impl Coordination for Place {
             for _ in 0..TRIES {
                 match &standing {
                     Some(there) if there.answer.is_none() || there.request.id == request.id => break,
-                    before => self.ask_once(request, before.as_ref().map(|before| before.request.id), kept).await?,
+                    before => {
+                        self.ask_once(request, before.as_ref().map(|before| before.request.id), kept).await?
+                    }
                 }
                 standing = self.request_at(&request.projection, &request.at).await?;
             }
@@ -261,7 +277,9 @@ mod tests {
     #[test]
     fn partitions_of_a_worker_come_back_from_their_text() {
         let at = |topic: &str, partition| TopicPartition { topic: topic.into(), partition };
-        for partitions in [vec![], vec![(at("shop.orders", 3), 7)], vec![(at("a", 0), 1), (at("b-c_d", 12), 900)]] {
+        for partitions in
+            [vec![], vec![(at("shop.orders", 3), 7)], vec![(at("a", 0), 1), (at("b-c_d", 12), 900)]]
+        {
             assert_eq!(read_partitions(&shown(&partitions)).expect("is ours"), partitions);
         }
         for text in ["x", "x:1", "x@1", "x:1@y", "x:y@1"] {

@@ -25,6 +25,7 @@ mod layouts;
 mod limits;
 mod mending;
 mod one_of;
+mod overseeing;
 mod parking;
 mod public;
 mod reading;

@@ -30,8 +30,8 @@ use coordination::{Coordination, Pause};
 pub use crate::value::ParkedKey;
 pub use crate::value::row::Columns;
 pub use parked::{
-    Ended, ParkChange, Parked, ParkedCounts, ParkedEntry, ParkedIndex, ParkedItem, ParkedPage, QueuedEvent,
-    all_parked,
+    Begun, Ended, ParkChange, Parked, ParkedCounts, ParkedEntry, ParkedIndex, ParkedItem, ParkedPage,
+    QueuedEvent, all_parked,
 };
 
 /// Which promises a store makes about a [`Batch`].

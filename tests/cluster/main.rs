@@ -7,6 +7,7 @@
 
 #[path = "../servers/kafka.rs"]
 mod kafka_server;
+mod operate;
 mod processes;
 #[path = "../servers/mod.rs"]
 mod servers;

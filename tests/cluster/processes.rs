@@ -68,7 +68,8 @@ impl Deployment {
         config::load(self.project.path(), &[]).settings.cassandra
     }
 
-    fn command(&self, arguments: &[&str]) -> Command {
+    /// A command of this deployment, yet to be run.
+    pub fn command(&self, arguments: &[&str]) -> Command {
         let mut command = Command::new(env!("CARGO_BIN_EXE_kinora"));
         command.args(arguments).arg("--project").arg(self.project.path()).stdin(Stdio::null());
         command
@@ -168,6 +169,11 @@ impl Process {
     pub fn end(mut self) -> Option<i32> {
         self.signal("TERM");
         self.child.wait().expect("it can be waited for").code()
+    }
+
+    /// All that it has printed to standard error.
+    pub fn said(&self) -> String {
+        std::fs::read_to_string(self.errors.path()).unwrap_or_default()
     }
 
     /// Waits until it has printed one of these to standard error; answers which.

@@ -171,6 +171,11 @@ impl Process {
         self.child.wait().expect("it can be waited for").code()
     }
 
+    /// The number that the machine gave it.
+    pub fn id(&self) -> u32 {
+        self.child.id()
+    }
+
     /// All that it has printed to standard error.
     pub fn said(&self) -> String {
         std::fs::read_to_string(self.errors.path()).unwrap_or_default()

@@ -27,6 +27,7 @@ mod mending;
 mod one_of;
 mod overseeing;
 mod parking;
+mod pausing;
 mod public;
 mod reading;
 mod readme;

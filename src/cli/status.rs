@@ -147,9 +147,9 @@ fn tables_text(tables: &Tables) -> String {
     let Tables { keyspace, generation, tables } = tables;
     let mut lines = vec![
         format!("keyspace {keyspace}, generation {generation}"),
-        "Read them at LOCAL_QUORUM, base tables in whole rows; never write to them. Another generation has other tables:"
+        "Never write to them. Read base tables in whole rows, or at LOCAL_ONE: where replicas differ, a read of some columns at a"
             .to_owned(),
-        "ask again after new definitions have taken over.".to_owned(),
+        "higher level repairs these alone, and splits a row. Another generation has other tables.".to_owned(),
     ];
     for stored in tables {
         lines.push(format!("\n{}: {}", stored.name, stored.role));

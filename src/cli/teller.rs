@@ -82,7 +82,10 @@ impl Teller {
                 let what = if order.pause { "pause" } else { "resume" };
                 let (projection, by) = (percent_encoded(&order.projection), percent_encoded(&order.by));
                 let path = format!("/admin/projections/{projection}/{what}?by={by}");
-                read(endpoint.post(&path, "application/json", b"").await)
+                match endpoint.post(&path, "application/json", b"").await {
+                    Err(ClientError::Refused { status: 400, message, .. }) => Err((Exit::Usage, message)),
+                    reply => read(reply),
+                }
             }
             Teller::Own { engine, .. } => engine.set_paused(order).await.map_err(failed),
             Teller::Cluster(overseeing) => overseeing.set_paused(order).await.map_err(failed),

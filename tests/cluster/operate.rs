@@ -157,7 +157,7 @@ async fn an_operator_sees_and_steers_what_processes_do() {
     let tables = run(&deployment, &["status", "--tables", "--format", "json"]).says(0, &[]).json();
     let name = &tables["tables"][0]["name"];
     assert!(name.as_str().is_some_and(|name| name.ends_with("__g1")), "{tables}");
-    run(&deployment, &["status", "--tables"]).says(0, &["never write", "__live", "bookkeeping"]);
+    run(&deployment, &["status", "--tables"]).says(0, &["Never write", "__live", "bookkeeping"]);
 
     // A bad event once more, and nobody is there.
     publish(&deployment, &[registered(json!(7))]);

@@ -44,7 +44,7 @@ fn request(id: u128, partition: u32) -> Request {
         at: at(partition),
         key: ParkedKey::Record(Box::new([0, 0xFF])),
         step: "skip-first".into(),
-        first: (id % 2 == 0).then(|| "shop.orders:2@17".into()),
+        first: id.is_multiple_of(2).then(|| "shop.orders:2@17".into()),
         by: "ada@desk".into(),
         asked_ms: 9,
     }
@@ -168,7 +168,7 @@ async fn workers_are_listed_while_they_say_so(store: impl Store) {
     assert_eq!([0, 1, 2, 3].map(owner), [Some((1, 3)), Some((2, 4)), Some((2, 1)), None]);
     assert!(owner_of(&found, "carts", &at(0)).is_none());
     desk.leave(&first).await.expect("takes back");
-    assert_eq!(desk.workers().await.expect("reads"), [changed.clone()]);
+    assert_eq!(desk.workers().await.expect("reads"), std::slice::from_ref(&changed));
     desk.announce(&changed, Duration::from_secs(1)).await.expect("says");
     let begun = Instant::now();
     while !desk.workers().await.expect("reads").is_empty() {

@@ -25,7 +25,7 @@ const TRIES: usize = 3;
 pub(super) async fn pauses(place: &Place) -> Result<Vec<Pause>, StoreError> {
     let mut found = Vec::new();
     place
-        .rows(names::PAUSES, Reads::Serial, Binds::default().int(place.generation), |row| {
+        .rows(names::PAUSES, Reads::Usual, Binds::default().int(place.generation), |row| {
             found.push(Pause {
                 projection: row.text(0)?.into(),
                 by: row.text(1)?.into(),

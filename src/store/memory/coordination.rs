@@ -14,12 +14,18 @@ use crate::store::{Owner, StoreError};
 
 type Slot = (Arc<str>, TopicPartition);
 
+/// A loop: its projection, and the id of its process.
+type Name = (Arc<str>, u128);
+
+/// Something that stands until a time.
+type Standing<T> = (T, Instant);
+
 /// What the processes of one generation have said.
 #[derive(Default)]
 pub(super) struct Said {
     pauses: Mutex<BTreeMap<Arc<str>, Pause>>,
-    asked: Mutex<BTreeMap<Slot, (Asked, Instant)>>,
-    workers: Mutex<BTreeMap<(Arc<str>, u128), (Worker, Instant)>>,
+    asked: Mutex<BTreeMap<Slot, Standing<Asked>>>,
+    workers: Mutex<BTreeMap<Name, Standing<Worker>>>,
 }
 
 impl Said {
@@ -36,7 +42,7 @@ impl Said {
     }
 
     /// Changes the request of a partition, where there is one still.
-    fn change<T: Default>(&self, slot: &Slot, change: impl FnOnce(&mut (Asked, Instant)) -> T) -> T {
+    fn change<T: Default>(&self, slot: &Slot, change: impl FnOnce(&mut Standing<Asked>) -> T) -> T {
         let mut asked = lock(&self.asked);
         let now = Instant::now();
         asked.get_mut(slot).filter(|(_, until)| *until > now).map(change).unwrap_or_default()

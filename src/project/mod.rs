@@ -168,7 +168,7 @@ pub enum ProjectorState {
     Running,
     /// The store or the log does not answer; it is being tried again.
     Waiting(String),
-    /// It folds nothing until it is told to go on, and says who paused it.
+    /// It folds nothing until it is told to go on, and says who paused it. Nothing had failed before.
     Paused(String),
     /// It has stopped and says why.
     Halted(String),
@@ -177,6 +177,11 @@ pub enum ProjectorState {
 }
 
 impl ProjectorState {
+    /// Whether nothing that failed is still to be done again.
+    pub fn is_in_order(&self) -> bool {
+        matches!(self, ProjectorState::Running | ProjectorState::Paused(_))
+    }
+
     /// Why it has stopped; `None` while it runs.
     pub fn halted(&self) -> Option<&str> {
         match self {
@@ -435,9 +440,9 @@ impl Projector {
         state: watch::Sender<ProjectorState>,
         mut stop: watch::Receiver<bool>,
     ) -> Option<Projector> {
-        let (mut pause, mut pauses) = (Backoff::default(), self.pauses.clone());
+        let (mut pause, mut pauses, mut is_paused) = (Backoff::default(), self.pauses.clone(), false);
         loop {
-            let is_paused = self.say_paused(&pauses.borrow_and_update(), &state);
+            is_paused = self.say_paused(&pauses.borrow_and_update(), &state, is_paused);
             // Only the wait for records is cut short: what was fetched is folded and committed to its end, so that
             // nothing of this loop is still under way when it has stopped.
             let next = tokio::select! {
@@ -481,22 +486,31 @@ impl Projector {
     }
 
     /// Says whether this projection is paused, where that is news.
-    fn say_paused(&self, pauses: &[Pause], state: &watch::Sender<ProjectorState>) -> bool {
+    fn say_paused(&self, pauses: &[Pause], state: &watch::Sender<ProjectorState>, was_paused: bool) -> bool {
         let name = &self.projection.name;
         let paused = pauses.iter().find(|pause| pause.projection == *name).map(Pause::to_string);
-        let was_paused = matches!(&*state.borrow(), ProjectorState::Paused(_));
+        let before = state.borrow().clone();
         match &paused {
-            Some(by) => {
-                if !was_paused {
-                    tracing::warn!(projection = %name, %by, "Projection is paused: it folds nothing.");
-                }
-                say(state, ProjectorState::Paused(by.clone()));
+            Some(by) if !was_paused => {
+                tracing::warn!(projection = %name, %by, "Projection is paused: it folds nothing.");
+                say(
+                    state,
+                    match before {
+                        // What failed stays to be done again.
+                        ProjectorState::Waiting(reason) => {
+                            ProjectorState::Waiting(format!("paused {by}, while {reason}"))
+                        }
+                        _ => ProjectorState::Paused(by.clone()),
+                    },
+                );
             }
             None if was_paused => {
                 tracing::warn!(projection = %name, "Projection is resumed.");
-                say(state, ProjectorState::Running);
+                if let ProjectorState::Paused(_) = before {
+                    say(state, ProjectorState::Running);
+                }
             }
-            None => {}
+            _ => {}
         }
         paused.is_some()
     }

@@ -6,6 +6,8 @@ mod applied;
 #[cfg(feature = "cassandra")]
 mod cluster;
 mod coordination;
+#[cfg(feature = "cassandra")]
+mod forgotten;
 #[cfg(feature = "kafka")]
 mod kafka;
 mod merged;

@@ -122,7 +122,10 @@ impl Projecting {
             }
         }
         let Request { projection, step, by, .. } = request;
-        let done = self.step_for(request).await;
+        let Some(done) = self.step_for(request).await else {
+            // The partition is being handed over: whoever takes it up finds the request.
+            return request.id;
+        };
         let answer = match done {
             Ok(done) => {
                 let ParkedDone { applied, skipped, dropped, waiting, .. } = done;
@@ -144,16 +147,14 @@ impl Projecting {
         request.id
     }
 
-    async fn step_for(&self, request: &Request) -> Result<ParkedDone, ParkedError> {
-        let Request { projection, at, key, step, first, .. } = request;
-        let refused = |text: &str| ParkedError::Refused(format!("{text:?} is no position"));
-        let first = first.as_deref().map(|text| parked::position_of(text).ok_or_else(|| refused(text)));
-        let step =
-            ParkedStep { key: key.clone(), release: parked::release_of(step)?, first: first.transpose()? };
-        let asked = self.parked_queue_of(projection, at).ok_or_else(|| {
-            ParkedError::Unavailable(format!("projection {projection:?} was stopped; ask again"))
-        })?;
-        parked::ask(&asked, projection, step).await
+    /// `None` where nothing was done, because the loop ends.
+    async fn step_for(&self, request: &Request) -> Option<Result<ParkedDone, ParkedError>> {
+        let step = match step_of(request) {
+            Ok(step) => step,
+            Err(refused) => return Some(Err(refused)),
+        };
+        let asked = self.parked_queue_of(&request.projection, &request.at)?;
+        parked::ask_loop(&asked, step).await
     }
 
     /// Says what each loop works and does: again and again, and at once where it is news.
@@ -196,4 +197,12 @@ impl Projecting {
             tracing::debug!("It could not be said in time that nothing is worked here any more.");
         }
     }
+}
+
+/// The step that a request is for.
+fn step_of(request: &Request) -> Result<ParkedStep, ParkedError> {
+    let Request { key, step, first, .. } = request;
+    let refused = |text: &str| ParkedError::Refused(format!("{text:?} is no position"));
+    let first = first.as_deref().map(|text| parked::position_of(text).ok_or_else(|| refused(text)));
+    Ok(ParkedStep { key: key.clone(), release: parked::release_of(step)?, first: first.transpose()? })
 }

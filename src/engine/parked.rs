@@ -267,15 +267,24 @@ impl Desk for Reading {
 }
 
 /// Asks a running loop, and waits for its answer.
-pub(super) async fn ask(
+async fn ask(
     asked: &mpsc::Sender<ParkedRequest>,
     projection: &str,
     step: ParkedStep,
 ) -> Result<ParkedDone, ParkedError> {
     let stopped = || ParkedError::Unavailable(format!("projection {projection:?} was stopped; ask again"));
+    ask_loop(asked, step).await.ok_or_else(stopped)?
+}
+
+/// As [`ask`]; `None` where the loop was stopped before it did anything.
+pub(super) async fn ask_loop(
+    asked: &mpsc::Sender<ParkedRequest>,
+    step: ParkedStep,
+) -> Option<Result<ParkedDone, ParkedError>> {
     let (reply, answer) = oneshot::channel();
-    asked.send(ParkedRequest { step, reply }).await.map_err(|_| stopped())?;
-    answer.await.map_err(|_| stopped())?.map(done).map_err(ParkedError::Unavailable)
+    asked.send(ParkedRequest { step, reply }).await.ok()?;
+    // A step that was begun is always answered.
+    Some(answer.await.ok()?.map(done).map_err(ParkedError::Unavailable))
 }
 
 fn nothing_answers() -> ParkedError {

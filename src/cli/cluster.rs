@@ -146,7 +146,10 @@ fn listen() -> Result<Signals, Failed> {
 }
 
 /// Connects to the cluster of the settings.
-async fn connect(context: &Context, definitions: &Definitions) -> Result<Arc<CassandraStore>, Failed> {
+pub(super) async fn connect(
+    context: &Context,
+    definitions: &Definitions,
+) -> Result<Arc<CassandraStore>, Failed> {
     let connecting = CassandraStore::connect(&context.settings.cassandra, Arc::clone(&definitions.model));
     Ok(Arc::new(connecting.await.map_err(|error| failed(error.into()))?))
 }
@@ -180,7 +183,7 @@ fn greet(context: &Context, what: &str, server: &Server, more: &str) {
 }
 
 /// How a process ends that could not start or go on.
-fn failed(error: EngineError) -> Failed {
+pub(super) fn failed(error: EngineError) -> Failed {
     let exit = match &error {
         EngineError::NothingApplied | EngineError::OtherDefinitions { .. } => Exit::Invalid,
         EngineError::Store(error) | EngineError::Halted(Halt::Store(error)) => match error {

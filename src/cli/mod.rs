@@ -1,6 +1,7 @@
 //! The commands. Arguments come in, text and an exit code go out: only this room prints.
 //!
-//! One file for each command; `output` shows findings and values, `data` finds out who holds a data directory,
+//! One file for each command; `output` shows findings and values, `teller` finds out who is asked, `data` who holds a data
+//! directory,
 //! `open_files` how many files may be opened, `signals` when to end.
 
 #[cfg(feature = "cassandra")]
@@ -16,12 +17,14 @@ mod init;
 mod open_files;
 mod output;
 mod parked;
+mod pause;
 mod publish;
 mod sample;
 mod schema;
 mod sdl;
 mod signals;
 mod status;
+mod teller;
 mod test;
 
 use std::net::SocketAddr;
@@ -78,9 +81,13 @@ enum Command {
     /// Appends records, one JSON line each, to a topic.
     Publish(publish::Arguments),
     /// Shows topics, projections, lag and parked keys.
-    Status(DataArguments),
+    Status(status::Arguments),
     /// Shows keys that wait because an event could not be applied.
     Parked(parked::Arguments),
+    /// Lets a projection fold nothing until it is resumed.
+    Pause(pause::Arguments),
+    /// Lets a paused projection go on.
+    Resume(pause::Arguments),
     /// Prints the statements that make what these definitions need in Cassandra, and changes nothing.
     #[cfg(feature = "cassandra")]
     Plan,
@@ -101,14 +108,6 @@ enum Command {
     Schema(schema::Arguments),
     /// Prints a script with which a shell completes commands and flags.
     Completions(completions::Arguments),
-}
-
-/// Where the data of `dev` is.
-#[derive(clap::Args, Debug, Clone)]
-struct DataArguments {
-    /// Directory of log and store [default: `dev.data`, which is `.kinora` in the project].
-    #[arg(long, value_name = "DIR")]
-    data: Option<PathBuf>,
 }
 
 /// How a command ended.
@@ -186,8 +185,10 @@ fn run(arguments: Arguments, output: &Output) -> Exit {
         Command::Test(test) => test::run(&context, &test),
         Command::Sdl => sdl::run(&context),
         Command::Publish(publish) => publish::run(&context, &publish),
-        Command::Status(data) => status::run(&context, &data),
+        Command::Status(status) => status::run(&context, &status),
         Command::Parked(parked) => parked::run(&context, &parked),
+        Command::Pause(pause) => pause::pause(&context, &pause),
+        Command::Resume(resume) => pause::resume(&context, &resume),
         #[cfg(feature = "cassandra")]
         Command::Plan => apply::plan(&context),
         #[cfg(feature = "cassandra")]

@@ -69,9 +69,13 @@ impl Output {
 
     /// Prints a line. A reader that has gone away is no fault of ours.
     pub fn line(&self, text: &str) {
+        self.try_line(text);
+    }
+
+    /// Prints a line; answers whether anybody reads still.
+    pub fn try_line(&self, text: &str) -> bool {
         let mut stdout = std::io::stdout().lock();
-        let _ = writeln!(stdout, "{text}");
-        let _ = stdout.flush();
+        writeln!(stdout, "{text}").and_then(|()| stdout.flush()).is_ok()
     }
 
     /// The text in a colour, where colours are wanted.

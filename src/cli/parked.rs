@@ -1,4 +1,5 @@
-//! `kinora parked`: keys that wait because an event could not be applied; of a running `dev`, else of its data as they lie.
+//! `kinora parked`: keys that wait because an event could not be applied; of the processes that share a cluster, of a running
+//! `dev`, or of its data as they lie.
 //!
 //! `list` and `show` read a page. `retry`, `skip-first` and `drop` are done in steps, each of which is kept: whoever
 //! interrupts them goes on with the same command.
@@ -9,18 +10,18 @@ use clap::Subcommand;
 use futures_util::FutureExt;
 use indicatif::{ProgressBar, ProgressStyle};
 
-use crate::cli::status::{Teller, table, teller};
-use crate::cli::{Context, Exit, Failed, counted, unreachable};
-use crate::serve::client::ClientError;
+use crate::cli::status::table;
+use crate::cli::teller::Teller;
+use crate::cli::{Context, Exit, Failed, counted};
 use crate::serve::{
-    Backend, PARKED_LISTED, PARKED_LISTED_MAX, ParkedAction, ParkedDetail, ParkedDone, ParkedError,
-    ParkedList, ParkedQuery,
+    PARKED_LISTED, PARKED_LISTED_MAX, ParkedAction, ParkedDetail, ParkedDone, ParkedList, ParkedQuery,
 };
 
 /// Arguments of `parked`.
 #[derive(clap::Args, Debug)]
 pub struct Arguments {
-    /// Directory of log and store [default: `dev.data`, which is `.kinora` in the project].
+    /// Directory of log and store of a `dev` [default: `dev.data`, which is `.kinora` in the project, unless
+    /// `cassandra.nodes` is set].
     #[arg(long, global = true, value_name = "DIR")]
     data: Option<PathBuf>,
     /// Only keys of this projection.
@@ -74,11 +75,10 @@ pub fn run(context: &Context, arguments: &Arguments) -> Exit {
         Ok(runtime) => runtime,
         Err(exit) => return exit,
     };
-    let data = context.data_dir(arguments.data.as_ref());
     let outcome = runtime.block_on(async {
-        let teller = teller(context, &data).await?;
+        let teller = Teller::find(context, arguments.data.as_ref()).await?;
+        teller.opened().await?;
         let command = Parked { context, teller: &teller, projection: arguments.projection.as_deref() };
-        command.opened().await?;
         match &arguments.command {
             Command::List(page) => command.list(page).await,
             Command::Show { key, page } => command.show(key, page).await,
@@ -101,29 +101,14 @@ struct Parked<'a> {
 }
 
 impl Parked<'_> {
-    /// Says why where the data cannot be looked at.
-    async fn opened(&self) -> Result<(), Failed> {
-        match self.teller {
-            Teller::Own { engine, .. } if engine.serving().is_none() => {
-                Err(unreachable(engine.status().await.diagnostics.join("; ")))
-            }
-            _ => Ok(()),
-        }
-    }
-
     async fn list(&self, page: &Page) -> Result<Exit, Failed> {
-        let list: ParkedList = match self.teller {
-            Teller::Running(endpoint) => {
-                read(endpoint.get(&format!("/admin/parked?{}", self.query(page))).await)?
-            }
-            Teller::Own { engine, .. } => engine.parked(self.page(page)).await.map_err(failed)?,
-        };
+        let list = self.teller.parked(self.page(page)).await?;
         self.context.output.value(&list.parked, |_| listed(&list));
         Ok(Exit::Done)
     }
 
     async fn show(&self, key: &str, page: &Page) -> Result<Exit, Failed> {
-        let details = self.details(key, page).await?;
+        let details = self.teller.parked_key(key, self.page(page)).await?;
         if details.is_empty() {
             return Err(nothing_under(key));
         }
@@ -133,22 +118,9 @@ impl Parked<'_> {
         Ok(Exit::Done)
     }
 
-    async fn details(&self, key: &str, page: &Page) -> Result<Vec<ParkedDetail>, Failed> {
-        match self.teller {
-            Teller::Running(endpoint) => {
-                let path = format!("/admin/parked/{}?{}", percent_encoded(key), self.query(page));
-                let mut reply: serde_json::Value = read(endpoint.get(&path).await)?;
-                read(Ok(reply["parked"].take()))
-            }
-            Teller::Own { engine, .. } => {
-                engine.parked_key(key.to_owned(), self.page(page)).await.map_err(failed)
-            }
-        }
-    }
-
     /// Steps until nothing waits, something stops it, or a person does.
     async fn release(&self, key: &str, release: &str) -> Result<Exit, Failed> {
-        let details = self.details(key, &Page { limit: 1, after: None }).await?;
+        let details = self.teller.parked_key(key, self.page(&Page { limit: 1, after: None })).await?;
         let [detail] = details.as_slice() else {
             let ids: Vec<&str> = details.iter().map(|detail| detail.parked.id.as_str()).collect();
             return match ids.is_empty() {
@@ -170,7 +142,7 @@ impl Parked<'_> {
         };
         let mut sum = ParkedDone::default();
         loop {
-            let done = self.step(&detail.parked.id, action.clone()).await?;
+            let done = self.teller.release_parked(&detail.parked.id, action.clone()).await?;
             sum.applied += done.applied;
             sum.skipped += done.skipped;
             sum.dropped += done.dropped;
@@ -194,38 +166,12 @@ impl Parked<'_> {
         Ok(if sum.waiting == 0 { Exit::Done } else { Exit::Findings })
     }
 
-    async fn step(&self, id: &str, action: ParkedAction) -> Result<ParkedDone, Failed> {
-        match self.teller {
-            Teller::Running(endpoint) => {
-                let first = action.first.map(|first| format!("?first={}", percent_encoded(&first)));
-                let (id, release, first) = (percent_encoded(id), action.release, first.unwrap_or_default());
-                let path = format!("/admin/parked/{id}/{release}{first}");
-                read(endpoint.post(&path, "application/json", b"").await)
-            }
-            Teller::Own { engine, .. } => match engine.release_parked(id.to_owned(), action).await {
-                // Another process has freed it meanwhile.
-                Err(ParkedError::NotThere(_)) => Ok(ParkedDone::default()),
-                done => done.map_err(failed),
-            },
-        }
-    }
-
     fn page(&self, page: &Page) -> ParkedQuery {
         ParkedQuery {
             projection: self.projection.map(str::to_owned),
             after: page.after.clone(),
             limit: usize::try_from(page.limit).unwrap_or(PARKED_LISTED_MAX),
         }
-    }
-
-    fn query(&self, page: &Page) -> String {
-        let mut query = format!("limit={}", page.limit);
-        for (name, value) in [("projection", self.projection), ("after", page.after.as_deref())] {
-            if let Some(value) = value {
-                query.push_str(&format!("&{name}={}", percent_encoded(value)));
-            }
-        }
-        query
     }
 
     /// A bar on standard error, where a person watches.
@@ -270,9 +216,14 @@ fn text(detail: &ParkedDetail) -> String {
         },
     ];
     for event in &detail.queue {
-        let value = event.value.as_deref().unwrap_or("no value");
-        lines.push(format!("  {}  {value}", event.position));
+        let value = match (&event.value, &detail.unread) {
+            (Some(value), _) => value,
+            (None, Some(_)) => "",
+            (None, None) => "no value",
+        };
+        lines.push(format!("  {}  {value}", event.position).trim_end().to_owned());
     }
+    lines.extend(detail.unread.iter().map(|reason| format!("values are not shown: {reason}")));
     if let Some(last) = detail.queue.last().filter(|_| (detail.queue.len() as u64) < parked.waiting) {
         lines.push(format!("more, if there are, with --after {}", last.id));
     }
@@ -295,42 +246,4 @@ fn outcome(sum: &ParkedDone) -> String {
 
 fn nothing_under(key: &str) -> Failed {
     (Exit::Usage, format!("nothing is parked under {key:?}; `kinora parked list` shows the keys"))
-}
-
-fn failed(error: ParkedError) -> Failed {
-    match error {
-        ParkedError::NotThere(_) | ParkedError::Refused(_) => (Exit::Usage, error.to_string()),
-        ParkedError::Unavailable(reason) => unreachable(reason),
-    }
-}
-
-fn read<T: serde::de::DeserializeOwned>(reply: Result<serde_json::Value, ClientError>) -> Result<T, Failed> {
-    let reply = reply.map_err(unreachable)?;
-    serde_json::from_value(reply)
-        .map_err(|error| unreachable(format!("the answer is not of this program: {error}")))
-}
-
-/// A path segment: all but letters, digits and `-._~` as `%XX` (RFC 3986, section 2).
-fn percent_encoded(text: &str) -> String {
-    let mut encoded = String::with_capacity(text.len());
-    for byte in text.bytes() {
-        match byte {
-            b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'-' | b'.' | b'_' | b'~' => {
-                encoded.push(char::from(byte))
-            }
-            _ => encoded.push_str(&format!("%{byte:02X}")),
-        }
-    }
-    encoded
-}
-
-#[cfg(test)]
-mod tests {
-    use super::percent_encoded;
-
-    #[test]
-    fn a_key_becomes_one_path_segment() {
-        assert_eq!(percent_encoded("{\"id\":\"a/b\"}"), "%7B%22id%22%3A%22a%2Fb%22%7D");
-        assert_eq!(percent_encoded("o-1_x.~"), "o-1_x.~");
-    }
 }

@@ -1,31 +1,55 @@
-//! `kinora status`: topics, projections, lag, parked keys; of a running `dev`, else of its data as they lie.
+//! `kinora status`: topics, projections, lag, parked keys, once or again and again; of the processes that share a cluster, of a
+//! running `dev`, or of its data as they lie. `--tables` shows what lies in Cassandra.
 
-use std::path::Path;
-use std::sync::Arc;
+use std::io::IsTerminal;
+use std::path::PathBuf;
+use std::time::Duration;
 
-use crate::cli::data::{self, DataLock, Holder};
-use crate::cli::{Context, DataArguments, Exit, Failed, unreachable};
-use crate::engine::{Embedded, Looked, PartitionStatus, ProjectionStatus, Status};
-use crate::serve::Endpoint;
+use serde::Serialize;
 
-/// Who can tell about a data directory.
-pub enum Teller {
-    /// A running process.
-    Running(Endpoint),
-    /// This process, which has opened the data without folding anything, and holds them.
-    Own { engine: Arc<Embedded>, _lock: DataLock },
+use crate::cli::signals::Signals;
+use crate::cli::teller::Teller;
+use crate::cli::{Context, Exit, Failed, unreachable};
+use crate::engine::{PartitionStatus, ProjectionStatus, Status};
+use crate::plan::stored::{StoredTable, stored};
+
+/// Arguments of `status`.
+#[derive(clap::Args, Debug)]
+pub struct Arguments {
+    /// Directory of log and store of a `dev` [default: `dev.data`, which is `.kinora` in the project, unless
+    /// `cassandra.nodes` is set].
+    #[arg(long, value_name = "DIR")]
+    data: Option<PathBuf>,
+    /// Shows it again each second, until Ctrl-C.
+    #[arg(long)]
+    watch: bool,
+    /// Shows the tables in Cassandra that hold the rows, for who reads them from elsewhere.
+    #[arg(long, conflicts_with = "watch")]
+    tables: bool,
 }
 
-pub fn run(context: &Context, arguments: &DataArguments) -> Exit {
+/// How often `--watch` looks.
+const WATCH_EVERY: Duration = Duration::from_secs(1);
+
+pub fn run(context: &Context, arguments: &Arguments) -> Exit {
     let runtime = match context.runtime() {
         Ok(runtime) => runtime,
         Err(exit) => return exit,
     };
-    match runtime.block_on(status(context, arguments)) {
-        Ok(status) => {
-            context.output.value(&status, text);
-            Exit::Done
+    let told = runtime.block_on(async {
+        match arguments {
+            Arguments { tables: true, .. } => tables(context, arguments).await,
+            Arguments { watch: true, .. } => watch(context, arguments).await,
+            _ => {
+                let teller = Teller::find(context, arguments.data.as_ref()).await?;
+                let with_partitions = matches!(teller, Teller::Cluster(_));
+                context.output.value(&teller.status().await?, |status| text(status, with_partitions));
+                Ok(())
+            }
         }
+    });
+    match told {
+        Ok(()) => Exit::Done,
         Err((exit, message)) => {
             context.output.error(&message);
             exit
@@ -33,57 +57,113 @@ pub fn run(context: &Context, arguments: &DataArguments) -> Exit {
     }
 }
 
-async fn status(context: &Context, arguments: &DataArguments) -> Result<Status, Failed> {
-    let data = context.data_dir(arguments.data.as_ref());
-    match teller(context, &data).await? {
-        Teller::Running(endpoint) => {
-            let status = endpoint.get("/admin/status").await.map_err(unreachable)?;
-            serde_json::from_value(status)
-                .map_err(|error| unreachable(format!("the answer is not a status: {error}")))
+/// Shows how far everything is until told to stop, or until nobody reads it any more. Trouble after the first time is shown
+/// and may pass.
+async fn watch(context: &Context, arguments: &Arguments) -> Result<(), Failed> {
+    let mut signals =
+        Signals::listen().map_err(|error| unreachable(format!("signals cannot be listened to: {error}")))?;
+    let mut teller = Some(watched(context, arguments).await?);
+    let output = &context.output;
+    let clear = if std::io::stdout().is_terminal() && !output.json { "\x1b[2J\x1b[H" } else { "" };
+    let mut is_first = true;
+    loop {
+        let look = async {
+            let asked = match teller.take() {
+                Some(teller) => teller,
+                None => watched(context, arguments).await?,
+            };
+            let status = asked.status().await?;
+            Ok::<_, Failed>((asked, status))
+        };
+        let looked = tokio::select! {
+            () = signals.next() => return Ok(()),
+            looked = look => looked,
+        };
+        let is_read = match looked {
+            Ok((asked, status)) => {
+                let with_partitions = matches!(asked, Teller::Cluster(_));
+                teller = Some(asked);
+                match output.json {
+                    true => output.try_line(&serde_json::json!(status).to_string()),
+                    false => output.try_line(&format!("{clear}{}\n", text(&status, with_partitions))),
+                }
+            }
+            Err(failed) if is_first => return Err(failed),
+            Err((_, message)) => {
+                output.error(&message);
+                true
+            }
+        };
+        if !is_read {
+            return Ok(());
         }
-        Teller::Own { engine, .. } => Ok(engine.status().await),
+        is_first = false;
+        tokio::select! {
+            () = signals.next() => return Ok(()),
+            () = tokio::time::sleep(WATCH_EVERY) => {}
+        }
     }
 }
 
-/// Finds a running process, or opens the data.
-pub async fn teller(context: &Context, data: &Path) -> Result<Teller, Failed> {
-    if !data.join("log").is_dir() {
-        return Err(unreachable(format!(
-            "{} holds no data of Kinora; `kinora dev` makes them",
-            data.display()
-        )));
-    }
-    let lock = match data::take(data).map_err(unreachable)? {
-        Holder::Running(endpoint) => return Ok(Teller::Running(endpoint)),
-        Holder::Us(lock) => lock,
-    };
-    let (broker, store) = (data::open_log(data)?, data::open_store(data)?);
-    let settings = super::dev::engine_settings(&context.settings, vec![0; 32]);
-    let engine = Embedded::idle(Arc::new(broker), Arc::new(store), settings);
-    engine.set_refused(unseen(context, &engine).await?);
-    Ok(Teller::Own { engine, _lock: lock })
-}
-
-/// Opens what answered last. Says why nothing of it can be shown where the definitions do not fit.
-async fn unseen(context: &Context, engine: &Embedded) -> Result<Vec<String>, Failed> {
-    let loaded = crate::engine::load_with(&context.project, &Default::default(), &context.settings.lint);
-    let Some(definitions) = loaded.map_err(|error| (Exit::Invalid, error.to_string()))?.definitions else {
-        return Ok(vec!["the definitions have faults, see `kinora check`".to_owned()]);
-    };
-    let found = engine.look(&definitions).await.map_err(unreachable)?;
-    Ok(match found {
-        Looked::Opened => Vec::new(),
-        Looked::Empty => vec!["nothing is folded yet; `kinora dev` does it".to_owned()],
-        Looked::OtherDefinitions => {
-            vec![
-                "the definitions have changed since the rows were made; `kinora dev` makes them anew"
-                    .to_owned(),
-            ]
+/// Who is watched: data that nobody works stay as they are, and whoever holds them keeps a `dev` from starting.
+async fn watched(context: &Context, arguments: &Arguments) -> Result<Teller, Failed> {
+    match Teller::find(context, arguments.data.as_ref()).await? {
+        Teller::Own { .. } => {
+            Err(unreachable("no `kinora dev` runs on these data, so there is nothing to watch".to_owned()))
         }
-    })
+        teller => Ok(teller),
+    }
 }
 
-fn text(status: &Status) -> String {
+/// What lies in Cassandra.
+#[derive(Serialize)]
+struct Tables {
+    keyspace: String,
+    generation: u32,
+    tables: Vec<StoredTable>,
+}
+
+async fn tables(context: &Context, arguments: &Arguments) -> Result<(), Failed> {
+    let teller = match arguments.data {
+        Some(_) => None,
+        None => Some(Teller::find(context, None).await?),
+    };
+    let Some(Teller::Cluster(overseeing)) = teller else {
+        let reason = "`--tables` shows tables in Cassandra, and `cassandra.nodes` is not set or `--data` names other data; \
+                      `kinora check --explain` shows those of the definitions";
+        return Err((Exit::Usage, reason.to_owned()));
+    };
+    let (definitions, generation) = (overseeing.definitions(), overseeing.generation());
+    let tables = Tables {
+        keyspace: context.settings.cassandra.keyspace.clone(),
+        generation,
+        tables: stored(&definitions.model, &definitions.plan, generation),
+    };
+    context.output.value(&tables, tables_text);
+    Ok(())
+}
+
+fn tables_text(tables: &Tables) -> String {
+    let Tables { keyspace, generation, tables } = tables;
+    let mut lines = vec![
+        format!("keyspace {keyspace}, generation {generation}"),
+        "Never write to them. Read base tables in whole rows, or at LOCAL_ONE: where replicas differ, a read of some columns at a"
+            .to_owned(),
+        "higher level repairs these alone, and splits a row. Another generation has other tables.".to_owned(),
+    ];
+    for stored in tables {
+        lines.push(format!("\n{}: {}", stored.name, stored.role));
+        let columns = stored.columns.iter().map(|column| {
+            let key = column.key.clone().unwrap_or_default();
+            [format!("  {}", column.name), column.ty.clone(), key, column.holds.clone()]
+        });
+        lines.extend(table(&columns.collect::<Vec<_>>()));
+        lines.extend(stored.notes.iter().map(|note| format!("  ! {note}")));
+    }
+    lines.join("\n")
+}
+
+fn text(status: &Status, with_partitions: bool) -> String {
     let mut lines = vec![format!("kinora {}  generation {}", status.version, status.generation)];
     if let Some(building) = &status.building {
         lines.push(format!(
@@ -112,6 +192,10 @@ fn text(status: &Status) -> String {
     lines.extend(table(&rows));
     lines.extend(status.projections.iter().filter_map(began));
     lines.push(String::new());
+    if with_partitions {
+        lines.extend(partitions(status));
+        lines.push(String::new());
+    }
     let mut rows = vec![["topic", "partitions", "events"].map(str::to_owned)];
     for topic in &status.topics {
         let events: u64 = topic.partitions.iter().map(|(start, end)| end - start).sum();
@@ -119,6 +203,30 @@ fn text(status: &Status) -> String {
     }
     lines.extend(table(&rows));
     lines.join("\n")
+}
+
+/// Each partition of each projection, and who works it.
+fn partitions(status: &Status) -> Vec<String> {
+    let head = ["projection", "partition", "position", "lag", "parked", "owner", "epoch"];
+    let mut rows = vec![head.map(str::to_owned)];
+    for projection in &status.projections {
+        for part in &projection.partitions {
+            let (process, epoch) = match &part.owner {
+                Some(owner) => (owner.process.clone(), owner.epoch.to_string()),
+                None => ("nobody".to_owned(), String::new()),
+            };
+            rows.push([
+                projection.name.clone(),
+                format!("{}:{}", part.topic, part.partition),
+                format!("{}/{}", part.position, part.end),
+                format!("{} events, {} ms", part.end.saturating_sub(part.position), part.lag_ms),
+                part.parked_keys.to_string(),
+                process,
+                epoch,
+            ]);
+        }
+    }
+    table(&rows)
 }
 
 /// Where a projection began that has not read its topics from their start.

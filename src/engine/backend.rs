@@ -9,7 +9,8 @@ use crate::engine::{Definitions, Embedded, Projecting, Reading, Serving, Status,
 use crate::event::Position;
 use crate::resolve::{Answer, Request};
 use crate::serve::{
-    Backend, ParkedAction, ParkedDetail, ParkedDone, ParkedError, ParkedList, ParkedQuery, PublishError,
+    Backend, ParkedAction, ParkedDetail, ParkedDone, ParkedError, ParkedList, ParkedQuery, PauseOrder,
+    Paused, PublishError,
 };
 use crate::source::{NewRecord, SourceError};
 
@@ -61,6 +62,10 @@ impl Backend for Embedded {
     ) -> BoxFuture<'_, Result<ParkedDone, ParkedError>> {
         Box::pin(async move { parked::release(self, &key, action).await })
     }
+
+    fn set_paused(&self, order: PauseOrder) -> BoxFuture<'_, Result<Paused, ParkedError>> {
+        Box::pin(Embedded::set_paused(self, order))
+    }
 }
 
 /// One of the two halves, `project` and `serve`: what each answers in its own way.
@@ -71,6 +76,8 @@ trait Half: Desk {
     fn serving(&self) -> Option<Arc<Serving>>;
 
     fn status(&self) -> BoxFuture<'_, Status>;
+
+    fn set_paused(&self, order: PauseOrder) -> BoxFuture<'_, Result<Paused, ParkedError>>;
 }
 
 impl Half for Projecting {
@@ -85,6 +92,10 @@ impl Half for Projecting {
     fn status(&self) -> BoxFuture<'_, Status> {
         Box::pin(Projecting::status(self))
     }
+
+    fn set_paused(&self, order: PauseOrder) -> BoxFuture<'_, Result<Paused, ParkedError>> {
+        Box::pin(Projecting::set_paused(self, order))
+    }
 }
 
 impl Half for Reading {
@@ -98,6 +109,10 @@ impl Half for Reading {
 
     fn status(&self) -> BoxFuture<'_, Status> {
         Box::pin(async { Reading::status(self) })
+    }
+
+    fn set_paused(&self, order: PauseOrder) -> BoxFuture<'_, Result<Paused, ParkedError>> {
+        Box::pin(Reading::set_paused(self, order))
     }
 }
 
@@ -141,5 +156,9 @@ impl<H: Half + 'static> Backend for H {
         action: ParkedAction,
     ) -> BoxFuture<'_, Result<ParkedDone, ParkedError>> {
         Box::pin(async move { parked::release(self, &key, action).await })
+    }
+
+    fn set_paused(&self, order: PauseOrder) -> BoxFuture<'_, Result<Paused, ParkedError>> {
+        Box::pin(Half::set_paused(self, order))
     }
 }

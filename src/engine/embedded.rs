@@ -20,6 +20,7 @@ use crate::project::retry::ParkedRequest;
 use crate::project::{ProjectSettings, Scope};
 use crate::source::broker::Broker;
 use crate::source::{NewRecord, Source, SourceError};
+use crate::store::coordination::Pause;
 use crate::store::{Began, Generation, Manifest, Store};
 
 /// How an embedded engine runs.
@@ -298,7 +299,12 @@ impl Embedded {
     pub(super) fn parked_queue_of(&self, projection: &str) -> Option<mpsc::Sender<ParkedRequest>> {
         let live = self.live()?;
         let worker = live.workers.iter().find(|worker| *worker.projection.name == *projection)?;
-        worker.halted().is_none().then(|| worker.asked.clone())
+        worker.desk()
+    }
+
+    /// Tells the loops of the generation that answers what is paused.
+    pub(super) fn set_pauses(&self, pauses: &[Pause]) {
+        self.live().iter().flat_map(|live| &live.workers).for_each(|worker| worker.set_pauses(pauses));
     }
 
     pub(super) fn stepping(&self) -> &tokio::sync::Mutex<()> {

@@ -77,9 +77,9 @@ pub(super) fn status_of(
     (worker, watchdog): (Option<&Worker>, Option<&Watchdog>),
 ) -> ProjectionStatus {
     let now_ms = now_ms();
-    let progress = tables.progress();
+    let (progress, parked) = (tables.progress(), tables.parked());
     let mut partitions = Vec::new();
-    let (mut lag_events, mut lag_ms) = (0, 0);
+    let (mut lag_events, mut lag_ms) = (0, 0i64);
     let read = projection.topics().filter_map(|name| topics.iter().find(|topic| topic.name == *name));
     let read = read
         .flat_map(|topic| (0u32..).zip(&topic.partitions).map(move |(number, info)| (topic, number, info)));
@@ -88,16 +88,24 @@ pub(super) fn status_of(
         let mark = progress.of(&projection.name, &at);
         let position = mark.map_or(info.start, |mark| mark.next);
         let behind = info.end.saturating_sub(position);
-        if behind > 0 {
-            lag_events += behind;
-            lag_ms = lag_ms.max(mark.map_or(0, |mark| now_ms.saturating_sub(mark.time_ms).max(0)));
-        }
+        let late = mark.filter(|_| behind > 0).map_or(0, |mark| now_ms.saturating_sub(mark.time_ms).max(0));
+        (lag_events, lag_ms) = (lag_events + behind, lag_ms.max(late));
+        let parked_keys = parked.keys_at(&projection.name, &at);
         let began = starts.iter().find(|began| began.projection == projection.name && began.at == at);
         let (began, start) = began.map_or((0, Start::Earliest), |began| (began.offset, began.start));
         let (topic, start) = (topic.name.to_string(), shown(start));
-        partitions.push(PartitionStatus { topic, partition, began, start, position, end: info.end });
+        partitions.push(PartitionStatus {
+            topic,
+            partition,
+            began,
+            start,
+            position,
+            end: info.end,
+            lag_ms: u64::try_from(late).unwrap_or(0),
+            parked_keys,
+            owner: None,
+        });
     }
-    let parked = tables.parked();
     let counts = parked.counts(&projection.name);
     let stalled = watchdog.and_then(|watchdog| watchdog.stall_of(generation, &projection.name));
     let shown = |worker: &Worker| worker.shown(lag_events, stalled.as_ref());

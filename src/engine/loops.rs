@@ -19,6 +19,7 @@ use crate::project::budget::Budget;
 use crate::project::retry::{ParkedRequest, ParkedRequests};
 use crate::project::{Halt, ProjectSettings, Projector, ProjectorState, Scope};
 use crate::source::Source;
+use crate::store::coordination::Pause;
 use crate::store::{Owner, Tables};
 
 /// Steps for parked keys that wait for a projection; whoever asks for more waits until there is room.
@@ -94,6 +95,7 @@ impl Loops {
             projectors.push(projector.await?.within(Arc::clone(&self.budget)));
         }
         let partitions = scope.partitions.unwrap_or_default();
+        let pauses = tables.pauses().await?;
         let start = |projector: Projector| {
             let base = definitions.plan.entity(projector.projection().entity).base;
             let base = Arc::clone(definitions.plan.table(base));
@@ -102,6 +104,7 @@ impl Loops {
                 (generation, partitions),
                 base,
                 (Arc::clone(tables), Arc::clone(&self.source)),
+                pauses.clone(),
             );
             self.watchdog.watch(&worker.watched);
             Arc::new(worker)
@@ -120,6 +123,8 @@ pub(super) struct Worker {
     pub state: watch::Receiver<ProjectorState>,
     /// Takes what is asked for parked keys.
     pub asked: mpsc::Sender<ParkedRequest>,
+    /// What is paused, as far as the loop knows.
+    pauses: watch::Sender<Vec<Pause>>,
     pub watched: Arc<Watched>,
     pub stop: watch::Sender<bool>,
     pub task: Mutex<Option<JoinHandle<()>>>,
@@ -146,7 +151,10 @@ impl Worker {
         (generation, partitions): (u32, &[TopicPartition]),
         base: Arc<TablePlan>,
         (tables, source): (Arc<dyn Tables>, Arc<dyn Source>),
+        pauses: Vec<Pause>,
     ) -> Worker {
+        let (pauses, heeded) = watch::channel(pauses);
+        let projector = projector.heeding(heeded);
         let projection = Arc::clone(projector.projection());
         let (say, state) = watch::channel(ProjectorState::Running);
         let (stop, stopped) = watch::channel(false);
@@ -161,14 +169,20 @@ impl Worker {
         });
         let (ask, asked) = mpsc::channel(PARKED_REQUESTS);
         let owners = projector.owners();
-        let requests = Some(ParkedRequests { source, asked });
-        let task = tokio::spawn(projector.run_with(requests, say, stopped));
+        let mut requests = Some(ParkedRequests { source, asked });
+        let task = tokio::spawn(async move {
+            let halted = projector.run_with(&mut requests, say, stopped.clone()).await;
+            if let (Some(projector), Some(requests)) = (halted, requests) {
+                projector.attend(requests, stopped).await;
+            }
+        });
         Worker {
             projection,
             partitions: partitions.to_vec(),
             owners,
             state,
             asked: ask,
+            pauses,
             watched,
             stop,
             task: Mutex::new(Some(task)),
@@ -177,6 +191,20 @@ impl Worker {
 
     pub fn has_ended(&self) -> bool {
         self.state.has_changed().is_err()
+    }
+
+    /// Tells the loop what is paused, where that is news.
+    pub fn set_pauses(&self, pauses: &[Pause]) {
+        self.pauses.send_if_modified(|known| {
+            let changed = known != pauses;
+            *known = pauses.to_vec();
+            changed
+        });
+    }
+
+    /// Where steps for parked keys are asked for, also while it has halted; `None` once it has ended.
+    pub fn desk(&self) -> Option<mpsc::Sender<ParkedRequest>> {
+        (!self.asked.is_closed()).then(|| self.asked.clone())
     }
 
     /// What hangs, for a person.
@@ -194,6 +222,7 @@ impl Worker {
         }
         match &*self.state.borrow() {
             ProjectorState::Waiting(reason) => format!("waiting: {reason}"),
+            ProjectorState::Paused(by) => format!("paused {by}"),
             _ if lag_events > 0 => "catching up".to_owned(),
             _ => "running".to_owned(),
         }

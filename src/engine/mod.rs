@@ -3,20 +3,24 @@
 //! `dev`, `test` and embedding programs run this. A change of definitions is built as a new generation beside the
 //! one that answers, and takes its place when it has caught up. `loops` runs the write loops of a process, `serving` is what
 //! answers, `live` both of one generation; `embedded` has all of it in one process,
-//! `projecting` the loops of one among several, `reading` what answers beside them.
+//! `projecting` the loops of one among several, `reading` what answers beside them, `overseeing` what an operator sees of all
+//! of them; `errands` is what the former do for the latter.
 
 mod backend;
 pub mod cases;
 pub mod difference;
 pub mod dump;
 mod embedded;
+mod errands;
 mod live;
 mod load;
 mod loops;
 pub mod mend;
 #[cfg(test)]
 mod mend_tests;
+mod overseeing;
 mod parked;
+mod pausing;
 mod projecting;
 mod reading;
 pub mod sample;
@@ -24,6 +28,7 @@ mod serving;
 mod starts;
 pub mod watch;
 pub mod watchdog;
+pub mod who;
 
 use std::sync::Arc;
 
@@ -42,6 +47,7 @@ pub use embedded::{Embedded, EmbeddedSettings, Looked};
 pub(crate) use live::now_ms;
 pub use load::{LoadError, Loaded, bind, bind_with, load, load_with};
 pub use loops::LoopSettings;
+pub use overseeing::{Overseeing, Patience};
 pub use projecting::Projecting;
 pub use reading::Reading;
 pub use serving::{AnswerSettings, Serving};
@@ -155,7 +161,7 @@ pub struct ProjectionStatus {
     pub parked_skipped: u64,
     #[serde(default)]
     pub parked_dropped: u64,
-    /// `running`, `catching up`, or `halted: …`, `waiting: …`, `stalled: …` with the reason.
+    /// `running`, `catching up`, `paused by …`, or `halted: …`, `waiting: …`, `stalled: …` with the reason.
     pub state: String,
     /// Where it stands still, if it does.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -172,4 +178,22 @@ pub struct PartitionStatus {
     pub start: String,
     pub position: u64,
     pub end: u64,
+    /// Time between now and the last event passed, milliseconds; 0 where nothing is behind it.
+    #[serde(default)]
+    pub lag_ms: u64,
+    /// Parked keys whose first event lies here.
+    #[serde(default)]
+    pub parked_keys: usize,
+    /// Who works it, where processes share the partitions and one says so.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub owner: Option<PartitionOwner>,
+}
+
+/// The process that works a partition.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PartitionOwner {
+    /// `host:pid`.
+    pub process: String,
+    /// How often the partition has been taken so far.
+    pub epoch: u64,
 }

@@ -15,8 +15,8 @@ use crate::project::{Projector, Scope};
 use crate::serve::{
     ParkedAction, ParkedDetail, ParkedDone, ParkedError, ParkedList, ParkedQuery, ParkedView, WaitingEvent,
 };
-use crate::source::Source;
-use crate::store::{ParkedEntry, ParkedItem, ParkedKey, ParkedPage, QueuedEvent, Tables};
+use crate::source::{Source, SourceError};
+use crate::store::{ParkedEntry, ParkedItem, ParkedKey, ParkedPage, QueuedEvent, StoreError, Tables};
 use crate::value::encode::RowKey;
 
 /// Keys read at once while one is looked for by what it is shown as.
@@ -33,6 +33,11 @@ pub(super) trait Desk: Send + Sync {
     /// The tables that answer.
     fn tables(&self) -> Result<Arc<dyn Tables>, ParkedError>;
 
+    /// Learns what is parked now, where nobody else in this process does.
+    fn refresh(&self) -> BoxFuture<'_, Result<(), StoreError>> {
+        Box::pin(async { Ok(()) })
+    }
+
     /// Where waiting events are read; `None` where this process does not read the log.
     fn log(&self) -> Option<&dyn Source>;
 
@@ -41,11 +46,12 @@ pub(super) trait Desk: Send + Sync {
         &'a self,
         item: &'a ParkedItem,
         step: ParkedStep,
-    ) -> BoxFuture<'a, Result<Stepped, ParkedError>>;
+    ) -> BoxFuture<'a, Result<ParkedDone, ParkedError>>;
 }
 
 /// A page of the parked keys of all projections, or of one.
 pub(super) async fn list(desk: &dyn Desk, query: ParkedQuery) -> Result<ParkedList, ParkedError> {
+    desk.refresh().await.map_err(failed)?;
     let tables = desk.tables()?;
     let after = query.after.as_deref().map(|id| place_of(id).ok_or_else(|| not_an_id(id))).transpose()?;
     let page = ParkedPage {
@@ -68,16 +74,25 @@ pub(super) async fn show(
     key: &str,
     query: ParkedQuery,
 ) -> Result<Vec<ParkedDetail>, ParkedError> {
+    desk.refresh().await.map_err(failed)?;
     let tables = desk.tables()?;
     let after = query.after.as_deref().map(|id| queued_of(id).ok_or_else(|| not_an_id(id))).transpose()?;
-    let mut details = Vec::new();
+    let (mut details, mut log, mut unread) = (Vec::new(), desk.log(), None);
     for item in named(tables.as_ref(), key, query.projection.as_deref()).await? {
         let queued = tables.parked_queue(&item.projection, &item.key, after.as_ref(), query.limit);
         let mut queue = Vec::new();
         for event in queued.await.map_err(failed)? {
-            queue.push(waiting(desk.log(), event).await?);
+            let value = match log {
+                Some(source) => value_of(source, &event).await.unwrap_or_else(|error| {
+                    // What waits is known without the log, and it would fail for the others too.
+                    (log, unread) = (None, Some(error.to_string()));
+                    None
+                }),
+                None => None,
+            };
+            queue.push(waiting(event, value));
         }
-        details.push(ParkedDetail { parked: view(&item), queue });
+        details.push(ParkedDetail { parked: view(&item), queue, unread: unread.clone() });
     }
     Ok(details)
 }
@@ -88,6 +103,7 @@ pub(super) async fn release(
     key: &str,
     action: ParkedAction,
 ) -> Result<ParkedDone, ParkedError> {
+    desk.refresh().await.map_err(failed)?;
     let tables = desk.tables()?;
     let mut named = named(tables.as_ref(), key, action.projection.as_deref()).await?;
     let item = match (named.pop(), named.len()) {
@@ -103,19 +119,23 @@ pub(super) async fn release(
         }
     };
     let first = action.first.as_deref().map(|text| position_of(text).ok_or_else(|| not_an_id(text)));
-    let release = match action.release.as_str() {
-        "retry" => Release::Retry,
-        "skip-first" => Release::SkipFirst,
-        "drop" => Release::Drop,
-        other => {
-            let reason = format!("{other:?} is not what can be done: retry, skip-first or drop");
-            return Err(ParkedError::Refused(reason));
-        }
-    };
+    let release = release_of(&action.release)?;
     let step = ParkedStep { key: item.key.clone(), release, first: first.transpose()? };
-    let Stepped { applied, skipped, dropped, waiting, stopped } = desk.step(&item, step).await?;
+    desk.step(&item, step).await
+}
+
+/// What a step has done, in the words of whoever asked.
+fn done(stepped: Stepped) -> ParkedDone {
+    let Stepped { applied, skipped, dropped, waiting, stopped } = stepped;
     let stopped = stopped.map(|stopped| format!("{}: {}", stopped.position, stopped.reason));
-    Ok(ParkedDone { applied, skipped, dropped, waiting, stopped })
+    ParkedDone { applied, skipped, dropped, waiting, stopped }
+}
+
+/// What a person calls it.
+pub(super) fn release_of(name: &str) -> Result<Release, ParkedError> {
+    Release::named(name).ok_or_else(|| {
+        ParkedError::Refused(format!("{name:?} is not what can be done: retry, skip-first or drop"))
+    })
 }
 
 /// The parked keys that a text names: by the id that a list shows, or as they are shown.
@@ -145,18 +165,19 @@ async fn named(
     }
 }
 
-async fn waiting(log: Option<&dyn Source>, event: QueuedEvent) -> Result<WaitingEvent, ParkedError> {
-    let record = match log {
-        Some(log) => log.fetch(&event.at, event.offset).await.map_err(failed)?,
-        None => None,
-    };
-    let value = record.and_then(|record| record.value).map(|value| {
+/// The beginning of an event's value, where the log has it.
+async fn value_of(log: &dyn Source, event: &QueuedEvent) -> Result<Option<String>, SourceError> {
+    let record = log.fetch(&event.at, event.offset).await?;
+    Ok(record.and_then(|record| record.value).map(|value| {
         let shown = &value[..value.len().min(VALUE_SHOWN)];
         String::from_utf8_lossy(shown).into_owned()
-    });
+    }))
+}
+
+fn waiting(event: QueuedEvent, value: Option<String>) -> WaitingEvent {
     let position = Position { at: event.at.clone(), offset: event.offset }.to_string();
     let id = format!("{}/{position}", event.order);
-    Ok(WaitingEvent { position, id, time_ms: event.time_ms, value })
+    WaitingEvent { position, id, time_ms: event.time_ms, value }
 }
 
 impl Desk for Embedded {
@@ -172,7 +193,7 @@ impl Desk for Embedded {
         &'a self,
         item: &'a ParkedItem,
         step: ParkedStep,
-    ) -> BoxFuture<'a, Result<Stepped, ParkedError>> {
+    ) -> BoxFuture<'a, Result<ParkedDone, ParkedError>> {
         let projection = &item.projection;
         Box::pin(async move {
             if let Some(asked) = self.parked_queue_of(projection) {
@@ -194,7 +215,7 @@ impl Desk for Embedded {
                 Scope { starts: &starts, partitions: None },
             );
             let mut projector = opened.await.map_err(failed)?;
-            projector.step_parked(self.broker().as_ref(), &step).await.map_err(failed)
+            projector.step_parked(self.broker().as_ref(), &step).await.map(done).map_err(failed)
         })
     }
 }
@@ -212,12 +233,12 @@ impl Desk for Projecting {
         &'a self,
         item: &'a ParkedItem,
         step: ParkedStep,
-    ) -> BoxFuture<'a, Result<Stepped, ParkedError>> {
+    ) -> BoxFuture<'a, Result<ParkedDone, ParkedError>> {
         Box::pin(async move {
             let at = &item.entry.since.at;
             let asked = self.parked_queue_of(&item.projection, at).ok_or_else(|| {
                 ParkedError::Refused(format!(
-                    "{}:{} is worked by another process: ask that one, or ask again where partitions have just moved",
+                    "{}:{} is worked by another process: `kinora parked` asks that one",
                     at.topic, at.partition
                 ))
             })?;
@@ -235,8 +256,12 @@ impl Desk for Reading {
         None
     }
 
-    fn step<'a>(&'a self, _: &'a ParkedItem, _: ParkedStep) -> BoxFuture<'a, Result<Stepped, ParkedError>> {
-        let reason = "this process only answers: ask a `kinora project` that works the key's partition";
+    fn step<'a>(
+        &'a self,
+        _: &'a ParkedItem,
+        _: ParkedStep,
+    ) -> BoxFuture<'a, Result<ParkedDone, ParkedError>> {
+        let reason = "this process only answers: `kinora parked` asks whoever works the key's partition";
         Box::pin(async move { Err(ParkedError::Refused(reason.to_owned())) })
     }
 }
@@ -246,18 +271,27 @@ async fn ask(
     asked: &mpsc::Sender<ParkedRequest>,
     projection: &str,
     step: ParkedStep,
-) -> Result<Stepped, ParkedError> {
+) -> Result<ParkedDone, ParkedError> {
     let stopped = || ParkedError::Unavailable(format!("projection {projection:?} was stopped; ask again"));
+    ask_loop(asked, step).await.ok_or_else(stopped)?
+}
+
+/// As [`ask`]; `None` where the loop was stopped before it did anything.
+pub(super) async fn ask_loop(
+    asked: &mpsc::Sender<ParkedRequest>,
+    step: ParkedStep,
+) -> Option<Result<ParkedDone, ParkedError>> {
     let (reply, answer) = oneshot::channel();
-    asked.send(ParkedRequest { step, reply }).await.map_err(|_| stopped())?;
-    answer.await.map_err(|_| stopped())?.map_err(ParkedError::Unavailable)
+    asked.send(ParkedRequest { step, reply }).await.ok()?;
+    // A step that was begun is always answered.
+    Some(answer.await.ok()?.map(done).map_err(ParkedError::Unavailable))
 }
 
 fn nothing_answers() -> ParkedError {
     ParkedError::Unavailable("no generation answers yet, so no key is known to be parked".to_owned())
 }
 
-fn failed(error: impl std::fmt::Display) -> ParkedError {
+pub(super) fn failed(error: impl std::fmt::Display) -> ParkedError {
     ParkedError::Unavailable(error.to_string())
 }
 
@@ -319,7 +353,7 @@ fn unhex(text: &str) -> Option<Vec<u8>> {
 }
 
 /// `topic:partition@offset`.
-fn position_of(text: &str) -> Option<Position> {
+pub(super) fn position_of(text: &str) -> Option<Position> {
     let (place, offset) = text.rsplit_once('@')?;
     let (topic, partition) = place.rsplit_once(':')?;
     let at = TopicPartition { topic: topic.into(), partition: partition.parse().ok()? };

@@ -13,6 +13,7 @@ use tokio::sync::{mpsc, watch};
 
 use crate::engine::live::{active_of, starts_of, status_of};
 use crate::engine::loops::{self, LoopSettings, Loops, Worker};
+use crate::engine::who;
 use crate::engine::{Definitions, EngineError, ProjectionStatus, Status, TopicStatus};
 use crate::event::{Offset, TopicPartition};
 use crate::handler::Projection;
@@ -20,6 +21,7 @@ use crate::project::retry::ParkedRequest;
 use crate::project::{Halt, ProjectorState, Scope, topics_of};
 use crate::source::group::{Change, Group, Revoked};
 use crate::source::{Source, SourceError};
+use crate::store::coordination::{Pause, Worker as Said};
 use crate::store::{Began, Owner, Store, StoreError, Tables};
 
 /// How often the group is told how far partitions are worked.
@@ -41,6 +43,8 @@ pub struct Projecting {
     starts: Vec<Began>,
     loops: Loops,
     held: Mutex<Held>,
+    /// What others know this process by: drawn when it began, and `host:pid`.
+    name: (u128, Box<str>),
 }
 
 /// What is this process's now.
@@ -76,8 +80,8 @@ impl Projecting {
         let loops = Loops::new(Arc::clone(&source), settings);
         loops.watchdog.begin();
         let starts = starts_of(&manifest, generation);
-        let held = Mutex::default();
-        Ok(Arc::new(Projecting { definitions, generation, tables, source, starts, loops, held }))
+        let (held, name) = (Mutex::default(), (fastrand::u128(..), who::process().into()));
+        Ok(Arc::new(Projecting { definitions, generation, tables, source, starts, loops, held, name }))
     }
 
     /// The topics that the projections read.
@@ -101,8 +105,8 @@ impl Projecting {
         report.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
         let (mut pause, mut is_due) = (PAUSE.0, false);
         let stopped = async { stop.wait_for(|stop| *stop).await.map(|_| ()) };
-        let lost = self.lost();
-        tokio::pin!(stopped, lost);
+        let (lost, errands) = (self.lost(), self.run_errands());
+        tokio::pin!(stopped, lost, errands);
         let ended = loop {
             tokio::select! {
                 biased;
@@ -128,11 +132,14 @@ impl Projecting {
                     Err(halt) => break Err(halt.into()),
                 },
                 _ = report.tick() => group.report(&self.progress()),
+                never = &mut errands => match never {},
             }
         };
+        let said = self.as_workers();
         let workers = std::mem::take(&mut *self.held()).workers;
         loops::stop(&workers).await;
         self.settle(&workers).await;
+        self.leave(&said).await;
         group.report(&self.progress());
         ended?;
         // Told to end, it still says what had halted before.
@@ -179,7 +186,35 @@ impl Projecting {
     ) -> Option<mpsc::Sender<ParkedRequest>> {
         let held = self.held();
         let worker = held.workers.iter().find(|worker| *worker.projection.name == *projection)?;
-        (worker.partitions.contains(at) && worker.halted().is_none()).then(|| worker.asked.clone())
+        worker.desk().filter(|_| worker.partitions.contains(at))
+    }
+
+    /// As whom this process works a partition of a projection; `None` where it does not.
+    pub(super) fn owner_of(&self, projection: &str, at: &TopicPartition) -> Option<Owner> {
+        let held = self.held();
+        let worker = held.workers.iter().find(|worker| *worker.projection.name == *projection)?;
+        worker.owners.iter().find(|owner| owner.at == *at).cloned()
+    }
+
+    /// What each loop works and does, as others are told.
+    pub(super) fn as_workers(&self) -> Vec<Said> {
+        let held = self.held();
+        let said = |worker: &Arc<Worker>| {
+            let projection = Arc::clone(&worker.projection.name);
+            let stall = self.loops.watchdog.stall_of(self.generation, &projection);
+            Said {
+                id: self.name.0,
+                process: self.name.1.clone(),
+                partitions: worker.owners.iter().map(|owner| (owner.at.clone(), owner.epoch)).collect(),
+                state: worker.shown(0, stall.as_ref()).into(),
+                projection,
+            }
+        };
+        held.workers.iter().map(said).collect()
+    }
+
+    pub(super) fn set_pauses(&self, pauses: &[Pause]) {
+        self.held().workers.iter().for_each(|worker| worker.set_pauses(pauses));
     }
 
     pub(super) fn tables(&self) -> &Arc<dyn Tables> {
@@ -233,7 +268,7 @@ impl Projecting {
     /// Says of loops that ended in order that they have left nothing under way. What is not said costs at most that partitions
     /// which nobody takes up for days are refused.
     async fn settle(&self, ended: &[Arc<Worker>]) {
-        let in_order = ended.iter().filter(|worker| *worker.state.borrow() == ProjectorState::Running);
+        let in_order = ended.iter().filter(|worker| worker.state.borrow().is_in_order());
         let owners: Vec<Owner> = in_order.flat_map(|worker| worker.owners.iter().cloned()).collect();
         if let Err(error) = self.tables.settle(&owners).await {
             tracing::debug!(%error, "Partitions could not be said to be settled.");

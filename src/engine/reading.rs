@@ -164,7 +164,7 @@ async fn follow_manifest(reading: Weak<Reading>) {
 }
 
 /// The topics that were folded, as far as progress knows of them.
-fn topics_of(progress: &Progress) -> Vec<TopicInfo> {
+pub(super) fn topics_of(progress: &Progress) -> Vec<TopicInfo> {
     let mut topics: BTreeMap<&Arc<str>, TopicInfo> = BTreeMap::new();
     for mark in &progress.marks {
         let empty =

@@ -141,7 +141,10 @@ impl Watchdog {
         for watched in watched {
             let (lag, progress) = self.lag(&watched).await;
             let doing = watched.activity.look();
-            let is_halted = watched.state.borrow().halted().is_some() || watched.state.has_changed().is_err();
+            let rests = |state: &ProjectorState| {
+                state.halted().is_some() || matches!(state, ProjectorState::Paused(_))
+            };
+            let is_halted = rests(&watched.state.borrow()) || watched.state.has_changed().is_err();
             let now = Instant::now();
             let stood = self.with_entry(&watched, |entry| {
                 entry.still.see(now, lag > 0 && !is_halted, progress, doing.clone())

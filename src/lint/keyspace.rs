@@ -34,11 +34,10 @@ pub fn lint_keyspace(
         };
         found.push(remark(message, "Three replicas let one be away; alter the keyspace, then repair it."));
     }
-    // A single replica loses the end of one log: rows, and progress with them.
-    if !unsynced.is_empty() && replicas.iter().any(|(_, count)| *count > 1) {
+    if !unsynced.is_empty() {
         let message = format!(
-            "{} acknowledge writes before they sync them (`commitlog_sync: periodic`): where several replicas lose power at \
-             once, rows are lost whose progress a third one has, and are not written again",
+            "{}: writes are acknowledged before they are synced (`commitlog_sync: periodic`). Where as many nodes as a quorum \
+             needs end at once, rows are lost whose progress goes on, and they are not written again",
             unsynced.join(", ")
         );
         let help = "Set `commitlog_sync: group` (or `batch`) in each node's cassandra.yaml; after such a loss without it, fold \

@@ -10,7 +10,7 @@ use super::{
     ENTRIES_MAX, Entries, KeyColumn, Part, Plan, ReadPlan, ReadSource, Shape, TablePlan, TableRole,
     VALUES_MAX, cql,
 };
-use crate::schema::{ArgOp, Bucket, Field, KeyFunction, Order, ReadModel, TypeId, function_name};
+use crate::schema::{ArgOp, Bucket, Expiry, Field, KeyFunction, Order, ReadModel, TypeId, function_name};
 
 /// How the rows of an entity are written, as it is shown.
 #[derive(Clone, Debug)]
@@ -94,10 +94,11 @@ pub fn explain_read_json(model: &ReadModel, plan: &Plan, read: &ReadPlan) -> Val
     json!({ "read": read_json(model, plan, read), "table": table_json(model, plan.table(read.table)) })
 }
 
-fn table_text(model: &ReadModel, plan: &Plan, table: &TablePlan) -> String {
+/// What a table is for.
+pub(super) fn role_text(model: &ReadModel, plan: &Plan, table: &TablePlan) -> String {
     let entity = model.ty(table.entity);
     let heads = table.heads.map(|rows| &model.ty(plan.table(rows).entity).name);
-    let role = match table.role {
+    match table.role {
         TableRole::Base => match heads {
             Some(rows) => format!("header of {}, once in each partition of its rows, {rows}", entity.name),
             None => format!("base table of {}", entity.name),
@@ -112,7 +113,24 @@ fn table_text(model: &ReadModel, plan: &Plan, table: &TablePlan) -> String {
             };
             format!("index of {}, {by}", plan.table(of).name)
         }
+    }
+}
+
+/// Until when rows are in a table.
+pub(super) fn until_text(model: &ReadModel, table: &TablePlan) -> Vec<String> {
+    let entity = model.ty(table.entity);
+    let one = |expiry: &Expiry| {
+        let from = match entity.time_column() == Some(expiry.from) {
+            true => "the last event that wrote the row",
+            false => &entity.column(expiry.from).name,
+        };
+        format!("{} after {from}", span_of_time(expiry.after_ms))
     };
+    table.expires.iter().map(one).collect()
+}
+
+fn table_text(model: &ReadModel, plan: &Plan, table: &TablePlan) -> String {
+    let (entity, role) = (model.ty(table.entity), role_text(model, plan, table));
     let mut text =
         format!("  {}: {role}\n    partition   {}\n", table.name, keys(model, table, &table.partition));
     let declared = table.clustering.len() - table.appended;
@@ -133,13 +151,8 @@ fn table_text(model: &ReadModel, plan: &Plan, table: &TablePlan) -> String {
             table.columns.iter().map(|column| entity.column(*column).name.as_str()).collect();
         text.push_str(&format!("    columns     {}\n", names.join(", ")));
     }
-    for expiry in &table.expires {
-        let after = span_of_time(expiry.after_ms);
-        let from = match entity.time_column() == Some(expiry.from) {
-            true => "the last event that wrote the row",
-            false => &entity.column(expiry.from).name,
-        };
-        text.push_str(&format!("    until       {after} after {from}\n"));
+    for until in until_text(model, table) {
+        text.push_str(&format!("    until       {until}\n"));
     }
     if let Some(rows) = table.rows {
         text.push_str(&format!("    rows        {rows} in a partition\n"));
@@ -264,7 +277,7 @@ fn filters(model: &ReadModel, plan: &Plan, read: &ReadPlan, field: &Field) -> Ve
     bounds.chain(filters).map(shown).collect()
 }
 
-fn keys(model: &ReadModel, table: &TablePlan, keys: &[KeyColumn]) -> String {
+pub(super) fn keys(model: &ReadModel, table: &TablePlan, keys: &[KeyColumn]) -> String {
     let one = |key: &KeyColumn| {
         let column = &model.ty(table.entity).column(key.part.column).name;
         let order = if key.order == crate::schema::Order::Desc { " DESC" } else { "" };

@@ -18,6 +18,7 @@ mod layout;
 mod load;
 mod nearest;
 mod refuse;
+pub mod stored;
 #[cfg(test)]
 mod tests;
 

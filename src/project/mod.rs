@@ -48,6 +48,7 @@ use crate::project::work::{Due, Touched, Work};
 use crate::route::RowRange;
 use crate::schema::ColumnId;
 use crate::source::{Fetched, Reader, Source, SourceError};
+use crate::store::coordination::Pause;
 use crate::store::{Batch, Began, Owner, Profile, ProgressMark, StoreError, Tables};
 use crate::value::encode::RowKey;
 use crate::value::look_at;
@@ -167,6 +168,8 @@ pub enum ProjectorState {
     Running,
     /// The store or the log does not answer; it is being tried again.
     Waiting(String),
+    /// It folds nothing until it is told to go on, and says who paused it. Nothing had failed before.
+    Paused(String),
     /// It has stopped and says why.
     Halted(String),
     /// It has stopped, because another process has taken a partition of it.
@@ -174,11 +177,16 @@ pub enum ProjectorState {
 }
 
 impl ProjectorState {
+    /// Whether nothing that failed is still to be done again.
+    pub fn is_in_order(&self) -> bool {
+        matches!(self, ProjectorState::Running | ProjectorState::Paused(_))
+    }
+
     /// Why it has stopped; `None` while it runs.
     pub fn halted(&self) -> Option<&str> {
         match self {
             ProjectorState::Halted(reason) | ProjectorState::Lost(reason) => Some(reason),
-            ProjectorState::Running | ProjectorState::Waiting(_) => None,
+            ProjectorState::Running | ProjectorState::Waiting(_) | ProjectorState::Paused(_) => None,
         }
     }
 }
@@ -209,6 +217,8 @@ pub struct Projector {
     buckets: Buckets,
     /// What all projectors of the process share.
     budget: Arc<Budget>,
+    /// What is paused now, of all projections.
+    pauses: watch::Receiver<Vec<Pause>>,
     activity: Arc<Activity>,
     /// Records decoded, and rows loaded, at once: the larger rows are, the fewer.
     chunk: usize,
@@ -238,6 +248,8 @@ const CHUNK_FIRST: usize = 8;
 /// What a running projector does next.
 enum Next {
     Asked((Arc<dyn Source>, ParkedRequest)),
+    /// Other projections are paused, or this one, or it is not any more.
+    Told,
     Begun(Result<(Option<Fetched>, Share), Halt>),
 }
 
@@ -350,6 +362,7 @@ impl Projector {
             columns: (0..).map(ColumnId).take(projection.shape.columns.len()).collect(),
             buckets: Buckets::new(settings.cached_buckets_max),
             budget: Budget::new(settings.batch_bytes_max.saturating_mul(4)),
+            pauses: watch::channel(Vec::new()).1,
             activity: Arc::new(Activity::new(places.iter().map(|place| place.at.clone()).collect())),
             chunk: CHUNK_FIRST,
             projection,
@@ -368,6 +381,13 @@ impl Projector {
     #[must_use]
     pub fn within(mut self, budget: Arc<Budget>) -> Projector {
         self.budget = budget;
+        self
+    }
+
+    /// Folds nothing while it is among these. Without, it is never paused.
+    #[must_use]
+    pub fn heeding(mut self, pauses: watch::Receiver<Vec<Pause>>) -> Projector {
+        self.pauses = pauses;
         self
     }
 
@@ -409,36 +429,43 @@ impl Projector {
 
     /// Works until told to stop; says what it is doing in `state`. Ends by itself only when it halts.
     pub async fn run(self, state: watch::Sender<ProjectorState>, stop: watch::Receiver<bool>) {
-        self.run_with(None, state, stop).await;
+        self.run_with(&mut None, state, stop).await;
     }
 
-    /// As [`Projector::run`], and between two batches does what is asked for parked keys.
+    /// As [`Projector::run`], and between two batches does what is asked for parked keys, while it is paused too. Answers
+    /// itself where it has halted and owns its partitions still.
     pub async fn run_with(
         mut self,
-        mut requests: Option<ParkedRequests>,
+        requests: &mut Option<ParkedRequests>,
         state: watch::Sender<ProjectorState>,
         mut stop: watch::Receiver<bool>,
-    ) {
-        let mut pause = Pause::default();
+    ) -> Option<Projector> {
+        let (mut pause, mut pauses, mut is_paused) = (Backoff::default(), self.pauses.clone(), false);
         loop {
+            is_paused = self.say_paused(&pauses.borrow_and_update(), &state, is_paused);
             // Only the wait for records is cut short: what was fetched is folded and committed to its end, so that
             // nothing of this loop is still under way when it has stopped.
             let next = tokio::select! {
                 biased;
-                _ = stop.wait_for(|stop| *stop) => return,
-                Some(asked) = asked(&mut requests) => Next::Asked(asked),
-                begun = self.begin() => Next::Begun(begun),
+                _ = stop.wait_for(|stop| *stop) => return None,
+                Some(asked) = asked(requests) => Next::Asked(asked),
+                Ok(()) = pauses.changed() => Next::Told,
+                begun = self.begin(), if !is_paused => Next::Begun(begun),
             };
             let worked = match next {
                 Next::Begun(Ok((fetched, share))) => self.work_off(fetched, share).await,
                 Next::Begun(Err(halt)) => Err(halt),
                 Next::Asked((source, request)) => self.answer(source.as_ref(), request).await,
+                // What was fetched meanwhile is gone.
+                Next::Told => self.seek_back(),
             };
             match worked {
                 Ok(()) => {
                     self.activity.worked();
                     pause.reset();
-                    say(&state, ProjectorState::Running);
+                    if !is_paused {
+                        say(&state, ProjectorState::Running);
+                    }
                 }
                 Err(Halt::Store(StoreError::Unavailable(reason)))
                 | Err(Halt::Source(SourceError::Unavailable(reason))) => {
@@ -449,13 +476,43 @@ impl Projector {
                         return self.halt(&state, &halt);
                     }
                     tokio::select! {
-                        _ = stop.wait_for(|stop| *stop) => return,
+                        _ = stop.wait_for(|stop| *stop) => return None,
                         () = tokio::time::sleep(pause.next()) => {}
                     }
                 }
                 Err(halt) => return self.halt(&state, &halt),
             }
         }
+    }
+
+    /// Says whether this projection is paused, where that is news.
+    fn say_paused(&self, pauses: &[Pause], state: &watch::Sender<ProjectorState>, was_paused: bool) -> bool {
+        let name = &self.projection.name;
+        let paused = pauses.iter().find(|pause| pause.projection == *name).map(Pause::to_string);
+        let before = state.borrow().clone();
+        match &paused {
+            Some(by) if !was_paused => {
+                tracing::warn!(projection = %name, %by, "Projection is paused: it folds nothing.");
+                say(
+                    state,
+                    match before {
+                        // What failed stays to be done again.
+                        ProjectorState::Waiting(reason) => {
+                            ProjectorState::Waiting(format!("paused {by}, while {reason}"))
+                        }
+                        _ => ProjectorState::Paused(by.clone()),
+                    },
+                );
+            }
+            None if was_paused => {
+                tracing::warn!(projection = %name, "Projection is resumed.");
+                if let ProjectorState::Paused(_) = before {
+                    say(state, ProjectorState::Running);
+                }
+            }
+            _ => {}
+        }
+        paused.is_some()
     }
 
     /// Does a step for a parked key, and tells whoever asked for it.
@@ -472,16 +529,15 @@ impl Projector {
         worked
     }
 
-    fn halt(&self, state: &watch::Sender<ProjectorState>, halt: &Halt) {
+    fn halt(self, state: &watch::Sender<ProjectorState>, halt: &Halt) -> Option<Projector> {
         tracing::error!(projection = %self.projection.name, reason = %halt, "Projection halted.");
         let reason = halt.to_string();
-        say(
-            state,
-            match halt {
-                Halt::Store(StoreError::LostOwnership { .. }) => ProjectorState::Lost(reason),
-                _ => ProjectorState::Halted(reason),
-            },
-        );
+        if let Halt::Store(StoreError::LostOwnership { .. }) = halt {
+            say(state, ProjectorState::Lost(reason));
+            return None;
+        }
+        say(state, ProjectorState::Halted(reason));
+        Some(self)
     }
 
     /// Forgets what is in memory and reads on from the last commit.
@@ -800,15 +856,15 @@ impl Input {
 }
 
 /// Growing pauses between tries: 50 ms, doubled up to 5 s.
-struct Pause(Duration);
+struct Backoff(Duration);
 
-impl Default for Pause {
-    fn default() -> Pause {
-        Pause(Duration::from_millis(50))
+impl Default for Backoff {
+    fn default() -> Backoff {
+        Backoff(Duration::from_millis(50))
     }
 }
 
-impl Pause {
+impl Backoff {
     fn next(&mut self) -> Duration {
         let pause = self.0;
         self.0 = (pause * 2).min(Duration::from_secs(5));
@@ -816,6 +872,6 @@ impl Pause {
     }
 
     fn reset(&mut self) {
-        *self = Pause::default();
+        *self = Backoff::default();
     }
 }

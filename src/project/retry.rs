@@ -6,7 +6,7 @@
 
 use std::sync::Arc;
 
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::{mpsc, oneshot, watch};
 
 use super::activity::Stage as Activity;
 use super::touch::{Log, Meant};
@@ -17,7 +17,9 @@ use crate::fold::ColumnSet;
 use crate::handler::UpdateKind;
 use crate::route::{KeyCells, RowRange};
 use crate::source::Source;
-use crate::store::{Batch, Begun, Ended, ParkChange, ParkedEntry, ParkedKey, Profile, QueuedEvent};
+use crate::store::{
+    Batch, Begun, Ended, ParkChange, ParkedEntry, ParkedKey, Profile, QueuedEvent, StoreError,
+};
 use crate::value::encode::RowKey;
 
 /// Events of a queue that one step takes: one batch, and what other keys wait for it.
@@ -32,6 +34,22 @@ pub enum Release {
     SkipFirst,
     /// All are passed without being applied.
     Drop,
+}
+
+impl Release {
+    /// What a person calls it.
+    pub fn name(self) -> &'static str {
+        match self {
+            Release::Retry => "retry",
+            Release::SkipFirst => "skip-first",
+            Release::Drop => "drop",
+        }
+    }
+
+    /// The one of that name.
+    pub fn named(name: &str) -> Option<Release> {
+        [Release::Retry, Release::SkipFirst, Release::Drop].into_iter().find(|release| release.name() == name)
+    }
 }
 
 /// One step for one key.
@@ -98,6 +116,27 @@ struct Run {
 type Refused = (Reject, Option<String>);
 
 impl Projector {
+    /// Goes on doing what is asked for parked keys where the loop has halted, and folds nothing, until told to stop or nobody
+    /// can ask any more.
+    pub async fn attend(mut self, mut requests: ParkedRequests, mut stop: watch::Receiver<bool>) {
+        loop {
+            // What was not committed is forgotten; that the log cannot be read on does not matter here.
+            let _ = self.rewind();
+            let request = tokio::select! {
+                biased;
+                _ = stop.wait_for(|stop| *stop) => return,
+                request = requests.asked.recv() => request,
+            };
+            let Some(ParkedRequest { step, reply }) = request else { return };
+            let stepped = self.step_parked(requests.source.as_ref(), &step).await;
+            let is_lost = matches!(stepped, Err(Halt::Store(StoreError::LostOwnership { .. })));
+            let _ = reply.send(stepped.map_err(|halt| halt.to_string()));
+            if is_lost {
+                return;
+            }
+        }
+    }
+
     /// Does one step for a parked key; nothing where the key is not parked.
     ///
     /// # Errors

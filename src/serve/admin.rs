@@ -9,7 +9,7 @@ use axum::response::{IntoResponse, Response};
 use serde_json::json;
 
 use super::answer::{Refusal, json, not_text};
-use super::{PARKED_LISTED, PARKED_LISTED_MAX, ParkedAction, ParkedError, ParkedQuery, Shared};
+use super::{PARKED_LISTED, PARKED_LISTED_MAX, ParkedAction, ParkedError, ParkedQuery, PauseOrder, Shared};
 use super::{guard, params};
 use crate::engine::Status;
 
@@ -109,13 +109,33 @@ pub(super) async fn release_parked(
     Ok(json(StatusCode::OK, &done))
 }
 
-/// What a request about parked keys may say.
+/// `POST /admin/projections/{projection}/{pause|resume}?by=`, with the token.
+pub(super) async fn set_paused(
+    State(shared): State<Arc<Shared>>,
+    path: Result<Path<(String, String)>, PathRejection>,
+    RawQuery(query): RawQuery,
+    headers: HeaderMap,
+) -> Result<Response, Refusal> {
+    guard::token(&shared, &headers)?;
+    let Path((projection, what)) = path.map_err(not_text)?;
+    let pause = match what.as_str() {
+        "pause" => true,
+        "resume" => false,
+        _ => return Err(Refusal::bad_input(format!("{what:?} is not what can be done: pause or resume"))),
+    };
+    let by = asked_for(query)?.by.unwrap_or_else(|| "somebody".to_owned());
+    let done = shared.backend.set_paused(PauseOrder { projection, pause, by }).await.map_err(refused)?;
+    Ok(json(StatusCode::OK, &done))
+}
+
+/// What a request about parked keys or projections may say.
 #[derive(Debug, Default)]
 struct Asked {
     projection: Option<String>,
     after: Option<String>,
     limit: Option<usize>,
     first: Option<String>,
+    by: Option<String>,
 }
 
 impl Asked {
@@ -132,6 +152,7 @@ fn asked_for(query: Option<String>) -> Result<Asked, Refusal> {
             "projection" => asked.projection = Some(value),
             "after" => asked.after = Some(value),
             "first" => asked.first = Some(value),
+            "by" => asked.by = Some(value),
             "limit" => {
                 let limit = value.parse();
                 let refused =
@@ -139,7 +160,7 @@ fn asked_for(query: Option<String>) -> Result<Asked, Refusal> {
                 asked.limit = Some(limit.map_err(refused)?);
             }
             _ => {
-                let known = "`projection`, `after`, `limit` and `first`";
+                let known = "`projection`, `after`, `limit`, `first` and `by`";
                 return Err(Refusal::bad_input(format!("there is no parameter {name:?}; there are {known}")));
             }
         }

@@ -80,6 +80,33 @@ pub trait Backend: Send + Sync + 'static {
         key: String,
         action: ParkedAction,
     ) -> BoxFuture<'_, Result<ParkedDone, ParkedError>>;
+
+    /// Pauses a projection, or lets it fold again.
+    fn set_paused(&self, order: PauseOrder) -> BoxFuture<'_, Result<Paused, ParkedError>>;
+}
+
+/// That a projection is to fold, or not.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PauseOrder {
+    pub projection: String,
+    pub pause: bool,
+    /// Who says so.
+    pub by: String,
+}
+
+/// What an order about a projection came to.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Paused {
+    pub projection: String,
+    /// Whether it is paused now.
+    pub paused: bool,
+    /// Whether that is news.
+    pub changed: bool,
+    /// Who paused it: the pause that stands, or that has just ended.
+    pub by: Option<String>,
+    /// Since when, milliseconds since 1970.
+    pub since_ms: Option<i64>,
 }
 
 /// Why parked keys could not be read, or nothing was done for one.
@@ -192,6 +219,9 @@ pub struct ParkedDetail {
     pub parked: ParkedView,
     /// Oldest first.
     pub queue: Vec<WaitingEvent>,
+    /// Why the log was not asked for their values.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub unread: Option<String>,
 }
 
 /// An event that waits behind a parked key.
@@ -365,7 +395,8 @@ fn router(shared: Arc<Shared>) -> Router {
         .route("/admin/status", get(admin::status))
         .route("/admin/parked", get(admin::parked))
         .route("/admin/parked/{key}", get(admin::parked_key))
-        .route("/admin/parked/{key}/{release}", post(admin::release_parked));
+        .route("/admin/parked/{key}/{release}", post(admin::release_parked))
+        .route("/admin/projections/{projection}/{order}", post(admin::set_paused));
     if shared.options.publish {
         router = router.route("/topics/{topic}", post(topics::publish));
     }

@@ -14,7 +14,7 @@ use tokio::sync::oneshot;
 use super::client::{Reply, send};
 use super::{
     Backend, Examples, Options, ParkedAction, ParkedDetail, ParkedDone, ParkedError, ParkedList, ParkedQuery,
-    ParkedView, PublishError, Server, Token, WaitingEvent,
+    ParkedView, PauseOrder, Paused, PublishError, Server, Token, WaitingEvent,
 };
 use crate::config::{self, Bytes};
 use crate::engine::{PartitionStatus, ProjectionStatus, Status, TopicStatus};
@@ -143,6 +143,9 @@ impl Backend for Small {
                             start: "earliest".into(),
                             position: 4,
                             end: 7,
+                            lag_ms: 1_200,
+                            parked_keys: 1,
+                            owner: None,
                         },
                         PartitionStatus {
                             topic: "shop.orders".into(),
@@ -151,6 +154,9 @@ impl Backend for Small {
                             start: "latest".into(),
                             position: 3,
                             end: 3,
+                            lag_ms: 0,
+                            parked_keys: 0,
+                            owner: None,
                         },
                     ],
                     lag_events: 3,
@@ -206,7 +212,11 @@ impl Backend for Small {
             let event =
                 WaitingEvent { id: format!("1/{position}"), position, time_ms: 0, value: Some("{}".into()) };
             let queue = vec![event; query.limit.min(2)];
-            Ok(if key == parked.key { vec![ParkedDetail { parked, queue }] } else { Vec::new() })
+            Ok(if key == parked.key {
+                vec![ParkedDetail { parked, queue, unread: None }]
+            } else {
+                Vec::new()
+            })
         }
         .boxed()
     }
@@ -221,6 +231,21 @@ impl Backend for Small {
                 (false, _) => Err(ParkedError::NotThere(key)),
                 (_, "retry") => Ok(ParkedDone { applied: 2, stopped: action.first, ..ParkedDone::default() }),
                 (_, other) => Err(ParkedError::Unavailable(format!("{other} is not answering"))),
+            }
+        }
+        .boxed()
+    }
+
+    fn set_paused(&self, order: PauseOrder) -> BoxFuture<'_, Result<Paused, ParkedError>> {
+        async move {
+            match order {
+                PauseOrder { projection, pause, by } if projection == "orders" => {
+                    let (paused, by) = (pause, Some(by));
+                    Ok(Paused { projection, paused, changed: true, by, since_ms: Some(7) })
+                }
+                PauseOrder { projection, .. } => {
+                    Err(ParkedError::Refused(format!("there is no projection {projection:?}")))
+                }
             }
         }
         .boxed()
@@ -537,6 +562,21 @@ async fn the_token_opens_what_is_for_operators() {
     assert!(error.contains("answered 503") && error.contains("drop is not answering"), "{error}");
     let error = post("/admin/parked/x/retry").await.expect_err("refused").to_string();
     assert!(error.contains("answered 400") && error.contains("nothing is parked under \"x\""), "{error}");
+    let paused = post("/admin/projections/orders/pause?by=ada%40desk").await.expect("open");
+    let expected = serde_json::json!({
+        "projection": "orders", "paused": true, "changed": true, "by": "ada@desk", "sinceMs": 7,
+    });
+    assert_eq!(paused, expected);
+    assert_eq!(post("/admin/projections/orders/resume").await.expect("open")["paused"], false);
+    for (path, reason) in [
+        ("carts/pause", "there is no projection \"carts\""),
+        ("orders/stop", "\"stop\" is not what can be done: pause or resume"),
+    ] {
+        let error = post(&format!("/admin/projections/{path}")).await.expect_err("refused").to_string();
+        assert!(error.contains("answered 400") && error.contains(reason), "{error}");
+    }
+    let refused = server.ask("POST", "/admin/projections/orders/pause", &[], "").await;
+    assert_eq!(message(&refused).1, "UNAUTHENTICATED");
     let none = endpoint.get("/admin/parked/x").await.expect("open");
     assert_eq!(none, serde_json::json!({ "parked": [] }));
     let error = endpoint.get("/admin/parked/%ff").await.expect_err("no text").to_string();

@@ -9,6 +9,7 @@
 
 #[cfg(feature = "cassandra")]
 pub mod cassandra;
+pub mod coordination;
 pub mod embedded;
 mod layout;
 mod ledger;
@@ -24,6 +25,7 @@ use crate::plan::{Plan, TableId};
 use crate::schema::ColumnId;
 use crate::value::Value;
 use crate::value::encode::RowKey;
+use coordination::{Coordination, Pause};
 
 pub use crate::value::ParkedKey;
 pub use crate::value::row::Columns;
@@ -252,6 +254,20 @@ pub trait Tables: Send + Sync + 'static {
         after: Option<&'a QueuedEvent>,
         limit: usize,
     ) -> BoxFuture<'a, Result<Vec<QueuedEvent>, StoreError>>;
+
+    /// The projections of this generation that are not to fold.
+    fn pauses(&self) -> BoxFuture<'_, Result<Vec<Pause>, StoreError>>;
+
+    /// Says that a projection is not to fold, until [`Tables::resume`]. Answers the pause that stands: an earlier one stays.
+    fn pause<'a>(&'a self, pause: &'a Pause) -> BoxFuture<'a, Result<Pause, StoreError>>;
+
+    /// Says that a projection is to fold; changes nothing where it is not paused.
+    fn resume<'a>(&'a self, projection: &'a str) -> BoxFuture<'a, Result<(), StoreError>>;
+
+    /// Where the processes that share these tables meet; `None` of a store that one process has for itself.
+    fn coordination(&self) -> Option<&dyn Coordination> {
+        None
+    }
 }
 
 /// Most rows that one scan passes over because their time is over.

@@ -230,6 +230,11 @@ impl Parked {
         self.projections.get(projection).map_or(0, |index| index.keys)
     }
 
+    /// How many keys of a projection are parked whose first event lies in a partition. Looks at all of them.
+    pub fn keys_at(&self, projection: &str, at: &TopicPartition) -> usize {
+        self.projections.get(projection).map_or(0, |index| index.keys_at(at))
+    }
+
     /// How many events have left the queues of a projection.
     pub fn counts(&self, projection: &str) -> ParkedCounts {
         self.projections.get(projection).map(|index| index.counts).unwrap_or_default()
@@ -267,6 +272,13 @@ impl ParkedIndex {
     /// How many keys are parked.
     pub fn len(&self) -> usize {
         self.keys
+    }
+
+    /// How many keys are parked whose first event lies in a partition. Looks at all of them.
+    pub fn keys_at(&self, at: &TopicPartition) -> usize {
+        let Some(place) = self.places.iter().position(|place| place == at) else { return 0 };
+        let shards = self.shards.iter().flatten();
+        shards.flat_map(|shard| shard.values()).filter(|(number, _)| *number as usize == place).count()
     }
 
     /// The first event that waits for a key, if it is parked: its partition and offset.
@@ -381,6 +393,7 @@ mod tests {
         assert!(index.holds(&key(1), &at(2), 0));
         assert!(!index.holds(&key(2), &at(3), 5));
         assert_eq!(index.since(&key(1)), Some((at(3), 5)));
+        assert_eq!([at(2), at(3)].map(|at| index.keys_at(&at)), [0, 1]);
     }
 
     #[test]

@@ -7,6 +7,7 @@ use tokio::sync::watch;
 
 use crate::event::TopicPartition;
 use crate::plan::TableId;
+use crate::store::coordination::{Coordination, Pause};
 use crate::store::{
     Batch, Columns, Owner, Parked, ParkedEntry, ParkedItem, ParkedKey, ParkedPage, Profile, Progress,
     QueuedEvent, Scan, StoreError, StoredRow, Swept, Tables,
@@ -110,6 +111,22 @@ pub trait Around: Send + Sync + 'static {
     ) -> BoxFuture<'a, Result<Vec<QueuedEvent>, StoreError>> {
         self.inner().parked_queue(projection, key, after, limit)
     }
+
+    fn pauses(&self) -> BoxFuture<'_, Result<Vec<Pause>, StoreError>> {
+        self.inner().pauses()
+    }
+
+    fn pause<'a>(&'a self, pause: &'a Pause) -> BoxFuture<'a, Result<Pause, StoreError>> {
+        self.inner().pause(pause)
+    }
+
+    fn resume<'a>(&'a self, projection: &'a str) -> BoxFuture<'a, Result<(), StoreError>> {
+        self.inner().resume(projection)
+    }
+
+    fn coordination(&self) -> Option<&dyn Coordination> {
+        self.inner().coordination()
+    }
 }
 
 impl<T: Around> Tables for T {
@@ -203,5 +220,21 @@ impl<T: Around> Tables for T {
         limit: usize,
     ) -> BoxFuture<'a, Result<Vec<QueuedEvent>, StoreError>> {
         Around::parked_queue(self, projection, key, after, limit)
+    }
+
+    fn pauses(&self) -> BoxFuture<'_, Result<Vec<Pause>, StoreError>> {
+        Around::pauses(self)
+    }
+
+    fn pause<'a>(&'a self, pause: &'a Pause) -> BoxFuture<'a, Result<Pause, StoreError>> {
+        Around::pause(self, pause)
+    }
+
+    fn resume<'a>(&'a self, projection: &'a str) -> BoxFuture<'a, Result<(), StoreError>> {
+        Around::resume(self, projection)
+    }
+
+    fn coordination(&self) -> Option<&dyn Coordination> {
+        Around::coordination(self)
     }
 }

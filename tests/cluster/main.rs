@@ -2,7 +2,7 @@
 //! meanwhile, rows are those of the oracle, in the tables and through the graph.
 //!
 //! `workers` kills and holds up what folds, and lets it come and go; `outage` does so to broker and node, `nodes` to a cluster of three, `network` to
-//! statements on their way; `log` has events that come twice, all at once, or not any more, `refusals` settings and clusters
+//! statements on their way; `operate` sees and steers what folds; `log` has events that come twice, all at once, or not any more, `refusals` settings and clusters
 //! that are wrong. Here: what they share. `deployment` and `process` start what is tested, `load` publishes, `proxy` is a bad
 //! network, `cql` looks into the keyspace, `compare` holds all of it against the oracle, which is that of `tests/model`.
 //!
@@ -19,6 +19,7 @@ mod load;
 mod log;
 mod network;
 mod nodes;
+mod operate;
 mod outage;
 mod process;
 mod proxy;

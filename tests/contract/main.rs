@@ -5,6 +5,7 @@
 mod applied;
 #[cfg(feature = "cassandra")]
 mod cluster;
+mod coordination;
 #[cfg(feature = "cassandra")]
 mod forgotten;
 #[cfg(feature = "kafka")]

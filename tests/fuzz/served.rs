@@ -15,7 +15,7 @@ use kinora::resolve::{Answer, Graph, GraphSettings, Limits, Outcome, Request};
 use kinora::sample;
 use kinora::serve::{
     Backend, Examples, Options, ParkedAction, ParkedDetail, ParkedDone, ParkedError, ParkedList, ParkedQuery,
-    PublishError, Server, Token,
+    PauseOrder, Paused, PublishError, Server, Token,
 };
 use kinora::source::file::Lines;
 use kinora::source::{NewRecord, Source};
@@ -215,6 +215,10 @@ impl Backend for Forgetful {
 
     fn release_parked(&self, key: String, _: ParkedAction) -> BoxFuture<'_, Result<ParkedDone, ParkedError>> {
         Box::pin(async move { Err(ParkedError::NotThere(key)) })
+    }
+
+    fn set_paused(&self, order: PauseOrder) -> BoxFuture<'_, Result<Paused, ParkedError>> {
+        Box::pin(async move { Err(ParkedError::NotThere(order.projection)) })
     }
 }
 

@@ -227,7 +227,7 @@ async fn work(
             Ok(projector) => {
                 let (state, said) = watch::channel(ProjectorState::Running);
                 let requests = ParkedRequests { source, asked };
-                projector.run_with(Some(requests), state, stop).await;
+                projector.run_with(&mut Some(requests), state, stop).await;
                 return match &*said.borrow() {
                     ProjectorState::Running | ProjectorState::Waiting(_) => Ok(()),
                     ended => Err(format!("{ended:?}")),

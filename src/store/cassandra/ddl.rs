@@ -478,7 +478,13 @@ impl Lease<'_> {
     }
 }
 
-/// Whether the engine's own tables are there: before the first `apply` they are not.
+/// Whether there is a table for the manifest: before the first `apply` there is none.
+pub(super) async fn has_manifest(session: &Session) -> Result<bool, StoreError> {
+    check_keyspace(session).await?;
+    Ok(found(session).await?.tables.contains(KEPT[0].name))
+}
+
+/// Whether all of the engine's own tables are there.
 pub(super) async fn is_prepared(session: &Session) -> Result<bool, StoreError> {
     check_keyspace(session).await?;
     let found = found(session).await?;

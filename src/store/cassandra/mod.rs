@@ -3,12 +3,14 @@
 //! Comes in: definitions, batches, reads. Goes out: rows. Each write carries the stamp of its event, so that one which comes
 //! late, twice or from a process that lost its partition loses inside the database. `session` sends, `table` knows one table
 //! and its statements, `cells` the bytes of values, `bounds` those of scans, `rows` reads, `write` writes, `meta` keeps
-//! progress and owners, `parked` the keys that wait, `names` has the engine's own tables, `answers` reads these, `ddl` makes
+//! progress and owners, `parked` the keys that wait, `coordination` what
+//! processes tell each other, `names` has the engine's own tables, `answers` reads these, `ddl` makes
 //! tables, `tls` encrypts. Only [`CassandraStore::apply`] and [`Store::drop_generation`] change the schema.
 
 mod answers;
 mod bounds;
 mod cells;
+mod coordination;
 mod ddl;
 mod meta;
 mod names;
@@ -171,6 +173,7 @@ impl CassandraStore {
         meta::set_gone(&place).await?;
         ddl::drop_generation(&self.session, number).await?;
         parked::forget_all(&place).await?;
+        coordination::forget_all(&place).await?;
         meta::forget_all(&place).await
     }
 }
@@ -182,7 +185,7 @@ impl Store for CassandraStore {
 
     fn manifest(&self) -> BoxFuture<'_, Result<Option<Manifest>, StoreError>> {
         Box::pin(async {
-            match ddl::is_prepared(&self.session).await? {
+            match ddl::has_manifest(&self.session).await? {
                 true => meta::manifest(&self.session).await,
                 false => Ok(None),
             }

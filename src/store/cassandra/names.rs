@@ -1,7 +1,8 @@
 //! The tables that the engine keeps beside those of a plan: what they are, and every statement that is sent to them.
 //!
-//! Those of comparing writes (`kinora_manifest`, `kinora_lease`, `kinora_bases`, `kinora_owned`) are written by nothing else;
-//! the others (`kinora_progress`, `kinora_partitions`, `kinora_queue`) never by such. Progress has the next offset as its
+//! Those of comparing writes (`kinora_manifest`, `kinora_lease`, `kinora_bases`, `kinora_owned`, `kinora_paused`,
+//! `kinora_requests`) are written by nothing else; the others (`kinora_progress`, `kinora_partitions`, `kinora_queue`,
+//! `kinora_workers`) never by such. Progress has the next offset as its
 //! stamp, a queued event its offset, so that neither goes back.
 
 use crate::plan::cql::quoted;
@@ -13,7 +14,7 @@ pub(super) struct Kept {
     pub key: &'static str,
 }
 
-pub(super) const KEPT: [Kept; 7] = [
+pub(super) const KEPT: [Kept; 10] = [
     Kept { name: "kinora_manifest", columns: &[("name", "text"), ("manifest", "text")], key: "name" },
     Kept { name: "kinora_lease", columns: &[("name", "text"), ("holder", "text")], key: "name" },
     Kept {
@@ -85,6 +86,46 @@ pub(super) const KEPT: [Kept; 7] = [
         ],
         key: "(generation, projection, key), place, topic, partition, event_offset",
     },
+    Kept {
+        name: "kinora_paused",
+        columns: &[
+            ("generation", "int"),
+            ("projection", "text"),
+            ("paused_by", "text"),
+            ("since_ms", "bigint"),
+        ],
+        key: "generation, projection",
+    },
+    Kept {
+        name: "kinora_requests",
+        columns: &[
+            ("generation", "int"),
+            ("projection", "text"),
+            ("topic", "text"),
+            ("partition", "int"),
+            ("id", "uuid"),
+            ("key", "blob"),
+            ("step", "text"),
+            ("first_event", "text"),
+            ("asked_by", "text"),
+            ("asked_ms", "bigint"),
+            ("epoch", "bigint"),
+            ("answer", "text"),
+        ],
+        key: "generation, projection, topic, partition",
+    },
+    Kept {
+        name: "kinora_workers",
+        columns: &[
+            ("generation", "int"),
+            ("projection", "text"),
+            ("worker", "uuid"),
+            ("process", "text"),
+            ("partitions", "text"),
+            ("state", "text"),
+        ],
+        key: "generation, projection, worker",
+    },
 ];
 
 /// The statement that makes a table.
@@ -148,6 +189,25 @@ statements! {
     QUEUE = "SELECT place, topic, partition, event_offset, time_ms FROM {}.kinora_queue WHERE generation = ? AND projection = ? \
              AND key = ? AND place >= ?";
     DROP_QUEUE = "DELETE FROM {}.kinora_queue WHERE generation = ? AND projection = ? AND key = ?";
+    PAUSES = "SELECT projection, paused_by, since_ms FROM {}.kinora_paused WHERE generation = ?";
+    PAUSE = "INSERT INTO {}.kinora_paused (generation, projection, paused_by, since_ms) VALUES (?, ?, ?, ?) IF NOT EXISTS";
+    RESUME = "DELETE FROM {}.kinora_paused WHERE generation = ? AND projection = ? IF EXISTS";
+    REQUESTS = "SELECT projection, topic, partition, id, key, step, first_event, asked_by, asked_ms, epoch, answer \
+                FROM {}.kinora_requests WHERE generation = ?";
+    REQUEST = "SELECT projection, topic, partition, id, key, step, first_event, asked_by, asked_ms, epoch, answer \
+               FROM {}.kinora_requests WHERE generation = ? AND projection = ? AND topic = ? AND partition = ?";
+    ASK = "UPDATE {}.kinora_requests USING TTL ? SET id = ?, key = ?, step = ?, first_event = ?, asked_by = ?, asked_ms = ?, \
+           epoch = ?, answer = ? WHERE generation = ? AND projection = ? AND topic = ? AND partition = ? IF id = ?";
+    TAKE = "UPDATE {}.kinora_requests SET epoch = ? WHERE generation = ? AND projection = ? AND topic = ? AND partition = ? \
+            IF id = ? AND epoch = ?";
+    ANSWER = "UPDATE {}.kinora_requests USING TTL ? SET answer = ? WHERE generation = ? AND projection = ? AND topic = ? \
+              AND partition = ? IF id = ? AND epoch = ?";
+    WITHDRAW = "DELETE FROM {}.kinora_requests WHERE generation = ? AND projection = ? AND topic = ? AND partition = ? \
+                IF id = ? AND epoch = ?";
+    WORKERS = "SELECT projection, worker, process, partitions, state FROM {}.kinora_workers WHERE generation = ?";
+    ANNOUNCE = "INSERT INTO {}.kinora_workers (generation, projection, worker, process, partitions, state) \
+                VALUES (?, ?, ?, ?, ?, ?) USING TTL ?";
+    LEAVE = "DELETE FROM {}.kinora_workers WHERE generation = ? AND projection = ? AND worker = ?";
     TABLES = "SELECT table_name FROM system_schema.tables WHERE keyspace_name = ?";
     GRACE = "SELECT gc_grace_seconds FROM system_schema.tables WHERE keyspace_name = ?";
     COLUMNS = "SELECT table_name, column_name, type, kind, position, clustering_order FROM system_schema.columns \

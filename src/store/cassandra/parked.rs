@@ -479,7 +479,7 @@ const RECORD: u8 = 1;
 const POSITION: u8 = 2;
 
 /// The bytes of a parked key: its kind, then what it is.
-fn key_bytes(key: &ParkedKey) -> Vec<u8> {
+pub(super) fn key_bytes(key: &ParkedKey) -> Vec<u8> {
     match key {
         ParkedKey::Row(key) => {
             let len = u32::try_from(key.partition().len()).expect("a key is far below 4 GiB");
@@ -493,8 +493,8 @@ fn key_bytes(key: &ParkedKey) -> Vec<u8> {
     }
 }
 
-fn read_key(bytes: &[u8]) -> Result<ParkedKey, StoreError> {
-    let misread = || StoreError::Corrupt("a key in kinora_owned is none of ours".to_owned());
+pub(super) fn read_key(bytes: &[u8]) -> Result<ParkedKey, StoreError> {
+    let misread = || StoreError::Corrupt("a parked key in Cassandra is none of ours".to_owned());
     let (kind, rest) = bytes.split_first().ok_or_else(misread)?;
     match *kind {
         ROW => {

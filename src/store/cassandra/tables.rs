@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 
 use futures_util::future::{BoxFuture, try_join};
 
+use super::coordination;
 use super::meta::{self, Place};
 use super::parked::{self, Decided};
 use super::rows;
@@ -16,6 +17,7 @@ use super::table::Physical;
 use super::write;
 use crate::event::TopicPartition;
 use crate::plan::TableId;
+use crate::store::coordination::{Coordination, Pause};
 use crate::store::ledger::{self, Ledger, lock};
 use crate::store::{
     Batch, Columns, Owner, Parked, ParkedEntry, ParkedItem, ParkedKey, ParkedPage, Profile, Progress,
@@ -279,5 +281,21 @@ impl Tables for CassandraTables {
         limit: usize,
     ) -> BoxFuture<'a, Result<Vec<QueuedEvent>, StoreError>> {
         Box::pin(parked::queue(self.place(), projection, key, after, limit))
+    }
+
+    fn pauses(&self) -> BoxFuture<'_, Result<Vec<Pause>, StoreError>> {
+        Box::pin(coordination::pauses(self.place()))
+    }
+
+    fn pause<'a>(&'a self, pause: &'a Pause) -> BoxFuture<'a, Result<Pause, StoreError>> {
+        Box::pin(coordination::pause(self.place(), pause))
+    }
+
+    fn resume<'a>(&'a self, projection: &'a str) -> BoxFuture<'a, Result<(), StoreError>> {
+        Box::pin(coordination::resume(self.place(), projection))
+    }
+
+    fn coordination(&self) -> Option<&dyn Coordination> {
+        Some(self.place())
     }
 }

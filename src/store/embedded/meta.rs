@@ -12,6 +12,7 @@ use super::open::fault;
 use super::parked::COUNTS;
 use crate::event::{Offset, Start, TopicPartition};
 use crate::schema::{ColumnId, Order};
+use crate::store::coordination::Pause;
 use crate::store::ledger::Epochs;
 use crate::store::{
     Began, Columns, Generation, Manifest, Owner, ParkedKey, Progress, ProgressMark, QueuedEvent, StoreError,
@@ -23,6 +24,7 @@ use crate::value::{Uuid, Value};
 const MANIFEST: &[u8] = b"manifest";
 const PROGRESS: u8 = b'p';
 const OWNER: u8 = b'o';
+const PAUSE: u8 = b'h';
 pub(super) const PARKED: u8 = b'k';
 pub(super) const QUEUE: u8 = b'q';
 /// More than any entry has.
@@ -108,10 +110,42 @@ pub(super) fn own(meta: &Keyspace, generation: u32, owners: &[Owner], write: &mu
     }
 }
 
-/// Removes progress, owners, parked keys and queues of a generation.
+/// Reads which projections of a generation are paused.
+pub(super) fn pauses(meta: &Keyspace, generation: u32) -> Result<Vec<Pause>, StoreError> {
+    let mut pauses = Vec::new();
+    for guard in meta.prefix(prefix(PAUSE, generation)) {
+        let bytes = guard.value().map_err(|error| fault("reading what is paused", error))?;
+        let mut cells = Fields::read(&bytes, "a pause")?;
+        pauses.push(Pause { projection: cells.text()?.into(), by: cells.text()?, since_ms: cells.number()? });
+    }
+    Ok(pauses)
+}
+
+/// Writes to the disk that a projection is paused, or, without a pause, that it is not.
+pub(super) fn set_pause(
+    (database, meta): (&Database, &Keyspace),
+    generation: u32,
+    projection: &str,
+    pause: Option<&Pause>,
+) -> Result<(), StoreError> {
+    let mut key = prefix(PAUSE, generation);
+    push_part(&mut key, &Value::text(projection), Order::Asc);
+    let written = match pause {
+        Some(Pause { by, since_ms, .. }) => {
+            let cells = [Value::text(projection), Value::text(&**by), Value::Int(*since_ms)];
+            meta.insert(key, entry_bytes(&cells))
+        }
+        None => meta.remove(key),
+    };
+    written
+        .and_then(|()| database.persist(PersistMode::SyncAll))
+        .map_err(|error| fault("writing what is paused", error))
+}
+
+/// Removes progress, owners, parked keys, queues and pauses of a generation.
 pub(super) fn forget(database: &Database, meta: &Keyspace, generation: u32) -> Result<(), StoreError> {
     let mut write = database.batch().durability(Some(PersistMode::SyncAll));
-    for kind in [PROGRESS, OWNER, PARKED, QUEUE, COUNTS] {
+    for kind in [PROGRESS, OWNER, PARKED, QUEUE, COUNTS, PAUSE] {
         for guard in meta.prefix(prefix(kind, generation)) {
             write.remove(meta, guard.key().map_err(|error| fault("dropping a generation", error))?);
         }

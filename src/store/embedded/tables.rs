@@ -22,6 +22,7 @@ use super::sweep::Place;
 use super::{Durability, EmbeddedSettings};
 use crate::event::TopicPartition;
 use crate::plan::{Plan, TableId};
+use crate::store::coordination::Pause;
 use crate::store::layout;
 use crate::store::ledger::{self, Ledger, lock};
 use crate::store::{
@@ -238,6 +239,24 @@ impl Tables for EmbeddedTables {
             parked::queue(&generation.meta, generation.number, (projection, key), after, limit)
         })
     }
+
+    fn pauses(&self) -> BoxFuture<'_, Result<Vec<Pause>, StoreError>> {
+        let generation = &self.inner.generation;
+        Box::pin(async { meta::pauses(&generation.meta, generation.number) })
+    }
+
+    fn pause<'a>(&'a self, pause: &'a Pause) -> BoxFuture<'a, Result<Pause, StoreError>> {
+        let pause = pause.clone();
+        self.aside(move |inner| inner.pause(pause))
+    }
+
+    fn resume<'a>(&'a self, projection: &'a str) -> BoxFuture<'a, Result<(), StoreError>> {
+        let projection = projection.to_owned();
+        self.aside(move |inner| {
+            let Generation { database, meta, number, .. } = &*inner.generation;
+            meta::set_pause((database, meta), *number, &projection, None)
+        })
+    }
 }
 
 impl Inner {
@@ -256,6 +275,17 @@ impl Inner {
         written.map_err(|error| fault("taking ownership", error))?;
         owners.iter().for_each(|owner| generation.ledger.epochs().set(owner));
         Ok(owners)
+    }
+
+    fn pause(&self, pause: Pause) -> Result<Pause, StoreError> {
+        let Generation { database, meta, number, committing, .. } = &*self.generation;
+        let _one_at_a_time = lock(committing);
+        let known = meta::pauses(meta, *number)?;
+        if let Some(standing) = known.into_iter().find(|known| known.projection == pause.projection) {
+            return Ok(standing);
+        }
+        meta::set_pause((database, meta), *number, &pause.projection, Some(&pause))?;
+        Ok(pause)
     }
 
     /// When a write counts as done.

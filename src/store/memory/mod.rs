@@ -3,8 +3,9 @@
 //! Each cell has the stamp of its write, each row that of its last delete; the later wins, whatever came first. On
 //! equal stamps a delete beats a value, and the larger value beats the smaller. There are no row markers: a row is
 //! there while its live cell is. Writes can be lost, be late or come twice ([`Fate`]). `row` has one row, `parked` the keys
-//! that wait. Nothing is kept on disk and tombstones are never purged.
+//! that wait, `coordination` what processes tell each other. Nothing is kept on disk and tombstones are never purged.
 
+mod coordination;
 mod parked;
 mod row;
 
@@ -15,6 +16,7 @@ use std::sync::{Arc, Mutex};
 
 use futures_util::future::BoxFuture;
 
+use super::coordination::{Coordination, Pause};
 use super::layout::{self, Layout};
 use super::ledger::{self, Ledger, lock};
 use super::{
@@ -75,6 +77,7 @@ struct Inner {
 struct Generation {
     data: Mutex<Data>,
     ledger: Ledger,
+    said: coordination::Said,
 }
 
 #[derive(Default)]
@@ -181,7 +184,8 @@ impl Store for MemoryStore {
             let mut generations = lock(&self.inner.generations);
             let generation = generations.entry(generation).or_insert_with(|| {
                 let ledger = Ledger::new(Progress::default(), Parked::default());
-                Arc::new(Generation { data: Mutex::default(), ledger })
+                let said = coordination::Said::default();
+                Arc::new(Generation { data: Mutex::default(), ledger, said })
             });
             let tables = MemoryTables {
                 store: Arc::clone(&self.inner),
@@ -339,6 +343,25 @@ impl Tables for MemoryTables {
         limit: usize,
     ) -> BoxFuture<'a, Result<Vec<QueuedEvent>, StoreError>> {
         Box::pin(async move { Ok(lock(&self.generation.data).parked.queue(projection, key, after, limit)) })
+    }
+
+    fn pauses(&self) -> BoxFuture<'_, Result<Vec<Pause>, StoreError>> {
+        Box::pin(async { Ok(self.generation.said.pauses()) })
+    }
+
+    fn pause<'a>(&'a self, pause: &'a Pause) -> BoxFuture<'a, Result<Pause, StoreError>> {
+        Box::pin(async { Ok(self.generation.said.pause(pause)) })
+    }
+
+    fn resume<'a>(&'a self, projection: &'a str) -> BoxFuture<'a, Result<(), StoreError>> {
+        Box::pin(async {
+            self.generation.said.resume(projection);
+            Ok(())
+        })
+    }
+
+    fn coordination(&self) -> Option<&dyn Coordination> {
+        (!self.store.is_atomic).then_some(&self.generation.said as &dyn Coordination)
     }
 }
 

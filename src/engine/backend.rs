@@ -7,6 +7,7 @@ use futures_util::future::BoxFuture;
 use crate::engine::parked::Desk;
 use crate::engine::{Definitions, Embedded, Projecting, Reading, Serving, Status, parked};
 use crate::event::Position;
+use crate::observe::Measured;
 use crate::resolve::{Answer, Request};
 use crate::serve::{
     Backend, ParkedAction, ParkedDetail, ParkedDone, ParkedError, ParkedList, ParkedQuery, PublishError,
@@ -27,6 +28,10 @@ impl Backend for Embedded {
 
     fn status(&self) -> BoxFuture<'_, Status> {
         Box::pin(Embedded::status(self))
+    }
+
+    fn measured(&self) -> BoxFuture<'_, Measured> {
+        Box::pin(Embedded::measured(self))
     }
 
     fn publish(
@@ -71,6 +76,8 @@ trait Half: Desk {
     fn serving(&self) -> Option<Arc<Serving>>;
 
     fn status(&self) -> BoxFuture<'_, Status>;
+
+    fn measured(&self) -> BoxFuture<'_, Measured>;
 }
 
 impl Half for Projecting {
@@ -85,6 +92,10 @@ impl Half for Projecting {
     fn status(&self) -> BoxFuture<'_, Status> {
         Box::pin(Projecting::status(self))
     }
+
+    fn measured(&self) -> BoxFuture<'_, Measured> {
+        Box::pin(Projecting::measured(self))
+    }
 }
 
 impl Half for Reading {
@@ -98,6 +109,10 @@ impl Half for Reading {
 
     fn status(&self) -> BoxFuture<'_, Status> {
         Box::pin(async { Reading::status(self) })
+    }
+
+    fn measured(&self) -> BoxFuture<'_, Measured> {
+        Box::pin(async { Reading::measured(self) })
     }
 }
 
@@ -115,6 +130,10 @@ impl<H: Half + 'static> Backend for H {
 
     fn status(&self) -> BoxFuture<'_, Status> {
         Half::status(self)
+    }
+
+    fn measured(&self) -> BoxFuture<'_, Measured> {
+        Half::measured(self)
     }
 
     fn publish(&self, _: String, _: Vec<NewRecord>) -> BoxFuture<'_, Result<Vec<Position>, PublishError>> {

@@ -13,6 +13,7 @@ mod embedded;
 mod live;
 mod load;
 mod loops;
+mod measured;
 pub mod mend;
 #[cfg(test)]
 mod mend_tests;

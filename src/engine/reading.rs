@@ -79,7 +79,7 @@ impl Reading {
         let topics = topics_of(&serving.tables.progress());
         let of = |projection: &Arc<Projection>| {
             let state = "folded elsewhere".to_owned();
-            ProjectionStatus { state, ..status_of(projection, at, &topics, (None, None)) }
+            ProjectionStatus { state, ..status_of(projection, at, (&topics, &|_| true), (None, None)) }
         };
         Status {
             version: env!("CARGO_PKG_VERSION").to_owned(),
@@ -161,7 +161,7 @@ async fn follow_manifest(reading: Weak<Reading>) {
 }
 
 /// The topics that were folded, as far as progress knows of them.
-fn topics_of(progress: &Progress) -> Vec<TopicInfo> {
+pub(super) fn topics_of(progress: &Progress) -> Vec<TopicInfo> {
     let mut topics: BTreeMap<&Arc<str>, TopicInfo> = BTreeMap::new();
     for mark in &progress.marks {
         let empty =

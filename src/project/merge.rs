@@ -11,6 +11,7 @@ use futures_util::future::select_all;
 
 use super::activity::Stage;
 use super::budget::Share;
+use super::counts::Tally;
 use super::place::Place;
 use super::work::{Due, Touched};
 use super::{CHUNK_RECORDS, FETCH_BYTES, Halt, Input, Projector};
@@ -125,6 +126,8 @@ struct Gathered {
     passed: Vec<Offset>,
     times: Vec<i64>,
     bytes: usize,
+    /// By place, what was folded.
+    tallies: Vec<Tally>,
 }
 
 impl Projector {
@@ -136,6 +139,7 @@ impl Projector {
             passed: self.places.iter().map(|place| place.next).collect(),
             times: self.places.iter().map(|place| place.time_ms).collect(),
             bytes: 0,
+            tallies: self.places.iter().map(|_| Tally::default()).collect(),
         };
         while self.fold_merged(&mut gathered, bytes_max).await? {
             let is_full = gathered.bytes >= bytes_max
@@ -167,6 +171,8 @@ impl Projector {
                 break;
             }
             let order = order(&gathered.passed, place, record.offset);
+            gathered.tallies[place].records(1, record.len_bytes());
+            gathered.tallies[place].events(found.len());
             touches.extend(found.into_iter().map(|(row, touch)| (place, order, row, touch)));
             gathered.passed[place] = record.offset + 1;
             gathered.times[place] = record.timestamp_ms;
@@ -208,6 +214,8 @@ impl Projector {
         for place in moved {
             self.places[place].next = gathered.passed[place];
             self.places[place].time_ms = gathered.times[place];
+            let tally = std::mem::take(&mut gathered.tallies[place]);
+            self.counts.batch(&self.places[place].at.topic, tally);
         }
         Ok(())
     }

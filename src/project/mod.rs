@@ -6,7 +6,7 @@
 //! same. `place` says where it continues, `merge` makes one stream of several partitions, `apply` takes records into the
 //! rows of a batch, which `work` holds, `seen` knows which rows are not stored yet, `batch` derives the writes of a row,
 //! `park` holds keys that wait, `retry` and `touch` set them free, `range` deletes rows by the beginning of their key, `stamp`
-//! orders writes. `budget` bounds what all projectors hold, `memory` what one remembers, `activity` says where it is.
+//! orders writes. `budget` bounds what all projectors hold, `memory` what one remembers, `activity` says where it is, `counts` what it has done.
 //!
 //! A record that cannot be applied parks its key and the loop goes on. Trouble with the store or the log is tried
 //! again, with growing pauses; what cannot be right any more (a log created anew, data damaged) halts the
@@ -16,6 +16,7 @@ pub mod activity;
 mod apply;
 pub mod batch;
 pub mod budget;
+mod counts;
 mod memory;
 mod merge;
 pub mod park;
@@ -38,6 +39,7 @@ use crate::plan::{EntityPlan, Plan, TablePlan};
 use crate::project::activity::{Activity, Stage};
 use crate::project::batch::{Copies, Trail};
 use crate::project::budget::{Budget, Share};
+use crate::project::counts::{Counts, Tally};
 use crate::project::memory::{Buckets, Remembered};
 use crate::project::merge::Merge;
 use crate::project::park::ParkedKeys;
@@ -210,6 +212,7 @@ pub struct Projector {
     /// What all projectors of the process share.
     budget: Arc<Budget>,
     activity: Arc<Activity>,
+    counts: Counts,
     /// Records decoded, and rows loaded, at once: the larger rows are, the fewer.
     chunk: usize,
 }
@@ -259,6 +262,7 @@ struct Folded {
     end: Offset,
     /// Time of the last event.
     time_ms: i64,
+    tally: Tally,
 }
 
 impl Folded {
@@ -267,7 +271,8 @@ impl Folded {
         let place = places.iter().position(|place| place.at == *at);
         let place = place.expect("only its own partitions are read");
         let Place { next, time_ms, .. } = places[place];
-        Folded { place, touched: Touched::default(), next, end: next, time_ms }
+        let tally = Tally::default();
+        Folded { place, touched: Touched::default(), next, end: next, time_ms, tally }
     }
 }
 
@@ -352,6 +357,7 @@ impl Projector {
             budget: Budget::new(settings.batch_bytes_max.saturating_mul(4)),
             activity: Arc::new(Activity::new(places.iter().map(|place| place.at.clone()).collect())),
             chunk: CHUNK_FIRST,
+            counts: Counts::new(&projection),
             projection,
             plan,
             tables,
@@ -434,6 +440,9 @@ impl Projector {
                 Next::Begun(Err(halt)) => Err(halt),
                 Next::Asked((source, request)) => self.answer(source.as_ref(), request).await,
             };
+            if let Err(halt) = &worked {
+                self.counts.failed(halt);
+            }
             match worked {
                 Ok(()) => {
                     self.activity.worked();
@@ -584,6 +593,7 @@ impl Projector {
                 (share, bytes) = (self.share(len).await, 0);
             }
             bytes += len;
+            folded.tally.records(some.records.len(), len);
             self.fold_some(&some, &mut folded).await?;
             let left = bytes_max.min(share.bytes()).saturating_sub(bytes).min(FETCH_BYTES);
             fetched = if left > 0 { self.input.more(left)? } else { None };
@@ -608,6 +618,7 @@ impl Projector {
                 look_at(rows.filter_map(|work| Some(work.row.as_ref()?.state.as_ref()?.as_slice())));
             }
             self.activity.enter(Stage::Folding);
+            folded.tally.events(touches.len());
             let activity = self.activity();
             let due = touches.into_iter().map(|(row, touch)| {
                 let order = touch.offset();
@@ -686,6 +697,7 @@ impl Projector {
         self.write(rows, self.places[place].base, vec![mark], begins_at).await?;
         self.places[place].next = folded.next;
         self.places[place].time_ms = folded.time_ms;
+        self.counts.batch(&self.places[place].at.topic, std::mem::take(&mut folded.tally));
         Ok(())
     }
 
@@ -705,7 +717,9 @@ impl Projector {
         batch.parked = self.parked.take_changes();
         // A batch that is applied whole is known whole.
         self.in_doubt = !batch.parked.is_empty() && self.tables.profile() == Profile::Stamped;
+        let written = self.counts.written(&batch);
         self.tables.commit(batch).await?;
+        self.counts.committed(&self.plan, written);
         self.in_doubt = false;
         self.parked.committed(&self.tables.parked());
         for (key, row) in remembered {

@@ -7,6 +7,7 @@ use std::fmt::Display;
 use std::sync::Arc;
 
 use super::wire;
+use crate::observe::metrics;
 
 /// The codes a client can meet in `extensions.code`. A closed list: nothing else is ever sent.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -101,6 +102,7 @@ pub(super) enum Step<'a> {
 
 /// Writes one entry of `errors`.
 pub(super) fn push_error(out: &mut Vec<u8>, fault: &Fault, places: &[Place], path: &[Step<'_>]) {
+    metrics().error(fault.code.name());
     out.extend_from_slice(br#"{"message":"#);
     wire::push_string(out, &fault.message);
     if !places.is_empty() {

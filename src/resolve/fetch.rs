@@ -6,6 +6,7 @@
 
 use futures_util::future::{join, join_all};
 
+use crate::observe::metrics;
 use crate::plan::{TableId, TablePlan, key};
 use crate::schema::ColumnId;
 use crate::store::{Columns, StoreError, StoredRow};
@@ -92,10 +93,12 @@ impl Executor<'_> {
             }
             Goes::Page { wanted, wants, max, .. } => walk.page(wanted, *wants, *max).await,
         };
-        let rows = rows.map_err(|error| match error {
-            StoreError::Bounded(why) => Fault::new(Code::LimitExceeded, why),
-            error => Fault::internal(&format!("reading table {:?}", scan.range.table.name), error),
-        })?;
+        let rows =
+            rows.inspect_err(|error| metrics().store_error(error.name())).map_err(|error| match error {
+                StoreError::Bounded(why) => Fault::new(Code::LimitExceeded, why),
+                error => Fault::internal(&format!("reading table {:?}", scan.range.table.name), error),
+            })?;
+        self.count(scan.range.table.id, rows.found.len());
         self.room.take(rows.found.iter().map(|found| &found.row))?;
         Ok(rows)
     }
@@ -166,13 +169,23 @@ impl Executor<'_> {
                 whole.ok_or_else(|| StoreError::Corrupt(format!("{rows_len} rows came for {keys_len} keys")))
             });
             let rows = rows.map_err(|error| {
+                metrics().store_error(error.name());
                 Fault::internal(&format!("reading table {:?}", self.plan.table(table).name), error)
             })?;
             let before = found.len();
             found.extend(rows.into_iter().map(|row| row.filter(|row| !is_over(row))));
+            self.count(table, found[before..].iter().flatten().count());
             self.room.take(found[before..].iter().flatten())?;
         }
         Ok(found)
+    }
+
+    /// Counts a read of a table, and the rows that it found.
+    fn count(&self, table: TableId, rows: usize) {
+        if let Some(counts) = self.counts.get(table.0 as usize) {
+            counts.reads.inc();
+            counts.rows.inc_by(rows as u64);
+        }
     }
 
     /// The columns to read of a table for a site, and whether the table has all that are wanted.

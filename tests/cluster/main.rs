@@ -5,8 +5,11 @@
 #![cfg(all(feature = "cassandra", feature = "kafka"))]
 #![allow(clippy::print_stdout, reason = "what was left out, and the seed, is shown")]
 
+#[path = "../observed/exposition.rs"]
+mod exposition;
 #[path = "../servers/kafka.rs"]
 mod kafka_server;
+mod observed;
 mod processes;
 #[path = "../servers/mod.rs"]
 mod servers;

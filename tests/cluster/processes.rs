@@ -158,6 +158,11 @@ impl Process {
         self.child.wait().expect("it can be waited for");
     }
 
+    /// What it answers to a path.
+    pub async fn get(&self, path: &str) -> client::Reply {
+        client::send(self.address, "GET", path, &[], &[]).await.expect("it answers")
+    }
+
     pub fn signal(&self, name: &str) {
         let pid = self.child.id().to_string();
         let sent = Command::new("kill").args([&format!("-{name}"), &pid]).status().expect("kill can be run");

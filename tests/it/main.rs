@@ -13,6 +13,8 @@ mod editors;
 mod embedded;
 mod expiry;
 mod explain;
+#[path = "../observed/exposition.rs"]
+mod exposition;
 mod filters;
 mod generations;
 mod headers;
@@ -24,6 +26,7 @@ mod language;
 mod layouts;
 mod limits;
 mod mending;
+mod metrics;
 mod one_of;
 mod parking;
 mod public;

@@ -267,7 +267,7 @@ fn not_an_id(text: &str) -> ParkedError {
 
 fn view(item: &ParkedItem) -> ParkedView {
     let ParkedItem { projection, key, entry } = item;
-    let ParkedEntry { since, entity, shown, stage, reason, type_name, waiting } = entry;
+    let ParkedEntry { since, entity, shown, stage, reason, type_name, waiting, .. } = entry;
     ParkedView {
         id: id(projection, key),
         projection: projection.to_string(),

@@ -108,6 +108,7 @@ impl Projector {
             reason: reject.reason.as_str().into(),
             type_name: type_name.map(Into::into),
             waiting: 1,
+            begun: None,
         }
     }
 

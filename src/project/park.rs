@@ -155,6 +155,7 @@ mod tests {
             reason: format!("event {offset}").into(),
             type_name: None,
             waiting: 1,
+            begun: None,
         }
     }
 

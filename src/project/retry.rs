@@ -17,7 +17,7 @@ use crate::fold::ColumnSet;
 use crate::handler::UpdateKind;
 use crate::route::{KeyCells, RowRange};
 use crate::source::Source;
-use crate::store::{Ended, ParkedEntry, ParkedKey, QueuedEvent};
+use crate::store::{Batch, Begun, Ended, ParkChange, ParkedEntry, ParkedKey, Profile, QueuedEvent};
 use crate::value::encode::RowKey;
 
 /// Events of a queue that one step takes: one batch, and what other keys wait for it.
@@ -80,8 +80,10 @@ pub struct ParkedRequests {
 }
 
 /// A step under way.
-#[derive(Default)]
 struct Run {
+    key: ParkedKey,
+    /// How the key is listed.
+    entry: ParkedEntry,
     touched: Touched,
     /// The base of the stamps of all that is written.
     base: Option<i64>,
@@ -110,9 +112,13 @@ impl Projector {
             let stopped = Some(stopped(first, &Reject::new(Stage::Route, reason)));
             return Ok(Stepped { waiting: entry.waiting, stopped, ..Stepped::default() });
         }
-        let (mut run, mut log) = (Run::default(), Log::new(source));
+        let begun = entry.begun.filter(|begun| begun.of(first).is_some());
+        let entry = ParkedEntry { begun, since: first.clone(), ..entry };
+        let (key, touched) = (step.key.clone(), Touched::default());
+        let mut run = Run { key, entry, touched, base: None, ended: Vec::new() };
+        let mut log = Log::new(source);
         let refused = self.release(step, &queue, &mut run, &mut log).await?;
-        self.end(&step.key, entry, (run, &queue), refused).await
+        self.end((run, &queue), refused).await
     }
 
     /// Takes events off the front of a queue, until one is refused or the step is full.
@@ -133,22 +139,27 @@ impl Projector {
             let is_full = run.touched.rows.len() >= self.settings.batch_rows_max
                 || run.touched.bytes >= bytes_max
                 || log.bytes >= bytes_max;
-            // A batch has one base: stamps of two partitions do not compare.
-            if index > 0 && (is_full || run.base != Some(place.base)) {
+            // Stamps of two partitions do not compare, unless they are merged; and what was begun is of one.
+            let is_elsewhere =
+                event.at != run.entry.since.at && self.projection.kind != UpdateKind::MergedFold;
+            if index > 0 && (is_full || is_elsewhere) {
                 return Ok(None);
             }
             run.base = Some(place.base);
-            let ended = match step.release {
+            let asked = match step.release {
                 Release::Drop => Ended::Dropped,
                 Release::SkipFirst if index == 0 => Ended::Skipped,
                 Release::Retry | Release::SkipFirst => Ended::Applied,
             };
-            let taken = match (&step.key, ended) {
-                (ParkedKey::Row(key), Ended::Applied) => self.retry_row(key, event, run, log).await?,
-                (ParkedKey::Row(key), _) => self.pass_row(key, event, run).await?,
-                (_, Ended::Applied) => self.retry_record(event, run, log).await?,
-                (_, _) => self.pass_record(event, run, log).await?,
-            };
+            let begun = run.entry.begun.as_ref().map(|begun| begun.of(event));
+            // What was begun is done first, and as it was begun.
+            let Some(mut ended) = begun.unwrap_or(Some(asked)) else { return Ok(None) };
+            let mut taken = self.take_off(ended, event, run, log).await?;
+            if matches!(taken, Taken::Refused(..)) && asked != ended {
+                // It was applied once: by now the log does not have it.
+                ended = asked;
+                taken = self.take_off(ended, event, run, log).await?;
+            }
             match taken {
                 Taken::Left => run.ended.push((event.clone(), ended)),
                 Taken::Refused(reject, kind) => return Ok(Some((reject, kind))),
@@ -158,27 +169,61 @@ impl Projector {
         Ok(None)
     }
 
+    /// Takes one event off the queue, in one of the ways.
+    async fn take_off(
+        &mut self,
+        ended: Ended,
+        event: &QueuedEvent,
+        run: &mut Run,
+        log: &mut Log<'_>,
+    ) -> Result<Taken, Halt> {
+        match (run.key.clone(), ended) {
+            (ParkedKey::Row(key), Ended::Applied) => self.retry_row(&key, event, run, log).await,
+            (ParkedKey::Row(key), _) => self.pass_row(&key, event, run).await,
+            (_, Ended::Applied) => self.retry_record(event, run, log).await,
+            (_, _) => self.pass_record(event, run, log).await,
+        }
+    }
+
+    /// Stores how events are taken off a queue, before any row is written, where a batch is not applied whole.
+    async fn begin_release(&mut self, run: &mut Run, ended: &[(QueuedEvent, Ended)]) -> Result<(), Halt> {
+        let (Some((from, first)), Some((upto, rest))) = (ended.first(), ended.last()) else { return Ok(()) };
+        if run.entry.begun.is_some() || self.tables.profile() == Profile::Atomic {
+            return Ok(());
+        }
+        let (at, from, upto) = (from.at.clone(), from.offset, upto.offset);
+        run.entry.begun = Some(Begun { at, from, upto, first: *first, rest: *rest });
+        let (projection, key, entry) =
+            (Arc::clone(&self.projection.name), run.key.clone(), run.entry.clone());
+        let parked = vec![ParkChange::Restate { projection, key, entry }];
+        self.in_doubt = true;
+        self.tables.commit(Batch { parked, owners: Arc::clone(&self.owners), ..Batch::default() }).await?;
+        self.in_doubt = false;
+        Ok(())
+    }
+
     /// Writes what a step has done, and says how it went.
     async fn end(
         &mut self,
-        key: &ParkedKey,
-        before: ParkedEntry,
-        (run, queue): (Run, &[QueuedEvent]),
+        (mut run, queue): (Run, &[QueuedEvent]),
         refused: Option<Refused>,
     ) -> Result<Stepped, Halt> {
-        let count = |what| run.ended.iter().filter(|(_, ended)| *ended == what).count() as u64;
+        let ended = std::mem::take(&mut run.ended);
+        self.begin_release(&mut run, &ended).await?;
+        let Run { key, entry: before, touched, base, .. } = run;
+        let count = |what| ended.iter().filter(|(_, ended)| *ended == what).count() as u64;
         let (applied, skipped, dropped) =
             (count(Ended::Applied), count(Ended::Skipped), count(Ended::Dropped));
-        let (shown, next) = (before.shown.clone(), queue.get(run.ended.len()));
-        for (event, ended) in run.ended {
+        let (shown, next) = (before.shown.clone(), queue.get(ended.len()));
+        for (event, ended) in ended {
             self.parked.dequeue(key.clone(), event, ended);
         }
         let stopped = next.zip(refused.as_ref()).map(|(event, (reject, _))| stopped(event, reject));
         if let Some(next) = next {
             self.parked.restate(key.clone(), restated(before, next, refused));
         }
-        self.write(run.touched.rows, run.base.unwrap_or_default(), Vec::new(), None).await?;
-        let entry = self.tables.parked_entry(&self.projection.name, key).await?;
+        self.write(touched.rows, base.unwrap_or_default(), Vec::new(), None).await?;
+        let entry = self.tables.parked_entry(&self.projection.name, &key).await?;
         let waiting = entry.map_or(0, |entry| entry.waiting);
         let (projection, reason) = (&self.projection.name, stopped.as_ref().map(|stopped| &*stopped.reason));
         tracing::info!(%projection, key = %shown, applied, waiting, reason, "Parked key retried.");
@@ -248,7 +293,7 @@ impl Projector {
                 // What stood before it must be written first.
                 return Ok(Taken::Alone);
             }
-            return self.retry_range(event, ranges, taken).await;
+            return self.retry_range(event, ranges, taken, run).await;
         }
         let rows: Vec<_> = touches.into_iter().filter_map(Touching::row).collect();
         if self.can_overtake() {
@@ -276,10 +321,12 @@ impl Projector {
         event: &QueuedEvent,
         ranges: &[RowRange],
         taken: &crate::event::Taken,
+        run: &mut Run,
     ) -> Result<Taken, Halt> {
         if self.can_overtake() && self.has_later_rows(ranges, event.order).await? {
             return Ok(too_late());
         }
+        self.begin_release(run, &[(event.clone(), Ended::Applied)]).await?;
         let base = self.places.iter().find(|place| place.at == event.at).map_or(0, |place| place.base);
         self.delete_ranges((event.order, base), ranges, &taken.event).await?;
         Ok(Taken::Left)

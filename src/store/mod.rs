@@ -28,7 +28,7 @@ use crate::value::encode::RowKey;
 pub use crate::value::ParkedKey;
 pub use crate::value::row::Columns;
 pub use parked::{
-    Ended, ParkChange, Parked, ParkedCounts, ParkedEntry, ParkedIndex, ParkedItem, ParkedPage, QueuedEvent,
+    Begun, Ended, ParkChange, Parked, ParkedCounts, ParkedEntry, ParkedIndex, ParkedItem, ParkedPage, QueuedEvent,
     all_parked,
 };
 

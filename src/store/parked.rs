@@ -10,6 +10,7 @@ use std::hash::{BuildHasher, Hasher, RandomState};
 use std::sync::{Arc, LazyLock};
 
 use rustc_hash::FxHashMap;
+use serde::{Deserialize, Serialize};
 
 use super::{StoreError, Tables};
 use crate::event::{Offset, TopicPartition};
@@ -59,7 +60,8 @@ impl ParkChange {
 }
 
 /// How an event left the queue of its key.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
 pub enum Ended {
     /// The row has it.
     Applied,
@@ -67,6 +69,29 @@ pub enum Ended {
     Skipped,
     /// It was forgotten together with all that waited.
     Dropped,
+}
+
+/// How events that wait are being taken off a queue: written down before any row of them is. Where a store does not apply a
+/// batch whole, some of the rows may be there when the rest fails; taken off in another way, one stamp would have two contents.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Begun {
+    pub at: TopicPartition,
+    /// The event that was the first of the queue.
+    pub from: Offset,
+    /// The last one that this is about.
+    pub upto: Offset,
+    /// What becomes of the first.
+    pub first: Ended,
+    /// What becomes of those behind it.
+    pub rest: Ended,
+}
+
+impl Begun {
+    /// What becomes of an event; `None` where this is not about it.
+    pub fn of(&self, event: &QueuedEvent) -> Option<Ended> {
+        let is_about = event.at == self.at && (self.from..=self.upto).contains(&event.offset);
+        is_about.then_some(if event.offset == self.from { self.first } else { self.rest })
+    }
 }
 
 /// A parked key, as it is listed.
@@ -83,6 +108,8 @@ pub struct ParkedEntry {
     pub type_name: Option<Box<str>>,
     /// How many events wait, the first included.
     pub waiting: u64,
+    /// Only of the *stamped* profile: what was last begun with its queue. Of events that have left it nothing follows.
+    pub begun: Option<Begun>,
 }
 
 /// A position in a parked key's queue; the log keeps the bytes.

@@ -36,6 +36,7 @@ fn entry(since: u64) -> ParkedEntry {
         reason: format!("event {since} is wrong").into(),
         type_name: Some("OrderPlaced".into()),
         waiting: 1,
+        begun: None,
     }
 }
 

@@ -528,6 +528,7 @@ fn entry(since: u64) -> ParkedEntry {
         reason: "amount is \"x\", not a decimal".into(),
         type_name: None,
         waiting: 1,
+        begun: None,
     }
 }
 

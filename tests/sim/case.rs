@@ -251,7 +251,7 @@ fn draw_steps(rng: &mut Rng, records: usize, releases: bool) -> Vec<Step> {
     steps.push(Step::Start(0, 4));
     for _ in 0..count {
         let step = match rng.u8(0..100) {
-            0..4 if releases => draw_release(rng),
+            0..8 if releases => draw_release(rng),
             chance if chance < trouble => draw_fault(rng),
             _ => draw_good(rng),
         };

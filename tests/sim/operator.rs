@@ -1,8 +1,8 @@
 //! Operators, who ask owners to set parked keys free, and what the store lets an owner decide.
 //!
 //! Comes in: which owner is asked what, decisions that arrive. Goes out: requests, in the loop's own queue; and what has been
-//! passed, which changes what the log means. An operator keeps to what was begun: where a release may have written
-//! anything of an event, it is asked for in the same way until it is done.
+//! passed, which changes what the log means. Operators ask for one thing and then another, of owners that are and that were:
+//! what became of an event first, in a row or a copy, is what becomes of it.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -23,10 +23,13 @@ use crate::world::World;
 /// Steps within which all keys of a generation are free, or are known to stay parked.
 const STEPS_MAX: usize = 1_000;
 
+/// What operators ask for, as often as it stands here.
+const WAYS: [Release; 5] =
+    [Release::Retry, Release::Retry, Release::Retry, Release::SkipFirst, Release::Drop];
+
 /// Something that was asked of an owner.
 pub struct Asked {
     owner: OwnerId,
-    key: ParkedKey,
     release: Release,
     reply: oneshot::Receiver<Result<Stepped, String>>,
 }
@@ -46,23 +49,6 @@ impl Standing {
     /// Whether nothing was ever set free.
     pub fn is_untouched(&self) -> bool {
         self.decided.is_empty()
-    }
-
-    /// In which ways a key can be set free, as its queue stands: not otherwise than it was begun.
-    fn ways(&self, key: &ParkedKey, queue: &[QueuedEvent]) -> Vec<Release> {
-        let decided = |event: &QueuedEvent| self.decided.get(&(key.clone(), position(event))).copied();
-        let passes = |queue: &[QueuedEvent]| queue.iter().any(|event| decided(event) == Some(true));
-        let applies = |queue: &[QueuedEvent]| queue.iter().any(|event| decided(event) == Some(false));
-        let Some((first, rest)) = queue.split_first() else { return Vec::new() };
-        let can = |release| match release {
-            Release::Retry => !passes(queue),
-            Release::SkipFirst => decided(first) != Some(false) && !passes(rest),
-            Release::Drop => !applies(queue),
-        };
-        [Release::Retry, Release::SkipFirst, Release::Drop]
-            .into_iter()
-            .filter(|release| can(*release))
-            .collect()
     }
 
     fn want(&mut self, key: &ParkedKey, release: Release, first: &QueuedEvent) {
@@ -180,22 +166,13 @@ impl World<'_> {
             return Ok(());
         }
         let (key, queue) = parked.swap_remove(usize::from(key) % parked.len());
-        let ways = generation.standing.ways(&key, &queue);
-        if ways.is_empty() {
-            return Err(format!("a key can be set free in no way: {queue:?}"));
-        }
-        self.request(owner, key, ways[usize::from(way) % ways.len()], &queue)
+        self.request(owner, key, WAYS[usize::from(way) % WAYS.len()], &queue)
     }
 
     fn request(&mut self, owner: OwnerId, key: ParkedKey, release: Release, queue: &[QueuedEvent]) -> Held {
         self.hear_replies();
         let generation = self.owners[owner].generation;
-        let is_contrary = |asked: &Asked| {
-            asked.key == key && asked.release != release && self.owners[asked.owner].generation == generation
-        };
-        let Some(first) = queue.first().filter(|_| !self.asked.iter().any(is_contrary)) else {
-            return Ok(());
-        };
+        let Some(first) = queue.first() else { return Ok(()) };
         let meant = Position { at: first.at.clone(), offset: first.offset };
         let names = release == Release::SkipFirst && self.plant != Some(Plant::AnySkipped);
         let first_meant = names.then_some(meant);
@@ -211,7 +188,7 @@ impl World<'_> {
         if !self.is_newest(owner) {
             self.seen.note("an owner that had lost its place was asked to set a key free");
         }
-        self.asked.push(Asked { owner, key, release, reply: replied });
+        self.asked.push(Asked { owner, release, reply: replied });
         self.poll(owner)
     }
 
@@ -352,7 +329,7 @@ impl World<'_> {
         })
     }
 
-    /// All keys are retried, or passed where that was begun, until nothing more can be applied.
+    /// All keys are retried, which ends what was begun otherwise, until nothing more can be applied.
     pub async fn settle(&mut self, generation: usize) -> Held {
         let mut rng = Rng::with_seed(self.case.seed ^ 0x5E77);
         let mut settled = BTreeSet::new();
@@ -367,8 +344,6 @@ impl World<'_> {
             else {
                 return Ok(());
             };
-            let ways = at.standing.ways(&key, &queue);
-            let release = *ways.first().ok_or("a key can be set free in no way")?;
             let owner = (0..self.owners.len())
                 .find(|owner| {
                     self.owners[*owner].generation == generation
@@ -376,7 +351,7 @@ impl World<'_> {
                         && self.is_newest(*owner)
                 })
                 .ok_or("nobody owns the partitions")?;
-            self.request(owner, key.clone(), release, &queue)?;
+            self.request(owner, key.clone(), Release::Retry, &queue)?;
             let told = self.reply(&mut rng).await?;
             match told {
                 Some(Ok(done)) if done.applied + done.skipped + done.dropped > 0 => settled.clear(),

@@ -121,6 +121,8 @@ plants! {
     RetriedAgain,
     /// What is skipped leaves no position (P8).
     PassedWithoutPosition,
+    /// How a release was begun is not stored (B11).
+    BegunNotStored,
     /// A skip takes whichever event is the first.
     AnySkipped,
     /// An event stays in its queue when its row has it.

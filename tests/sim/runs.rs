@@ -187,7 +187,7 @@ fn a_seed_is_one_schedule() {
 }
 
 /// Within so many seeds each planted bug is found.
-const SEEDS_OF_A_PLANT: u64 = 1_000;
+const SEEDS_OF_A_PLANT: u64 = 4_000;
 
 #[test]
 fn every_planted_bug_is_found() {

@@ -100,6 +100,7 @@ async fn park(shop: &Shop, projection: &str, key: ParkedKey, entity: &str, shown
         reason: "why".into(),
         type_name: None,
         waiting: 1,
+        begun: None,
     };
     let change = ParkChange::Park { projection: projection.into(), key, entry };
     shop.commit(Batch { parked: vec![change], ..Batch::default() }).await;

@@ -66,6 +66,7 @@ pub(super) const KEPT: [Kept; 7] = [
             ("stage", "text"),
             ("reason", "text"),
             ("type_name", "text"),
+            ("begun", "text"),
         ],
         key: "(generation, projection, topic, partition), key",
     },
@@ -120,12 +121,12 @@ statements! {
     NEW_PARTITION = "INSERT INTO {}.kinora_partitions (generation, projection, topic, partition) VALUES (?, ?, ?, ?)";
     DROP_PARTITIONS = "DELETE FROM {}.kinora_partitions WHERE generation = ?";
     OWNED = "SELECT epoch, retried, skipped, dropped, key, since_offset, since_order, since_time_ms, entity, shown, stage, \
-             reason, type_name FROM {}.kinora_owned WHERE generation = ? AND projection = ? AND topic = ? AND partition = ?";
+             reason, type_name, begun FROM {}.kinora_owned WHERE generation = ? AND projection = ? AND topic = ? AND partition = ?";
     EPOCH = "SELECT DISTINCT epoch FROM {}.kinora_owned WHERE generation = ? AND projection = ? AND topic = ? AND partition = ?";
     SET_EPOCH = "UPDATE {}.kinora_owned SET epoch = ? WHERE generation = ? AND projection = ? AND topic = ? AND partition = ? \
                  IF epoch = ?";
     PARK = "UPDATE {}.kinora_owned SET since_offset = ?, since_order = ?, since_time_ms = ?, entity = ?, shown = ?, stage = ?, \
-            reason = ?, type_name = ? WHERE generation = ? AND projection = ? AND topic = ? AND partition = ? AND key = ? \
+            reason = ?, type_name = ?, begun = ? WHERE generation = ? AND projection = ? AND topic = ? AND partition = ? AND key = ? \
             IF epoch = ?";
     SET_COUNTS = "UPDATE {}.kinora_owned SET retried = ?, skipped = ?, dropped = ? WHERE generation = ? AND projection = ? \
                   AND topic = ? AND partition = ? IF epoch = ?";

@@ -9,16 +9,17 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex};
 
 use scylla::response::PagingState;
+use serde::{Deserialize, Serialize};
 
 use super::answers::Answer;
 use super::meta::{self, Place};
 use super::names::{self, within};
 use super::session::{Binds, Reads, Step, each_row};
 use super::table::signed;
-use crate::event::TopicPartition;
+use crate::event::{Offset, TopicPartition};
 use crate::store::ledger::{Ledger, lock};
 use crate::store::{
-    Batch, Ended, Owner, ParkChange, Parked, ParkedCounts, ParkedEntry, ParkedItem, ParkedKey, ParkedPage,
+    Batch, Begun, Ended, Owner, ParkChange, Parked, ParkedCounts, ParkedEntry, ParkedItem, ParkedKey, ParkedPage,
     QueuedEvent, StoreError,
 };
 use crate::value::encode::RowKey;
@@ -112,7 +113,33 @@ fn read_entry(row: &Answer<'_>, at: &TopicPartition) -> Result<ParkedEntry, Stor
         reason: row.text(11)?.into(),
         type_name: row.maybe_text(12)?.map(Into::into),
         waiting: 0,
+        begun: row.maybe_text(13)?.as_deref().map(read_begun).transpose()?,
     })
+}
+
+/// [`Begun`], as it lies in its column.
+#[derive(Serialize, Deserialize)]
+struct BegunText {
+    topic: String,
+    partition: u32,
+    from: Offset,
+    upto: Offset,
+    first: Ended,
+    rest: Ended,
+}
+
+fn begun_text(begun: &Begun) -> String {
+    let Begun { at, from, upto, first, rest } = begun.clone();
+    let text = BegunText { topic: at.topic.to_string(), partition: at.partition, from, upto, first, rest };
+    serde_json::to_string(&text).expect("texts and numbers have JSON")
+}
+
+fn read_begun(text: &str) -> Result<Begun, StoreError> {
+    let misread =
+        |error: serde_json::Error| StoreError::Corrupt(format!("`begun` of a key in kinora_owned: {error}"));
+    let BegunText { topic, partition, from, upto, first, rest } =
+        serde_json::from_str(text).map_err(misread)?;
+    Ok(Begun { at: TopicPartition { topic: topic.into(), partition }, from, upto, first, rest })
 }
 
 /// Applies the decisions of a batch: those of one key in their order.
@@ -266,7 +293,8 @@ impl Desk<'_> {
             .text(&entry.shown)
             .text(&entry.stage)
             .text(&entry.reason)
-            .maybe_text(entry.type_name.as_deref());
+            .maybe_text(entry.type_name.as_deref())
+            .maybe_text(entry.begun.as_ref().map(begun_text).as_deref());
         self.compare(
             names::PARK,
             self.place.binds(binds, &self.name.0, at).blob(&key_bytes(&self.name.1)),
@@ -278,7 +306,7 @@ impl Desk<'_> {
     /// Removes the decision of a key whose queue is empty.
     async fn forget(&self, at: &TopicPartition) -> Result<(), StoreError> {
         let nothing = (0..3).fold(Binds::default(), |binds, _| binds.maybe_long(None));
-        let nothing = (0..5).fold(nothing, |binds, _| binds.maybe_text(None));
+        let nothing = (0..6).fold(nothing, |binds, _| binds.maybe_text(None));
         self.compare(
             names::PARK,
             self.place.binds(nothing, &self.name.0, at).blob(&key_bytes(&self.name.1)),
@@ -468,6 +496,16 @@ fn read_key(bytes: &[u8]) -> Result<ParkedKey, StoreError> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_was_begun_comes_back_from_its_text() {
+        let at = TopicPartition { topic: "shop.orders".into(), partition: 7 };
+        let begun = Begun { at, from: 3, upto: 9, first: Ended::Skipped, rest: Ended::Applied };
+        let text = begun_text(&begun);
+        assert_eq!(read_begun(&text).expect("is ours"), begun);
+        assert!(text.contains("\"first\":\"skipped\""), "{text}");
+        (0..text.len()).for_each(|len| assert!(read_begun(&text[..len]).is_err()));
+    }
 
     #[test]
     fn keys_of_every_kind_come_back_from_their_bytes() {

@@ -282,6 +282,8 @@ fn item(bytes: &[u8]) -> Result<ParkedItem, StoreError> {
         reason: cells.text()?,
         waiting: cells.number()?,
         type_name: cells.optional_text()?,
+        // Batches are applied whole here.
+        begun: None,
     };
     Ok(ParkedItem { projection, key, entry })
 }

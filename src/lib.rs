@@ -41,7 +41,7 @@
 //! - No read scans. A field that no table can answer from one partition does not pass `check`.
 //! - Each outside crate is named in one room: `apollo_compiler` in `schema` and `resolve`, `cel` in `expr`, `fjall` in
 //!   `store/embedded`, `rdkafka` in `source/kafka`, `axum` in `serve`, `clap` in `cli`,
-//!   `prometheus_client` in `observe`.
+//!   `prometheus_client`, OpenTelemetry's and `tracing_subscriber` in `observe`.
 //! - `unsafe` stands in two places: `allocator`, of the program, and `source/kafka/native`.
 //! - Nothing from outside makes a panic: definitions get diagnostics, events get rejects, requests get errors.
 //! - What outlives a process (rows, keys, progress, cursors, log segments) is encoded by hand in one place, with a

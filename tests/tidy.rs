@@ -22,7 +22,7 @@ const ALONE: [&str; 1] = ["observe"];
 const APART: [(&str, &str); 2] = [("project", "resolve"), ("project", "serve")];
 
 /// Outside crates, and the places that may name them. A place is a path below `src`, without `.rs`.
-const CRATE_HOMES: [(&str, &[&str]); 24] = [
+const CRATE_HOMES: [(&str, &[&str]); 29] = [
     ("apollo_compiler", &["schema", "resolve"]),
     ("axum", &["serve"]),
     ("cel", &["expr"]),
@@ -37,6 +37,10 @@ const CRATE_HOMES: [(&str, &[&str]); 24] = [
     ("miette", &["diagnostic", "cli"]),
     ("libmimalloc_sys", &["allocator"]),
     ("notify", &["engine", "cli"]),
+    ("opentelemetry", &["observe"]),
+    ("opentelemetry_http", &["observe"]),
+    ("opentelemetry_otlp", &["observe"]),
+    ("opentelemetry_sdk", &["observe"]),
     ("prometheus_client", &["observe"]),
     ("rdkafka", &["source/kafka"]),
     ("regex", &["expr"]),
@@ -46,7 +50,8 @@ const CRATE_HOMES: [(&str, &[&str]); 24] = [
     ("smol_str", &["event", "value"]),
     ("sonic_rs", &["event", "decode", "upcast", "expr"]),
     ("toml", &["config"]),
-    ("tracing_subscriber", &["cli", "main"]),
+    ("tracing_opentelemetry", &["observe"]),
+    ("tracing_subscriber", &["observe"]),
 ];
 
 /// Words that a pure room must not use, and why.

@@ -83,6 +83,7 @@ impl Projecting {
         loops.watchdog.begin();
         let starts = starts_of(&manifest, generation);
         let held = Mutex::default();
+        tracing::info!(generation, definitions = definitions.hash, "Generation is folded.");
         Ok(Arc::new(Projecting { definitions, generation, tables, source, starts, loops, held }))
     }
 

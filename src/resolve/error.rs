@@ -56,7 +56,7 @@ impl Fault {
     /// A fault of ours or of the store: the log has the words, the client an id.
     pub fn internal(what: &str, cause: impl Display) -> Fault {
         let id = uuid::Uuid::from_u64_pair(fastrand::u64(..), fastrand::u64(..)).simple().to_string();
-        tracing::error!(%id, %cause, "{what} failed; the client was answered with this id.");
+        tracing::error!(%id, what, %cause, "A read failed; the client was answered with this id.");
         Fault::new(Code::Internal, format!("Internal error. The log has the cause under id {id}."))
     }
 }

@@ -5,6 +5,7 @@
 //! table for the whole level. A read that fails becomes a fault of the fields that wanted it, and harms no other.
 
 use futures_util::future::{join, join_all};
+use tracing::Instrument;
 
 use crate::observe::metrics;
 use crate::plan::{TableId, TablePlan, key};
@@ -86,13 +87,17 @@ impl Executor<'_> {
             reversed: scan.reversed,
             entries: Gathered::default(),
         };
-        let rows = match &scan.goes {
-            Goes::Row(_) => walk.first(1).await.map(|found| Rows { found, ..Rows::default() }),
-            Goes::Page { wanted, .. } if scan.range.near.is_some() => {
-                walk.nearest(wanted.count).await.map(|found| Rows { found, ..Rows::default() })
+        let span = tracing::info_span!("read", table = %scan.range.table.name, what = "range");
+        let rows = async {
+            match &scan.goes {
+                Goes::Row(_) => walk.first(1).await.map(|found| Rows { found, ..Rows::default() }),
+                Goes::Page { wanted, .. } if scan.range.near.is_some() => {
+                    walk.nearest(wanted.count).await.map(|found| Rows { found, ..Rows::default() })
+                }
+                Goes::Page { wanted, wants, max, .. } => walk.page(wanted, *wants, *max).await,
             }
-            Goes::Page { wanted, wants, max, .. } => walk.page(wanted, *wants, *max).await,
         };
+        let rows = rows.instrument(span).await;
         let rows =
             rows.inspect_err(|error| metrics().store_error(error.name())).map_err(|error| match error {
                 StoreError::Bounded(why) => Fault::new(Code::LimitExceeded, why),
@@ -163,7 +168,9 @@ impl Executor<'_> {
         }
         let mut found = Vec::with_capacity(keys.len());
         for keys in keys.chunks(KEYS_AT_ONCE) {
-            let rows = self.tables.get(table, keys, Columns::Only(&columns)).await.and_then(|rows| {
+            let span = tracing::info_span!("read", table = %from.name, what = "keys", keys = keys.len());
+            let reading = self.tables.get(table, keys, Columns::Only(&columns)).instrument(span);
+            let rows = reading.await.and_then(|rows| {
                 let (rows_len, keys_len) = (rows.len(), keys.len());
                 let whole = (rows_len == keys_len).then_some(rows);
                 whole.ok_or_else(|| StoreError::Corrupt(format!("{rows_len} rows came for {keys_len} keys")))

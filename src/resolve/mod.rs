@@ -32,6 +32,8 @@ mod write;
 use std::sync::Arc;
 use std::time::Duration;
 
+use tracing::Instrument;
+
 use crate::event::Position;
 use crate::observe::{Limit, OperationKind, Reads, metrics};
 use crate::plan::{Feed, Plan};
@@ -210,15 +212,18 @@ impl Graph {
 
     async fn answer(&self, request: Request, tables: &dyn Tables) -> Result<Answer, Refusal> {
         let Request { query, operation_name, variables, read_after, wait, get: _, at_ms } = request;
-        let operation = self.operations.accept(
-            &query,
-            operation_name.as_deref(),
-            variables,
-            &self.model,
-            &self.plan,
-            &self.settings.limits,
-            self.settings.introspection,
-        )?;
+        let accept = || {
+            self.operations.accept(
+                &query,
+                operation_name.as_deref(),
+                variables,
+                &self.model,
+                &self.plan,
+                &self.settings.limits,
+                self.settings.introspection,
+            )
+        };
+        let operation = tracing::info_span!("plan").in_scope(accept)?;
         let mut executor = Executor {
             model: &self.model,
             plan: &self.plan,
@@ -236,7 +241,8 @@ impl Graph {
         let lists: Vec<_> =
             operation.planned.entity_lists.iter().map(|list| entity::read(&executor, list)).collect();
         let feeds = self.feeds(&operation, &lists);
-        let waited = fresh::wait(tables, &feeds, &read_after, wait).await;
+        let waited =
+            fresh::wait(tables, &feeds, &read_after, wait).instrument(tracing::info_span!("wait")).await;
         if waited.missed.is_some() && wait.on_timeout == OnTimeout::Fail {
             return Ok(stale(&waited, wait));
         }
@@ -253,7 +259,7 @@ impl Graph {
         let answer_bytes = self.settings.limits.answer_bytes;
         let mut writer = Writer::new(&self.model, &self.signer, &operation, &data, (marks, answer_bytes));
         writer.out.extend_from_slice(br#"{"data":"#);
-        writer.data();
+        tracing::info_span!("write").in_scope(|| writer.data());
         if writer.is_overfull {
             return Err(Refusal::of(limits::too_large(answer_bytes)));
         }

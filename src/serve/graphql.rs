@@ -10,19 +10,23 @@ use std::time::{Duration, Instant};
 use axum::extract::{Request, State};
 use axum::http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, header};
 use axum::response::Response;
+use tracing::Instrument;
 
 use super::answer::{Code, Refusal, with_type};
 use super::guard::BodyBound;
 use super::negotiate::{Wanted, is_type, wanted};
 use super::params::{self, Params};
 use super::{Shared, guard, page};
-use crate::observe::{Limit, OperationKind, metrics};
+use crate::observe::{Limit, OperationKind, continue_trace, metrics};
 use crate::resolve::fresh::{parse_read_after, parse_wait};
 use crate::resolve::{Answer, Caching, Outcome, Request as Operation, Wait};
 
 /// Said while there is no generation.
 pub(super) const NOTHING_ANSWERS: &str =
     "nothing answers yet: tables are being built, or the definitions have faults, see `/`; come again";
+
+/// Bytes of the longest name of an operation that a span shows.
+const OPERATION_NAME_MAX: usize = 200;
 
 const READ_AFTER: &str = "x-read-after";
 const READ_WAIT: &str = "x-read-wait";
@@ -102,13 +106,30 @@ async fn answer(
     let Params { query, operation_name, variables } = params;
     let operation = Operation { query, operation_name, variables, read_after, wait, get, at_ms: None };
     let begun = Instant::now();
-    let executing = guard::caught(shared.backend.execute(operation));
+    let span = request_span(headers, operation.operation_name.as_deref());
+    let executing = guard::caught(shared.backend.execute(operation)).instrument(span.clone());
     let answered = guard::within(shared.settings.deadline + waiting, executing).await.flatten();
     let kind =
         answered.as_ref().ok().and_then(Option::as_ref).map_or(OperationKind::Refused, |answer| answer.kind);
     metrics().operation(kind, begun.elapsed());
+    span.record("kind", kind.name());
     let answer = answered?.ok_or_else(|| Refusal::overloaded(NOTHING_ANSWERS))?;
     response(shared, answer, wanted, mutation)
+}
+
+/// The span of an operation, in the trace that the request's headers name.
+fn request_span(headers: &HeaderMap, name: Option<&str>) -> tracing::Span {
+    let span = tracing::info_span!(
+        "request",
+        otel.kind = "server",
+        operation = tracing::field::Empty,
+        kind = tracing::field::Empty
+    );
+    if let Some(name) = name.filter(|name| name.len() <= OPERATION_NAME_MAX) {
+        span.record("operation", name);
+    }
+    continue_trace(&span, guard::text(headers, "traceparent"), guard::text(headers, "tracestate"));
+    span
 }
 
 fn freshness(headers: &HeaderMap) -> Result<(Vec<crate::event::Position>, Wait), Refusal> {

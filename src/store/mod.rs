@@ -28,8 +28,8 @@ use crate::value::encode::RowKey;
 pub use crate::value::ParkedKey;
 pub use crate::value::row::Columns;
 pub use parked::{
-    Begun, Ended, ParkChange, Parked, ParkedCounts, ParkedEntry, ParkedIndex, ParkedItem, ParkedPage, QueuedEvent,
-    all_parked,
+    Begun, Ended, ParkChange, Parked, ParkedCounts, ParkedEntry, ParkedIndex, ParkedItem, ParkedPage,
+    QueuedEvent, all_parked,
 };
 
 /// Which promises a store makes about a [`Batch`].

@@ -11,6 +11,7 @@ mod exposition;
 mod kafka_server;
 mod observed;
 mod processes;
+mod rights;
 #[path = "../servers/mod.rs"]
 mod servers;
 

@@ -5,9 +5,9 @@ use std::collections::{BTreeMap, BTreeSet};
 use kinora::observe::list::ALL;
 use kinora::sample::{self, SHOP_TOPICS, SampleEvent};
 
-use crate::NOW_MS;
 use crate::exposition::Scrape;
 use crate::processes::{Deployment, Process};
+use crate::{NOW_MS, number};
 
 async fn scrape(process: &Process) -> Scrape {
     let reply = process.get("/metrics").await;
@@ -25,7 +25,7 @@ async fn scrape(process: &Process) -> Scrape {
 #[tokio::test(flavor = "multi_thread")]
 async fn processes_that_fold_and_answer_tell_together_what_was_published() {
     let Some(deployment) = Deployment::begin("observed").await else { return };
-    let events: Vec<SampleEvent> = sample::shop(3, 2_000, NOW_MS).collect();
+    let events: Vec<SampleEvent> = sample::shop(3, number("KINORA_CLUSTER_EVENTS", 2_000), NOW_MS).collect();
     let mut read_after = BTreeMap::new();
     deployment.publish(&[], &mut read_after);
     let folding = [deployment.project(), deployment.project()];
@@ -61,6 +61,10 @@ async fn processes_that_fold_and_answer_tell_together_what_was_published() {
     assert_eq!(seen.sum("kinora_projection_state", &[("state", "folded elsewhere")]), 4.0);
     assert_eq!(seen.sum("kinora_records_total", &[]), 0.0, "it folds nothing");
     assert!(seen.family("kinora_budget_bytes").is_none());
+    for (name, process) in [("project", &folding[0]), ("project", &folding[1]), ("serve", &serving)] {
+        let mib = scrape(process).await.sum("process_resident_memory_bytes", &[]) / f64::from(1 << 20);
+        println!("{name} holds {mib:.0} MiB");
+    }
     for process in folding {
         assert_eq!(process.end(), Some(0));
     }

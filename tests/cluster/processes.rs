@@ -22,6 +22,8 @@ const QUERY: &str = r#"{ __typename cart(id: "x") { id } order(id: "x") { id } p
 
 pub struct Deployment {
     project: tempfile::TempDir,
+    /// Settings of each command, as variables, by its name.
+    pub variables: BTreeMap<&'static str, Vec<(&'static str, String)>>,
 }
 
 /// A running `kinora project` or `kinora serve`.
@@ -42,6 +44,16 @@ impl Deployment {
         // A broker of its own: the topics have the names of the shop.
         let broker = Box::leak(Box::new(kafka_server::Server::start(false))).address();
         let node = &servers::cassandra().expect("real servers are asked for").address;
+        let keyspace = format!("cluster_{name}");
+        let deployment = Deployment::on(&broker, node, &keyspace);
+        let applied = deployment.run(&["apply", "--keyspace"]).stdout;
+        let applied = String::from_utf8(applied).expect("it is text");
+        assert!(applied.contains("has one replica in datacenter1"), "{applied}");
+        Some(deployment)
+    }
+
+    /// The shop on a broker and a node, in a keyspace; nothing is applied.
+    pub fn on(broker: &str, node: &str, keyspace: &str) -> Deployment {
         let project = tempfile::tempdir().expect("a temporary directory");
         for folder in ["schema", "projections"] {
             let (from, to) =
@@ -54,14 +66,10 @@ impl Deployment {
         }
         let settings = format!(
             "[serve]\ncursor_secrets = [\"a key for cursors of the tests\"]\n[kafka]\nbrokers = [\"{broker}\"]\n\
-             [cassandra]\nnodes = [\"{node}\"]\nkeyspace = \"cluster_{name}\"\nreplication = \"datacenter1: 1\"\n"
+             [cassandra]\nnodes = [\"{node}\"]\nkeyspace = \"{keyspace}\"\nreplication = \"datacenter1: 1\"\n"
         );
         std::fs::write(project.path().join("kinora.toml"), settings).expect("it can be written");
-        let deployment = Deployment { project };
-        let applied = deployment.run(&["apply", "--keyspace"]).stdout;
-        let applied = String::from_utf8(applied).expect("it is text");
-        assert!(applied.contains("has one replica in datacenter1"), "{applied}");
-        Some(deployment)
+        Deployment { project, variables: BTreeMap::new() }
     }
 
     pub fn cassandra(&self) -> Cassandra {
@@ -71,12 +79,19 @@ impl Deployment {
     fn command(&self, arguments: &[&str]) -> Command {
         let mut command = Command::new(env!("CARGO_BIN_EXE_kinora"));
         command.args(arguments).arg("--project").arg(self.project.path()).stdin(Stdio::null());
+        let variables = arguments.first().and_then(|name| self.variables.get(name));
+        command.envs(variables.into_iter().flatten().map(|(name, value)| (*name, value.as_str())));
         command
     }
 
+    /// Runs a command to its end, whatever that is.
+    pub fn try_run(&self, arguments: &[&str]) -> Output {
+        self.command(arguments).output().expect("kinora can be run")
+    }
+
     /// Runs a command to its end, which must be a good one.
-    fn run(&self, arguments: &[&str]) -> Output {
-        let output = self.command(arguments).output().expect("kinora can be run");
+    pub fn run(&self, arguments: &[&str]) -> Output {
+        let output = self.try_run(arguments);
         let said = String::from_utf8_lossy(&output.stderr);
         assert!(output.status.success(), "{arguments:?}: {said}");
         output

@@ -138,6 +138,35 @@ fn labels(family: &Family) -> BTreeSet<&str> {
     samples.map(String::as_str).filter(|label| *label != "le").collect()
 }
 
+/// What the page of alerts asks for is there, under labels that it has.
+#[test]
+fn alerts_ask_for_metrics_of_the_list() {
+    let path = concat!(env!("CARGO_MANIFEST_DIR"), "/docs/deploy.md");
+    let page = std::fs::read_to_string(path).expect("the page is there");
+    let alerts: Vec<&str> = page.lines().filter(|line| line.contains("expr: '")).collect();
+    assert!(alerts.len() > 10, "{alerts:?}");
+    for alert in alerts {
+        let word = |c: char| !c.is_ascii_alphanumeric() && c != '_';
+        let (_, expression) = alert.split_once("expr: '").expect("it has one");
+        let mut found = 0;
+        for name in expression.split(word).filter(|name| name.starts_with("kinora_")) {
+            let plain = name.strip_suffix("_bucket").unwrap_or(name);
+            let listed =
+                ALL.iter().find(|one| one.name == plain).unwrap_or_else(|| panic!("{name}: {alert}"));
+            assert_eq!(listed.kind == Kind::Histogram, name != plain, "{alert}");
+            let labels = expression.split(name).nth(1).and_then(|rest| rest.strip_prefix('{'));
+            for label in
+                labels.and_then(|labels| labels.split('}').next()).into_iter().flat_map(|all| all.split(','))
+            {
+                let label = label.split(['=', '~', '!']).next().unwrap_or_default();
+                assert!(listed.labels.contains(&label), "{name} has no label {label:?}: {alert}");
+            }
+            found += 1;
+        }
+        assert!(found > 0, "{alert}");
+    }
+}
+
 #[test]
 fn the_page_lists_what_the_code_lists() {
     let path = concat!(env!("CARGO_MANIFEST_DIR"), "/docs/observe.md");

@@ -19,8 +19,8 @@ use super::table::signed;
 use crate::event::{Offset, TopicPartition};
 use crate::store::ledger::{Ledger, lock};
 use crate::store::{
-    Batch, Begun, Ended, Owner, ParkChange, Parked, ParkedCounts, ParkedEntry, ParkedItem, ParkedKey, ParkedPage,
-    QueuedEvent, StoreError,
+    Batch, Begun, Ended, Owner, ParkChange, Parked, ParkedCounts, ParkedEntry, ParkedItem, ParkedKey,
+    ParkedPage, QueuedEvent, StoreError,
 };
 use crate::value::encode::RowKey;
 

@@ -100,13 +100,14 @@ async fn changes(
     Ok(Changes { generation, active, definitions, statements, applied: makes, findings })
 }
 
-/// What is to be said of how the keyspace is replicated; shown beside the statements, which can be run all the same.
+/// What is to be said of how the keyspace is replicated and synced; shown beside the statements, which can be run all the same.
 async fn keyspace_findings(context: &Context, store: &CassandraStore) -> Result<serde_json::Value, Failed> {
     let Some((class, replicas)) = store.replication().await.map_err(failed)? else {
         return Ok(serde_json::json!([]));
     };
     let keyspace = &context.settings.cassandra.keyspace;
-    let found = lint::lint_keyspace(keyspace, (&class, &replicas), &context.settings.lint);
+    let unsynced = store.unsynced_nodes().await;
+    let found = lint::lint_keyspace(keyspace, (&class, &replicas), &unsynced, &context.settings.lint);
     let sources = Sources::default();
     if !context.output.json && !found.is_empty() {
         context.output.line(diagnostic::render(&found, &sources, false).trim_end());

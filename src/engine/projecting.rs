@@ -138,6 +138,7 @@ impl Projecting {
         };
         let workers = std::mem::take(&mut *self.held()).workers;
         loops::stop(&workers).await;
+        self.settle(&workers).await;
         group.report(&self.progress());
         ended
     }
@@ -251,8 +252,19 @@ impl Projecting {
     async fn end_due(&self) {
         let due = self.due();
         loops::stop(&due.ended).await;
+        self.settle(&due.ended).await;
         let is_ended = |worker: &Arc<Worker>| due.ended.iter().any(|ended| Arc::ptr_eq(ended, worker));
         self.held().workers.retain(|worker| !is_ended(worker));
+    }
+
+    /// Says of loops that ended in order that they have left nothing under way. What is not said costs at most that partitions
+    /// which nobody takes up for days are refused.
+    async fn settle(&self, ended: &[Arc<Worker>]) {
+        let in_order = ended.iter().filter(|worker| *worker.state.borrow() == ProjectorState::Running);
+        let owners: Vec<Owner> = in_order.flat_map(|worker| worker.owners.iter().cloned()).collect();
+        if let Err(error) = self.tables.settle(&owners).await {
+            tracing::debug!(%error, "Partitions could not be said to be settled.");
+        }
     }
 
     /// Opens loops over what is ours and has none.

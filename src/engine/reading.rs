@@ -19,7 +19,7 @@ use crate::store::{Began, Manifest, Progress, Store};
 /// How often the store is asked how far it is: a request that waits for a position waits so much longer at most.
 const PROGRESS_EVERY: Duration = Duration::from_millis(50);
 
-/// How often the store is asked which generation answers.
+/// How often the store is asked which generation answers, and which keys are parked.
 const MANIFEST_EVERY: Duration = Duration::from_secs(1);
 
 /// Longest pause while the store does not answer.
@@ -143,7 +143,7 @@ async fn follow_progress(reading: Weak<Reading>) {
     loop {
         tokio::time::sleep(pause).await;
         let Some(reading) = reading.upgrade() else { return };
-        pause = match reading.serving().tables.reload().await {
+        pause = match reading.serving().tables.reload_progress().await {
             Ok(()) => PROGRESS_EVERY,
             Err(error) => {
                 tracing::debug!(%error, "Progress could not be read.");
@@ -159,7 +159,10 @@ async fn follow_manifest(reading: Weak<Reading>) {
     loop {
         tokio::time::sleep(pause).await;
         let Some(reading) = reading.upgrade() else { return };
-        let looked = reading.look().await;
+        let mut looked = reading.look().await;
+        if looked.is_ok() {
+            looked = reading.serving().tables.reload().await.map_err(EngineError::from);
+        }
         pause = if looked.is_ok() { MANIFEST_EVERY } else { (pause * 2).min(PAUSE_MAX) };
         reading.set_behind(looked.err().map(|error| error.to_string()));
     }

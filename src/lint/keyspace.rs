@@ -1,15 +1,17 @@
-//! How a keyspace of Cassandra is replicated: L30.
+//! How a keyspace of Cassandra is replicated, and how soon its nodes sync: L30.
 //!
-//! Comes in: its replication, as the cluster says it. Goes out: findings. Reads and writes are both of a quorum, so they overlap
+//! Comes in: both, as the cluster says them. Goes out: findings. Reads and writes are both of a quorum, so they overlap
 //! whatever the number of replicas; what a single replica, or one placed without regard to datacenters, cannot do is here.
 
 use super::Severities;
 use crate::diagnostic::{Diagnostic, FileId, Severity, Span};
 
-/// Holds the replication of a keyspace against the rule: its class without the package, and replicas by datacenter.
+/// Holds the replication of a keyspace against the rule: its class without the package, and replicas by datacenter. `unsynced`
+/// are the nodes that acknowledge writes before they sync them.
 pub fn lint_keyspace(
     keyspace: &str,
     (class, replicas): (&str, &[(String, u32)]),
+    unsynced: &[String],
     severities: &Severities,
 ) -> Vec<Diagnostic> {
     let mut found = Vec::new();
@@ -31,6 +33,17 @@ pub fn lint_keyspace(
             ),
         };
         found.push(remark(message, "Three replicas let one be away; alter the keyspace, then repair it."));
+    }
+    // A single replica loses the end of one log: rows, and progress with them.
+    if !unsynced.is_empty() && replicas.iter().any(|(_, count)| *count > 1) {
+        let message = format!(
+            "{} acknowledge writes before they sync them (`commitlog_sync: periodic`): where several replicas lose power at \
+             once, rows are lost whose progress a third one has, and are not written again",
+            unsynced.join(", ")
+        );
+        let help = "Set `commitlog_sync: group` (or `batch`) in each node's cassandra.yaml; after such a loss without it, fold \
+                    anew into another keyspace.";
+        found.push(remark(message, help));
     }
     severities.apply(found)
 }

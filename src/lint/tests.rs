@@ -304,7 +304,7 @@ fn a_keyspace_has_three_replicas_in_each_datacenter() {
     let of = |class: &str, replicas: &[(&str, u32)]| -> Vec<String> {
         let replicas: Vec<(String, u32)> =
             replicas.iter().map(|(name, count)| ((*name).to_owned(), *count)).collect();
-        let found = super::lint_keyspace("shop", (class, &replicas), &Severities::default());
+        let found = super::lint_keyspace("shop", (class, &replicas), &[], &Severities::default());
         assert!(found.iter().all(|finding| finding.code == "L30" && finding.help.is_some()));
         found.into_iter().map(|finding| finding.message).collect()
     };
@@ -319,4 +319,20 @@ fn a_keyspace_has_three_replicas_in_each_datacenter() {
         simple[0].contains("knows no datacenters") && simple[1].contains("has one replica"),
         "{simple:?}"
     );
+}
+
+#[test]
+fn replicas_sync_what_they_acknowledge() {
+    let of = |count: u32, unsynced: &[&str]| -> Vec<String> {
+        let unsynced: Vec<String> = unsynced.iter().map(|node| (*node).to_owned()).collect();
+        let replicas = [("dc1".to_owned(), count)];
+        let at = ("NetworkTopologyStrategy", &replicas[..]);
+        let found = super::lint_keyspace("shop", at, &unsynced, &Severities::default());
+        found.into_iter().map(|finding| finding.message).collect()
+    };
+    assert_eq!(of(3, &[]), Vec::<String>::new());
+    let found = of(3, &["10.0.0.1:9042", "10.0.0.2:9042"]);
+    assert!(found.len() == 1 && found[0].starts_with("10.0.0.1:9042, 10.0.0.2:9042 acknowledge"), "{found:?}");
+    let alone = of(1, &["10.0.0.1:9042"]);
+    assert!(alone.len() == 1 && alone[0].contains("one replica"), "{alone:?}");
 }

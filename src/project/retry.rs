@@ -82,8 +82,12 @@ pub struct ParkedRequests {
 /// A step under way.
 struct Run {
     key: ParkedKey,
-    /// How the key is listed.
+    /// How the key is to be listed: from the first event that waits, with what was begun of it.
     entry: ParkedEntry,
+    /// Whether it is listed from an event that waits no more.
+    is_behind: bool,
+    /// What was begun last, as it is stored.
+    was: Option<Begun>,
     touched: Touched,
     /// The base of the stamps of all that is written.
     base: Option<i64>,
@@ -112,10 +116,11 @@ impl Projector {
             let stopped = Some(stopped(first, &Reject::new(Stage::Route, reason)));
             return Ok(Stepped { waiting: entry.waiting, stopped, ..Stepped::default() });
         }
+        let (is_behind, was) = (entry.since != *first, entry.begun.clone());
         let begun = entry.begun.filter(|begun| begun.of(first).is_some());
         let entry = ParkedEntry { begun, since: first.clone(), ..entry };
         let (key, touched) = (step.key.clone(), Touched::default());
-        let mut run = Run { key, entry, touched, base: None, ended: Vec::new() };
+        let mut run = Run { key, entry, is_behind, was, touched, base: None, ended: Vec::new() };
         let mut log = Log::new(source);
         let refused = self.release(step, &queue, &mut run, &mut log).await?;
         self.end((run, &queue), refused).await
@@ -192,10 +197,17 @@ impl Projector {
             return Ok(());
         }
         let (at, from, upto) = (from.at.clone(), from.offset, upto.offset);
-        run.entry.begun = Some(Begun { at, from, upto, first: *first, rest: *rest });
-        let (projection, key, entry) =
-            (Arc::clone(&self.projection.name), run.key.clone(), run.entry.clone());
-        let parked = vec![ParkChange::Restate { projection, key, entry }];
+        let begun = Begun { at, from, upto, first: *first, rest: *rest };
+        run.entry.begun = Some(begun.clone());
+        let name = || (Arc::clone(&self.projection.name), run.key.clone());
+        let ((projection, key), entry) = (name(), run.entry.clone());
+        let since = entry.since.clone();
+        let mut parked = Vec::new();
+        if run.is_behind {
+            parked.push(ParkChange::Restate { projection, key, entry });
+        }
+        let ((projection, key), was) = (name(), run.was.take());
+        parked.push(ParkChange::Begin { projection, key, since, was, begun });
         self.in_doubt = true;
         self.tables.commit(Batch { parked, owners: Arc::clone(&self.owners), ..Batch::default() }).await?;
         self.in_doubt = false;

@@ -61,8 +61,8 @@ impl Ledger {
     }
 
     /// Changes the parked keys in place.
-    pub fn change_parked(&self, change: impl FnOnce(&mut Parked)) {
-        change(&mut self.parked.write().unwrap_or_else(PoisonError::into_inner));
+    pub fn change_parked<T>(&self, change: impl FnOnce(&mut Parked) -> T) -> T {
+        change(&mut self.parked.write().unwrap_or_else(PoisonError::into_inner))
     }
 
     /// The epochs of all partitions.

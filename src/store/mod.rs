@@ -194,7 +194,8 @@ pub trait Tables: Send + Sync + 'static {
     /// read of progress and parked keys is to be read afterwards (P3).
     ///
     /// # Errors
-    /// The store fails; then any of the epochs may have been raised. Taking them again is always right.
+    /// [`StoreError::Refused`] where the last owner did not [`Tables::settle`] and was last heard of so long ago that the store
+    /// may have forgotten deletions since (B12). The store fails; then any of the epochs may have been raised. Taking them again is always right.
     fn own<'a>(
         &'a self,
         projection: &'a Arc<str>,
@@ -207,6 +208,16 @@ pub trait Tables: Send + Sync + 'static {
     /// # Errors
     /// [`StoreError::LostOwnership`] of the first that is not; the store fails.
     fn check_owners<'a>(&'a self, owners: &'a [Owner]) -> BoxFuture<'a, Result<(), StoreError>>;
+
+    /// Told by owners that end in order: nothing of theirs is under way, and progress has passed all that they wrote. Where a
+    /// store forgets deletions after a while, nobody else may take a partition up after long (B12).
+    ///
+    /// # Errors
+    /// [`StoreError::LostOwnership`]; the store fails.
+    fn settle<'a>(&'a self, owners: &'a [Owner]) -> BoxFuture<'a, Result<(), StoreError>> {
+        let _ = owners;
+        Box::pin(async { Ok(()) })
+    }
 
     /// Applies a batch, its phases in order: each is acknowledged before the next is sent.
     ///
@@ -225,6 +236,11 @@ pub trait Tables: Send + Sync + 'static {
     /// Reads progress and parked keys from the store anew, as a new owner does, and one whose decisions about parked keys were
     /// not acknowledged: when this has answered, each of those has been taken, or never will be.
     fn reload(&self) -> BoxFuture<'_, Result<(), StoreError>>;
+
+    /// Reads progress alone from the store anew, as who waits for a position does: a small part of [`Tables::reload`].
+    fn reload_progress(&self) -> BoxFuture<'_, Result<(), StoreError>> {
+        self.reload()
+    }
 
     /// Told after each change of [`Tables::progress`].
     fn progress_changes(&self) -> tokio::sync::watch::Receiver<u64>;

@@ -26,9 +26,12 @@ pub enum ParkChange {
     Enqueue { projection: Arc<str>, key: ParkedKey, event: QueuedEvent },
     /// An event waits no more. With the last one the key is parked no more.
     Dequeue { projection: Arc<str>, key: ParkedKey, event: QueuedEvent, ended: Ended },
-    /// What the first event that still waits waits for. Does nothing to a key that is not parked; how many events wait is
-    /// not taken from it.
+    /// What the first event that still waits waits for. Does nothing to a key that is not parked; how many events wait, and
+    /// what was begun, is not taken from it.
     Restate { projection: Arc<str>, key: ParkedKey, entry: ParkedEntry },
+    /// How events are taken off the queue from now on, if that stands as it `was`: one that comes late or twice changes
+    /// nothing. Else [`StoreError::Unavailable`].
+    Begin { projection: Arc<str>, key: ParkedKey, since: QueuedEvent, was: Option<Begun>, begun: Begun },
 }
 
 impl ParkChange {
@@ -37,7 +40,8 @@ impl ParkChange {
             ParkChange::Park { projection, .. }
             | ParkChange::Enqueue { projection, .. }
             | ParkChange::Dequeue { projection, .. }
-            | ParkChange::Restate { projection, .. } => projection,
+            | ParkChange::Restate { projection, .. }
+            | ParkChange::Begin { projection, .. } => projection,
         }
     }
 
@@ -46,7 +50,8 @@ impl ParkChange {
             ParkChange::Park { key, .. }
             | ParkChange::Enqueue { key, .. }
             | ParkChange::Dequeue { key, .. }
-            | ParkChange::Restate { key, .. } => key,
+            | ParkChange::Restate { key, .. }
+            | ParkChange::Begin { key, .. } => key,
         }
     }
 
@@ -55,6 +60,7 @@ impl ParkChange {
         match self {
             ParkChange::Park { entry, .. } | ParkChange::Restate { entry, .. } => &entry.since,
             ParkChange::Enqueue { event, .. } | ParkChange::Dequeue { event, .. } => event,
+            ParkChange::Begin { since, .. } => since,
         }
     }
 }
@@ -84,6 +90,12 @@ pub struct Begun {
     pub first: Ended,
     /// What becomes of those behind it.
     pub rest: Ended,
+}
+
+/// The refusal of [`ParkChange::Begin`] where something else was begun meanwhile.
+pub(super) fn begun_otherwise() -> StoreError {
+    let reason = "how a parked key is set free was changed meanwhile";
+    StoreError::Unavailable(reason.to_owned())
 }
 
 impl Begun {

@@ -69,8 +69,16 @@ pub trait Around: Send + Sync + 'static {
         self.inner().progress()
     }
 
+    fn settle<'a>(&'a self, owners: &'a [Owner]) -> BoxFuture<'a, Result<(), StoreError>> {
+        self.inner().settle(owners)
+    }
+
     fn reload(&self) -> BoxFuture<'_, Result<(), StoreError>> {
         self.inner().reload()
+    }
+
+    fn reload_progress(&self) -> BoxFuture<'_, Result<(), StoreError>> {
+        self.inner().reload_progress()
     }
 
     fn progress_changes(&self) -> watch::Receiver<u64> {
@@ -155,8 +163,16 @@ impl<T: Around> Tables for T {
         Around::progress(self)
     }
 
+    fn settle<'a>(&'a self, owners: &'a [Owner]) -> BoxFuture<'a, Result<(), StoreError>> {
+        Around::settle(self, owners)
+    }
+
     fn reload(&self) -> BoxFuture<'_, Result<(), StoreError>> {
         Around::reload(self)
+    }
+
+    fn reload_progress(&self) -> BoxFuture<'_, Result<(), StoreError>> {
+        Around::reload_progress(self)
     }
 
     fn progress_changes(&self) -> watch::Receiver<u64> {

@@ -226,3 +226,12 @@ async fn a_node_that_wants_a_password_and_encrypts_lets_in_who_has_both() {
     };
     connect(plain).await.expect_err("it does not answer who does not encrypt");
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn nodes_that_sync_now_and_then_are_named() {
+    let Some((settings, _)) = fresh("synced").await else { return };
+    let model = Arc::new(super::cluster::model(Vec::new()));
+    let store = CassandraStore::connect(&settings, model).await.expect("connects");
+    // The nodes of these tests are as Cassandra comes.
+    assert_eq!(store.unsynced_nodes().await, settings.nodes);
+}

@@ -55,7 +55,8 @@ pub async fn cluster(model: Arc<ReadModel>) -> Option<Cluster> {
 }
 
 impl Cluster {
-    async fn number(&self, generation: u32) -> u32 {
+    /// The real number of a generation.
+    pub async fn number(&self, generation: u32) -> u32 {
         static NEXT: AtomicU32 = AtomicU32::new(1);
         let fresh = || NEXT.fetch_add(1, Ordering::Relaxed);
         *self.numbers.lock().await.entry(generation).or_insert_with(fresh)

@@ -5,6 +5,8 @@
 mod applied;
 #[cfg(feature = "cassandra")]
 mod cluster;
+#[cfg(feature = "cassandra")]
+mod forgotten;
 #[cfg(feature = "kafka")]
 mod kafka;
 mod merged;

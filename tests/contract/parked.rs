@@ -10,8 +10,8 @@ use kinora::plan::Plan;
 use kinora::store::embedded::{Durability, EmbeddedStore};
 use kinora::store::memory::{Fate, MemoryStore, Write};
 use kinora::store::{
-    Batch, Ended, Owner, ParkChange, ParkedCounts, ParkedEntry, ParkedItem, ParkedKey, ParkedPage, Profile,
-    QueuedEvent, Store, StoreError, Tables, all_parked,
+    Batch, Begun, Ended, Owner, ParkChange, ParkedCounts, ParkedEntry, ParkedItem, ParkedKey, ParkedPage,
+    Profile, QueuedEvent, Store, StoreError, Tables, all_parked,
 };
 use kinora::value::encode::RowKey;
 
@@ -116,6 +116,54 @@ async fn each_owner_has_the_next_epoch_and_only_the_last_decides(store: impl Sto
 
 fn no_plan() -> Arc<Plan> {
     Arc::new(Plan { tables: Vec::new(), entities: Vec::new(), reads: Vec::new() })
+}
+
+async fn how_a_release_was_begun_is_kept_where_batches_are_not_applied_whole(store: impl Store) {
+    let tables = open(&store).await;
+    if tables.profile() == Profile::Atomic {
+        return;
+    }
+    let (owners, key) = (own(&*tables).await, row(1));
+    let begin = |was: Option<&Begun>, begun: &Begun| ParkChange::Begin {
+        projection: orders(),
+        key: key.clone(),
+        since: event(5),
+        was: was.cloned(),
+        begun: begun.clone(),
+    };
+    let skip = Begun { at: at(2), from: 5, upto: 7, first: Ended::Skipped, rest: Ended::Applied };
+    let drop = Begun { at: at(2), from: 7, upto: 9, first: Ended::Dropped, rest: Ended::Dropped };
+    decide(&*tables, &owners, vec![begin(None, &skip)]).await.expect("a key that is not parked stays so");
+    decide(&*tables, &owners, vec![park(&key, 5), enqueue(&key, 7), enqueue(&key, 9)])
+        .await
+        .expect("commits");
+    let begun = async || {
+        tables.reload().await.expect("reads");
+        tables.parked_entry("orders", &key).await.expect("reads").expect("is parked").begun
+    };
+    assert_eq!(begun().await, None);
+    for _ in 0..2 {
+        decide(&*tables, &owners, vec![begin(None, &skip), restate(&key, 5)]).await.expect("commits");
+    }
+    assert_eq!(begun().await.as_ref(), Some(&skip));
+    let ways = [event(4), event(5), event(7), event(8)].map(|event| skip.of(&event));
+    assert_eq!(ways, [None, Some(Ended::Skipped), Some(Ended::Applied), None]);
+    decide(&*tables, &owners, vec![begin(Some(&skip), &drop)]).await.expect("commits");
+    // One of before, that comes once more.
+    let refused = decide(&*tables, &owners, vec![begin(None, &skip)]).await.expect_err("is refused");
+    assert!(matches!(refused, StoreError::Unavailable(_)), "{refused}");
+    assert_eq!(begun().await.as_ref(), Some(&drop));
+    let refused = decide(&*tables, &Arc::default(), vec![begin(Some(&drop), &skip)]).await;
+    assert!(matches!(refused, Err(StoreError::LostOwnership { .. })), "{refused:?}");
+    decide(
+        &*tables,
+        &owners,
+        vec![5, 7, 9].into_iter().map(|at| dequeue(&key, at, Ended::Dropped)).collect(),
+    )
+    .await
+    .expect("commits");
+    decide(&*tables, &owners, vec![park(&key, 11)]).await.expect("commits");
+    assert_eq!(begun().await, None, "a key that is parked again begins anew");
 }
 
 async fn with_its_last_event_a_key_is_parked_no_more(store: impl Store) {
@@ -271,6 +319,7 @@ macro_rules! suite {
 
 suite!(
     each_owner_has_the_next_epoch_and_only_the_last_decides,
+    how_a_release_was_begun_is_kept_where_batches_are_not_applied_whole,
     with_its_last_event_a_key_is_parked_no_more,
     keys_and_queues_are_read_in_pages,
     queues_are_what_was_decided,

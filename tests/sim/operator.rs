@@ -240,6 +240,10 @@ impl World<'_> {
                 self.seen.note("a decision of an owner that had lost its place was refused");
                 return Ok(Answer::Refused(lost));
             }
+            Err(StoreError::Unavailable(_)) => {
+                self.seen.note("a release came late, and another had begun");
+                return Ok(Answer::Failed);
+            }
             Ok(()) if !is_owners && self.plant.is_none() => {
                 return Err(format!("a decision was taken of who is not the owner: {change:?}"));
             }

@@ -235,11 +235,9 @@ impl Planted {
                     ..Batch::default()
                 };
             }
-            Some(Plant::BegunNotStored) => batch.parked.iter_mut().for_each(|change| {
-                if let ParkChange::Restate { entry, .. } = change {
-                    entry.begun = None;
-                }
-            }),
+            Some(Plant::BegunNotStored) => {
+                batch.parked.retain(|change| !matches!(change, ParkChange::Begin { .. }));
+            }
             Some(Plant::DequeueLost) => {
                 batch.parked.retain(|change| !matches!(change, ParkChange::Dequeue { .. }));
             }

@@ -67,6 +67,10 @@ impl<'a> Answer<'a> {
         u64::try_from(self.long(at)?).map_err(|_| misread(at, "below zero"))
     }
 
+    pub fn maybe_long(&self, at: usize) -> Result<Option<i64>, StoreError> {
+        if self.is_null(at) { Ok(None) } else { self.long(at).map(Some) }
+    }
+
     pub fn maybe_offset(&self, at: usize) -> Result<Option<Offset>, StoreError> {
         if self.is_null(at) { Ok(None) } else { self.offset(at).map(Some) }
     }

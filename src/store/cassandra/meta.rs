@@ -4,6 +4,7 @@
 //! plain one that carries its next offset as its stamp, so that a late one loses inside the database.
 
 use std::sync::Arc;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use serde::{Deserialize, Serialize};
 
@@ -175,9 +176,8 @@ fn read_manifest(text: &str) -> Result<Manifest, StoreError> {
     Ok(Manifest { active: found.active, generations })
 }
 
-/// Reads progress, each mark with the base of its partition.
-pub(super) async fn progress(place: &Place) -> Result<Progress, StoreError> {
-    let mut bases: Vec<(Arc<str>, TopicPartition, i64)> = Vec::new();
+/// Reads progress, each mark with the base of its partition: a base never changes, so one that is known is not read again.
+pub(super) async fn progress(place: &Place, known: &Progress) -> Result<Progress, StoreError> {
     let generation = || Binds::default().int(place.generation);
     let mut marks: Vec<ProgressMark> = Vec::new();
     place
@@ -194,7 +194,13 @@ pub(super) async fn progress(place: &Place) -> Result<Progress, StoreError> {
             Ok(())
         })
         .await?;
+    let base_of = |mark: &ProgressMark| known.of(&mark.projection, &mark.at).map(|known| known.base);
+    if marks.iter().all(|mark| base_of(mark).is_some()) {
+        marks.iter_mut().for_each(|mark| mark.base = base_of(mark).unwrap_or_default());
+        return Ok(Progress { marks });
+    }
     // A base is written before the first mark, so it is read after the marks.
+    let mut bases: Vec<(Arc<str>, TopicPartition, i64)> = Vec::new();
     place
         .rows(names::BASES, Reads::Serial, generation(), |row| {
             bases.push((row.text(0)?.into(), row.partition(1)?, row.long(3)?));
@@ -248,28 +254,85 @@ pub(super) async fn set_progress(place: &Place, mark: &ProgressMark) -> Result<(
 /// Takes a partition: raises its epoch by one.
 pub(super) async fn own(
     place: &Place,
-    projection: &Arc<str>,
-    at: &TopicPartition,
+    (projection, at): (&Arc<str>, &TopicPartition),
+    grace: Duration,
 ) -> Result<Owner, StoreError> {
     know(place, projection, at).await?;
-    let mut found = epoch(place, projection, at).await?;
     loop {
-        let next = found + 1;
-        let mut taken = false;
-        let binds = place.binds(Binds::default().long(signed(next)?), projection, at);
+        let (found, seen_ms) = taken_and_seen(place, projection, at).await?;
+        // Since the epoch was found nobody took it, if it is taken below: so it was also not settled by another.
+        refuse_if_forgotten((projection, at), seen_ms, grace)?;
+        let (next, mut taken) = (found + 1, false);
+        let binds = Binds::default().long(signed(next)?).long(now_ms());
         place
-            .rows(names::SET_EPOCH, Reads::Usual, binds.maybe_long(some(found)?), |row| {
-                taken = row.bool(0)?;
-                if !taken {
-                    found = row.maybe_offset(1)?.unwrap_or_default();
-                }
-                Ok(())
-            })
+            .rows(
+                names::SET_EPOCH,
+                Reads::Usual,
+                place.binds(binds, projection, at).maybe_long(some(found)?),
+                |row| {
+                    taken = row.bool(0)?;
+                    Ok(())
+                },
+            )
             .await?;
         if taken {
             return Ok(Owner { projection: Arc::clone(projection), at: at.clone(), epoch: next });
         }
     }
+}
+
+/// Refuses a partition whose last owner was last heard of so long ago that deletions of then may be purged: an event that is
+/// applied once more would bring back what they deleted (B12). Half of the time, since replicas purge at their own.
+fn refuse_if_forgotten(
+    (projection, at): (&str, &TopicPartition),
+    seen_ms: Option<i64>,
+    grace: Duration,
+) -> Result<(), StoreError> {
+    let Some(away) = seen_ms.map(|seen| now_ms().saturating_sub(seen)) else { return Ok(()) };
+    if u128::from(away.unsigned_abs()) <= grace.as_millis() / 2 || away < 0 {
+        return Ok(());
+    }
+    Err(StoreError::Refused(format!(
+        "projection {projection:?} in {} partition {} was not ended in order, and nobody has worked it for {} hours: more than \
+         half of the least gc_grace_seconds of the keyspace ({}), so Cassandra may have purged deletions, and what they \
+         deleted could come back; fold anew into a new keyspace: set cassandra.keyspace, then `kinora apply`",
+        at.topic,
+        at.partition,
+        away / 3_600_000,
+        grace.as_secs()
+    )))
+}
+
+/// Says that an owner is there, or, with `None`, that it has ended in order.
+pub(super) async fn set_seen(place: &Place, owner: &Owner, seen_ms: Option<i64>) -> Result<(), StoreError> {
+    let (mut is_ours, mut found) = (false, 0);
+    let binds = place.binds(Binds::default().maybe_long(seen_ms), &owner.projection, &owner.at);
+    place
+        .rows(names::SET_SEEN, Reads::Usual, binds.maybe_long(some(owner.epoch)?), |row| {
+            is_ours = row.bool(0)?;
+            found = row.maybe_offset(1)?.unwrap_or_default();
+            Ok(())
+        })
+        .await?;
+    if is_ours { Ok(()) } else { Err(lost(owner, found)) }
+}
+
+/// The least time for which tables of the keyspace keep deletions.
+pub(super) async fn grace(place: &Place) -> Result<Duration, StoreError> {
+    let mut least = i64::MAX;
+    place
+        .rows(names::GRACE, Reads::Usual, Binds::default().text(place.keyspace()), |row| {
+            least = least.min(i64::from(row.int(0)?));
+            Ok(())
+        })
+        .await?;
+    Ok(Duration::from_secs(u64::try_from(least).unwrap_or_default()))
+}
+
+/// Milliseconds since 1970.
+pub(super) fn now_ms() -> i64 {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    i64::try_from(since.as_millis()).unwrap_or(i64::MAX)
 }
 
 /// An epoch as the store has it: none before the first.
@@ -282,21 +345,26 @@ pub(super) async fn know(place: &Place, projection: &str, at: &TopicPartition) -
     place.run(names::NEW_PARTITION, place.binds(Binds::default(), projection, at)).await
 }
 
-/// The epoch of a partition, after every taking that was acknowledged.
-pub(super) async fn epoch(place: &Place, projection: &str, at: &TopicPartition) -> Result<u64, StoreError> {
-    let mut epoch = 0;
+/// The epoch of a partition, after every taking that was acknowledged, and when its owner was last heard of, in milliseconds
+/// since 1970; `None` where it has settled.
+async fn taken_and_seen(
+    place: &Place,
+    projection: &str,
+    at: &TopicPartition,
+) -> Result<(u64, Option<i64>), StoreError> {
+    let mut found = (0, None);
     place
         .rows(names::EPOCH, Reads::Serial, place.binds(Binds::default(), projection, at), |row| {
-            epoch = row.maybe_offset(0)?.unwrap_or_default();
+            found = (row.maybe_offset(0)?.unwrap_or_default(), row.maybe_long(1)?);
             Ok(())
         })
         .await?;
-    Ok(epoch)
+    Ok(found)
 }
 
 /// Refuses who owns a partition no more.
 pub(super) async fn check_owner(place: &Place, owner: &Owner) -> Result<(), StoreError> {
-    let found = epoch(place, &owner.projection, &owner.at).await?;
+    let (found, _) = taken_and_seen(place, &owner.projection, &owner.at).await?;
     if found == owner.epoch {
         return Ok(());
     }

@@ -96,6 +96,12 @@ impl CassandraStore {
         Ok(Some((class, replicas.into_iter().filter_map(count).collect())))
     }
 
+    /// The nodes that acknowledge writes before they have synced them (`commitlog_sync: periodic`), by their address. One that
+    /// does not say is not among them.
+    pub async fn unsynced_nodes(&self) -> Vec<String> {
+        self.session.unsynced_nodes().await
+    }
+
     /// Makes the tables of a generation, by one process at a time, and reads back what was made; answers the statements that
     /// were run. Everything that is there already stays as it is.
     ///

@@ -55,6 +55,7 @@ pub(super) const KEPT: [Kept; 7] = [
             ("partition", "int"),
             ("key", "blob"),
             ("epoch", "bigint STATIC"),
+            ("seen_ms", "bigint STATIC"),
             ("retried", "bigint STATIC"),
             ("skipped", "bigint STATIC"),
             ("dropped", "bigint STATIC"),
@@ -122,12 +123,20 @@ statements! {
     DROP_PARTITIONS = "DELETE FROM {}.kinora_partitions WHERE generation = ?";
     OWNED = "SELECT epoch, retried, skipped, dropped, key, since_offset, since_order, since_time_ms, entity, shown, stage, \
              reason, type_name, begun FROM {}.kinora_owned WHERE generation = ? AND projection = ? AND topic = ? AND partition = ?";
-    EPOCH = "SELECT DISTINCT epoch FROM {}.kinora_owned WHERE generation = ? AND projection = ? AND topic = ? AND partition = ?";
-    SET_EPOCH = "UPDATE {}.kinora_owned SET epoch = ? WHERE generation = ? AND projection = ? AND topic = ? AND partition = ? \
+    EPOCH = "SELECT DISTINCT epoch, seen_ms FROM {}.kinora_owned WHERE generation = ? AND projection = ? AND topic = ? AND partition = ?";
+    SET_EPOCH = "UPDATE {}.kinora_owned SET epoch = ?, seen_ms = ? WHERE generation = ? AND projection = ? AND topic = ? AND partition = ? \
                  IF epoch = ?";
+    SET_SEEN = "UPDATE {}.kinora_owned SET seen_ms = ? WHERE generation = ? AND projection = ? AND topic = ? AND partition = ? \
+                IF epoch = ?";
     PARK = "UPDATE {}.kinora_owned SET since_offset = ?, since_order = ?, since_time_ms = ?, entity = ?, shown = ?, stage = ?, \
-            reason = ?, type_name = ?, begun = ? WHERE generation = ? AND projection = ? AND topic = ? AND partition = ? AND key = ? \
+            reason = ?, type_name = ? WHERE generation = ? AND projection = ? AND topic = ? AND partition = ? AND key = ? \
             IF epoch = ?";
+    BEGIN = "UPDATE {}.kinora_owned SET begun = ? WHERE generation = ? AND projection = ? AND topic = ? AND partition = ? \
+             AND key = ? IF epoch = ? AND begun = ?";
+    BEGUN = "SELECT begun FROM {}.kinora_owned WHERE generation = ? AND projection = ? AND topic = ? AND partition = ? AND key = ?";
+    UNPARK = "UPDATE {}.kinora_owned SET since_offset = null, since_order = null, since_time_ms = null, entity = null, \
+              shown = null, stage = null, reason = null, type_name = null, begun = null \
+              WHERE generation = ? AND projection = ? AND topic = ? AND partition = ? AND key = ? IF epoch = ?";
     SET_COUNTS = "UPDATE {}.kinora_owned SET retried = ?, skipped = ?, dropped = ? WHERE generation = ? AND projection = ? \
                   AND topic = ? AND partition = ? IF epoch = ?";
     ENQUEUE = "INSERT INTO {}.kinora_queue (generation, projection, key, place, topic, partition, event_offset, time_ms) \
@@ -140,6 +149,7 @@ statements! {
              AND key = ? AND place >= ?";
     DROP_QUEUE = "DELETE FROM {}.kinora_queue WHERE generation = ? AND projection = ? AND key = ?";
     TABLES = "SELECT table_name FROM system_schema.tables WHERE keyspace_name = ?";
+    GRACE = "SELECT gc_grace_seconds FROM system_schema.tables WHERE keyspace_name = ?";
     COLUMNS = "SELECT table_name, column_name, type, kind, position, clustering_order FROM system_schema.columns \
                WHERE keyspace_name = ?";
     TYPES = "SELECT type_name, field_names, field_types FROM system_schema.types WHERE keyspace_name = ?";

@@ -11,13 +11,14 @@ use std::sync::{Arc, Mutex};
 use scylla::response::PagingState;
 use serde::{Deserialize, Serialize};
 
-use super::answers::Answer;
+use super::answers::{Answer, applied};
 use super::meta::{self, Place};
 use super::names::{self, within};
 use super::session::{Binds, Reads, Step, each_row};
 use super::table::signed;
 use crate::event::{Offset, TopicPartition};
 use crate::store::ledger::{Ledger, lock};
+use crate::store::parked::begun_otherwise;
 use crate::store::{
     Batch, Begun, Ended, Owner, ParkChange, Parked, ParkedCounts, ParkedEntry, ParkedItem, ParkedKey,
     ParkedPage, QueuedEvent, StoreError,
@@ -253,9 +254,10 @@ impl Desk<'_> {
                 if before.since.at != entry.since.at {
                     self.forget(&before.since.at).await?;
                 }
-                self.show(Some(entry.clone()));
+                self.show(Some(ParkedEntry { begun: before.begun, ..entry.clone() }));
                 Ok(())
             }
+            ParkChange::Begin { was, begun, .. } => self.begin(was.as_ref(), begun).await,
         }
     }
 
@@ -293,8 +295,7 @@ impl Desk<'_> {
             .text(&entry.shown)
             .text(&entry.stage)
             .text(&entry.reason)
-            .maybe_text(entry.type_name.as_deref())
-            .maybe_text(entry.begun.as_ref().map(begun_text).as_deref());
+            .maybe_text(entry.type_name.as_deref());
         self.compare(
             names::PARK,
             self.place.binds(binds, &self.name.0, at).blob(&key_bytes(&self.name.1)),
@@ -305,14 +306,34 @@ impl Desk<'_> {
 
     /// Removes the decision of a key whose queue is empty.
     async fn forget(&self, at: &TopicPartition) -> Result<(), StoreError> {
-        let nothing = (0..3).fold(Binds::default(), |binds, _| binds.maybe_long(None));
-        let nothing = (0..6).fold(nothing, |binds, _| binds.maybe_text(None));
-        self.compare(
-            names::PARK,
-            self.place.binds(nothing, &self.name.0, at).blob(&key_bytes(&self.name.1)),
-            at,
-        )
-        .await
+        let binds = self.place.binds(Binds::default(), &self.name.0, at).blob(&key_bytes(&self.name.1));
+        self.compare(names::UNPARK, binds, at).await
+    }
+
+    /// Writes how events are taken off the queue, if nothing else was begun meanwhile.
+    async fn begin(&self, was: Option<&Begun>, begun: &Begun) -> Result<(), StoreError> {
+        let Some(known) = self.known() else { return Ok(()) };
+        let (at, text) = (&known.since.at, begun_text(begun));
+        let owner = owner(self.batch, &self.name.0, at);
+        let name = |binds| self.place.binds(binds, &self.name.0, at).blob(&key_bytes(&self.name.1));
+        let binds = name(Binds::default().text(&text)).maybe_long(meta::some(owner.epoch)?);
+        let binds = binds.maybe_text(was.map(begun_text).as_deref());
+        if !applied(&self.place.session, names::BEGIN, binds).await? {
+            meta::check_owner(self.place, &owner).await?;
+            // One that was sent twice finds itself.
+            let mut is_ours = false;
+            self.place
+                .rows(names::BEGUN, Reads::Serial, name(Binds::default()), |row| {
+                    is_ours = row.maybe_text(0)?.as_deref() == Some(&text);
+                    Ok(())
+                })
+                .await?;
+            if !is_ours {
+                return Err(begun_otherwise());
+            }
+        }
+        self.show(Some(ParkedEntry { begun: Some(begun.clone()), ..known }));
+        Ok(())
     }
 
     async fn compare(&self, statement: &str, binds: Binds, at: &TopicPartition) -> Result<(), StoreError> {

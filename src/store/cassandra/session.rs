@@ -16,7 +16,7 @@ use scylla::client::session::Session as Driver;
 use scylla::client::session_builder::SessionBuilder;
 use scylla::deserialize::row::ColumnIterator;
 use scylla::errors::{DbError, ExecutionError, PrepareError, RequestAttemptError};
-use scylla::policies::load_balancing::DefaultPolicy;
+use scylla::policies::load_balancing::{DefaultPolicy, NodeIdentifier, SingleTargetLoadBalancingPolicy};
 use scylla::policies::retry::FallthroughRetryPolicy;
 use scylla::response::query_result::QueryResult;
 use scylla::response::{PagingState, PagingStateResponse};
@@ -336,6 +336,27 @@ impl Session {
         Ok(())
     }
 
+    /// The nodes that say that they sync their commit log now and then.
+    pub async fn unsynced_nodes(&self) -> Vec<String> {
+        let mut found = Vec::new();
+        for node in self.driver.get_cluster_state().get_nodes_info() {
+            let mut statement = scylla::statement::Statement::new(COMMIT_LOG);
+            statement.set_consistency(Level::One);
+            let this = NodeIdentifier::Node(Arc::clone(node));
+            statement.set_load_balancing_policy(Some(SingleTargetLoadBalancingPolicy::new(this, None)));
+            let Ok(answer) = self.driver.query_unpaged(statement, ()).await else { continue };
+            let mut is_periodic = false;
+            let read = each_row(answer, |cells| {
+                is_periodic = cells.first().is_some_and(|cell| *cell == Some(b"periodic".as_slice()));
+                Ok(())
+            });
+            if read.is_ok() && is_periodic {
+                found.push(node.address.to_string());
+            }
+        }
+        found
+    }
+
     /// Sends until it is answered, within the bounds.
     async fn repeat<'a, T>(
         &self,
@@ -367,6 +388,9 @@ impl Session {
         unreachable!("the last attempt returns")
     }
 }
+
+/// Each node answers for itself. ScyllaDB has no such table, and syncs as it acknowledges only if told; it is not asked further.
+const COMMIT_LOG: &str = "SELECT value FROM system_views.settings WHERE name = 'commitlog_sync'";
 
 const SCHEMA_TIMEOUT: Duration = Duration::from_secs(60);
 

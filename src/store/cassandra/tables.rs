@@ -4,8 +4,9 @@
 //! owners still. Progress and parked keys are kept in memory, as this process wrote or last read them.
 
 use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
 
-use futures_util::future::BoxFuture;
+use futures_util::future::{BoxFuture, try_join};
 
 use super::meta::{self, Place};
 use super::parked::{self, Decided};
@@ -31,13 +32,18 @@ pub(super) struct Shared {
     deciding: tokio::sync::Mutex<()>,
     /// Held while progress is shown: it is read before it is written.
     showing: Mutex<()>,
+    /// When its owners last said that they are there.
+    seen: Mutex<Instant>,
 }
+
+/// How often owners say that they are there: a small part of any time after which deletions are purged.
+const SEEN_EVERY: Duration = Duration::from_secs(600);
 
 impl Shared {
     /// Reads progress and parked keys.
     pub async fn load(place: Place) -> Result<Shared, StoreError> {
         // Progress before decisions and queues: what progress has passed is in them (P3).
-        let progress = meta::progress(&place).await?;
+        let progress = meta::progress(&place, &Progress::default()).await?;
         let decided = parked::load(&place).await?;
         let ledger = Ledger::new(progress, decided.index());
         Ok(Shared {
@@ -46,15 +52,28 @@ impl Shared {
             decided: Mutex::new(decided),
             deciding: tokio::sync::Mutex::default(),
             showing: Mutex::new(()),
+            seen: Mutex::new(Instant::now()),
         })
     }
 
     async fn reload(&self) -> Result<(), StoreError> {
         let _deciding = self.deciding.lock().await;
-        let progress = meta::progress(&self.place).await?;
+        let progress = meta::progress(&self.place, &self.ledger.progress()).await?;
         let decided = parked::load(&self.place).await?;
         self.ledger.set_parked(decided.index());
         *lock(&self.decided) = decided;
+        self.show(progress);
+        Ok(())
+    }
+
+    async fn reload_progress(&self) -> Result<(), StoreError> {
+        let progress = meta::progress(&self.place, &self.ledger.progress()).await?;
+        self.show(progress);
+        Ok(())
+    }
+
+    /// Shows progress that was read.
+    fn show(&self, progress: Progress) {
         let _one_at_a_time = lock(&self.showing);
         // What this process wrote meanwhile is not taken back.
         let mut shown = Progress::clone(&self.ledger.progress());
@@ -63,11 +82,15 @@ impl Shared {
         if shown.marks != before {
             self.ledger.set_progress(shown);
         }
-        Ok(())
     }
 
-    async fn check_owners(&self, batch: &Batch) -> Result<(), StoreError> {
-        let mut owners: Vec<Owner> = batch.owners.to_vec();
+    /// Refuses a batch of whose partitions one is another's by now.
+    async fn check_batch(&self, batch: &Batch) -> Result<(), StoreError> {
+        let of_batch = |owner: &&Owner| {
+            let mut marks = batch.progress.iter();
+            marks.any(|mark| mark.projection == owner.projection && mark.at == owner.at)
+        };
+        let mut owners: Vec<Owner> = batch.owners.iter().filter(of_batch).cloned().collect();
         for change in &batch.parked {
             let owner = batch.owner_of(change);
             if !owners.contains(&owner) {
@@ -79,6 +102,21 @@ impl Shared {
             checks.push(Box::pin(meta::check_owner(&self.place, owner)));
         }
         self.place.session.all(checks).await?;
+        Ok(())
+    }
+
+    async fn check_owners(&self, owners: &[Owner]) -> Result<(), StoreError> {
+        let is_due = lock(&self.seen).elapsed() >= SEEN_EVERY;
+        let check = |owner| -> Step<'_, ()> {
+            match is_due {
+                true => Box::pin(meta::set_seen(&self.place, owner, Some(meta::now_ms()))),
+                false => Box::pin(meta::check_owner(&self.place, owner)),
+            }
+        };
+        self.place.session.all(owners.iter().map(check).collect()).await?;
+        if is_due {
+            *lock(&self.seen) = Instant::now();
+        }
         Ok(())
     }
 
@@ -119,15 +157,20 @@ impl CassandraTables {
 
     async fn commit_phases(&self, batch: Batch) -> Result<(), StoreError> {
         let session = &self.place().session;
-        for phase in [&batch.buckets, &batch.derived, &batch.left, &batch.base] {
-            write::write(session, &self.tables, phase).await?;
-        }
+        let rows = async {
+            for phase in [&batch.buckets, &batch.derived, &batch.left, &batch.base] {
+                write::write(session, &self.tables, phase).await?;
+            }
+            Ok(())
+        };
         if batch.parked.is_empty() {
-            self.shared.check_owners(&batch).await?;
+            // Rows are safe whoever writes them, and progress only rises: this spares a process that lost its place some work.
+            try_join(rows, self.shared.check_batch(&batch)).await?;
             return self.shared.progress(batch.progress).await;
         }
+        rows.await?;
         let _deciding = self.shared.deciding.lock().await;
-        self.shared.check_owners(&batch).await?;
+        self.shared.check_batch(&batch).await?;
         parked::change(self.place(), &self.shared.ledger, &self.shared.decided, &batch).await?;
         self.shared.progress(batch.progress).await
     }
@@ -172,18 +215,23 @@ impl Tables for CassandraTables {
         partitions: &'a [TopicPartition],
     ) -> BoxFuture<'a, Result<Vec<Owner>, StoreError>> {
         Box::pin(async move {
+            let grace = meta::grace(self.place()).await?;
             let mut taken: Vec<Step<'_, Owner>> = Vec::with_capacity(partitions.len());
             for at in partitions {
-                taken.push(Box::pin(meta::own(self.place(), projection, at)));
+                taken.push(Box::pin(meta::own(self.place(), (projection, at), grace)));
             }
             self.place().session.all(taken).await
         })
     }
 
     fn check_owners<'a>(&'a self, owners: &'a [Owner]) -> BoxFuture<'a, Result<(), StoreError>> {
+        Box::pin(self.shared.check_owners(owners))
+    }
+
+    fn settle<'a>(&'a self, owners: &'a [Owner]) -> BoxFuture<'a, Result<(), StoreError>> {
         Box::pin(async move {
-            let check = |owner| -> Step<'_, ()> { Box::pin(meta::check_owner(self.place(), owner)) };
-            self.place().session.all(owners.iter().map(check).collect()).await.map(drop)
+            let settle = |owner| -> Step<'_, ()> { Box::pin(meta::set_seen(self.place(), owner, None)) };
+            self.place().session.all(owners.iter().map(settle).collect()).await.map(drop)
         })
     }
 
@@ -197,6 +245,10 @@ impl Tables for CassandraTables {
 
     fn reload(&self) -> BoxFuture<'_, Result<(), StoreError>> {
         Box::pin(self.shared.reload())
+    }
+
+    fn reload_progress(&self) -> BoxFuture<'_, Result<(), StoreError>> {
+        Box::pin(self.shared.reload_progress())
     }
 
     fn progress_changes(&self) -> tokio::sync::watch::Receiver<u64> {

@@ -147,6 +147,8 @@ impl<'m> ParkedWrites<'m> {
             ParkChange::Restate { entry, .. } => {
                 kept = kept.map(|kept| ParkedEntry { waiting: kept.waiting, ..entry });
             }
+            // Batches are applied whole here: what is begun is done.
+            ParkChange::Begin { .. } => {}
         }
         self.keys.insert(place, kept.filter(|kept| kept.waiting > 0));
         Ok(())

@@ -134,7 +134,8 @@ impl Generation {
         let mut data = lock(&self.data);
         while let Some((change, owner)) = data.held_decisions.pop() {
             if self.ledger.epochs().check(&owner).is_ok() {
-                self.ledger.change_parked(|parked| data.parked.change(parked, change));
+                // One that holds no more changes nothing.
+                let _ = self.ledger.change_parked(|parked| data.parked.change(parked, change));
             }
         }
     }
@@ -386,7 +387,8 @@ impl MemoryTables {
             self.generation.ledger.epochs().check(&owner)?;
             let fate = self.fate(Write::Park(change));
             if fate.applies() {
-                self.generation.ledger.change_parked(|parked| data.parked.change(parked, change.clone()));
+                let ledger = &self.generation.ledger;
+                ledger.change_parked(|parked| data.parked.change(parked, change.clone()))?;
             }
             if matches!(fate, Fate::Repeated | Fate::Late) {
                 data.held_decisions.push((change.clone(), owner));

@@ -7,8 +7,9 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use crate::event::{Offset, TopicPartition};
+use crate::store::parked::begun_otherwise;
 use crate::store::{
-    ParkChange, Parked, ParkedCounts, ParkedEntry, ParkedItem, ParkedKey, ParkedPage, QueuedEvent,
+    ParkChange, Parked, ParkedCounts, ParkedEntry, ParkedItem, ParkedKey, ParkedPage, QueuedEvent, StoreError,
 };
 
 #[derive(Default)]
@@ -48,7 +49,10 @@ fn place(event: &QueuedEvent) -> (Offset, TopicPartition, Offset) {
 
 impl ParkedData {
     /// Applies a change, and shows it.
-    pub fn change(&mut self, parked: &mut Parked, change: ParkChange) {
+    ///
+    /// # Errors
+    /// What is to be begun was begun otherwise.
+    pub fn change(&mut self, parked: &mut Parked, change: ParkChange) -> Result<(), StoreError> {
         let name = (Arc::clone(change.projection()), change.key().clone());
         let kept = self.keys.entry(name.clone()).or_default();
         match change {
@@ -67,9 +71,16 @@ impl ParkedData {
             }
             ParkChange::Restate { entry, .. } => {
                 if let Some(stated) = &mut kept.entry {
-                    *stated = entry;
+                    *stated = ParkedEntry { begun: stated.begun.take(), ..entry };
                 }
             }
+            ParkChange::Begin { was, begun, .. } => match &mut kept.entry {
+                Some(stated) if stated.begun == was || stated.begun.as_ref() == Some(&begun) => {
+                    stated.begun = Some(begun);
+                }
+                Some(_) => return Err(begun_otherwise()),
+                None => {}
+            },
         }
         let listed = kept.listed();
         if listed.is_none() && kept.waiting().next().is_none() {
@@ -77,6 +88,7 @@ impl ParkedData {
         }
         let since = listed.as_ref().map(|entry| (&entry.since.at, entry.since.offset));
         parked.set(&name.0, &name.1, since);
+        Ok(())
     }
 
     pub fn entry(&self, projection: &str, key: &ParkedKey) -> Option<ParkedEntry> {

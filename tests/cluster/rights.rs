@@ -176,6 +176,9 @@ async fn each_command_works_with_the_rights_that_the_page_lists_and_no_others() 
     deployment.wait_until_read(&serving, &read_after).await;
     assert_eq!((folding.end(), serving.end()), (Some(0), Some(0)));
 
+    let deploys = session(&cassandra.address, ("kinora_deploy", "a secret")).await;
+    let settings = "SELECT value FROM system_views.settings WHERE name = 'commitlog_sync'";
+    deploys.query_unpaged(settings, ()).await.expect("it may look how nodes sync");
     let reader = session(&cassandra.address, ("kinora_serve", "a secret")).await;
     for (role, session, statement) in [
         ("kinora_serve", &reader, "INSERT INTO kinora.kinora_manifest (name) VALUES ('x')"),

@@ -31,7 +31,8 @@ const END_MAX: Duration = Duration::from_secs(2);
 /// Where ended spans go.
 pub(super) struct Queue {
     spans: SyncSender<Box<SpanData>>,
-    is_losing: Arc<AtomicBool>,
+    /// Set where there was no room; the thread says it. Here nothing is logged: a span ends inside of what logs.
+    has_overflowed: Arc<AtomicBool>,
 }
 
 /// The thread that sends them.
@@ -61,15 +62,14 @@ impl Queue {
         let runtime = runtime.map_err(|error| not_sent(&error))?;
         let (spans, waiting) = sync_channel(SPANS_MAX);
         let (ended, end) = sync_channel(1);
-        let (is_losing, is_ending) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicBool::new(false)));
-        let work = Work { waiting, is_ending: Arc::clone(&is_ending), is_losing: Arc::clone(&is_losing) };
+        let (work, has_overflowed, is_ending) = Work::new(waiting);
         let send = move || {
             work.run(|batch| runtime.block_on(exporter.export(batch)));
             let _ = ended.send(());
         };
         let thread = std::thread::Builder::new().name("traces".to_owned());
         thread.spawn(send).map_err(|error| not_sent(&error))?;
-        Ok((Queue { spans, is_losing }, Sender { is_ending, ended: Mutex::new(end) }))
+        Ok((Queue { spans, has_overflowed }, Sender { is_ending, ended: Mutex::new(end) }))
     }
 }
 
@@ -99,7 +99,7 @@ impl SpanProcessor for Queue {
             Ok(()) => {}
             Err(TrySendError::Full(_)) => {
                 metrics().spans_unqueued.inc();
-                say_loss(&self.is_losing, &format!("{SPANS_MAX} spans wait to be sent"));
+                self.has_overflowed.store(true, Ordering::Relaxed);
             }
             Err(TrySendError::Disconnected(_)) => drop(metrics().spans_unqueued.inc()),
         }
@@ -114,23 +114,25 @@ impl SpanProcessor for Queue {
     }
 }
 
-/// Says once that spans are lost.
-fn say_loss(is_losing: &AtomicBool, reason: &str) {
-    if !is_losing.swap(true, Ordering::Relaxed) {
-        tracing::warn!(reason, "Spans of traces are lost.");
-    }
-}
-
 /// What the thread does.
 struct Work {
     waiting: Receiver<Box<SpanData>>,
     is_ending: Arc<AtomicBool>,
-    is_losing: Arc<AtomicBool>,
+    has_overflowed: Arc<AtomicBool>,
+    /// Whether it was said that spans are lost.
+    is_losing: bool,
 }
 
 impl Work {
+    /// With what it shares with the queue, and with whoever ends it.
+    fn new(waiting: Receiver<Box<SpanData>>) -> (Work, Arc<AtomicBool>, Arc<AtomicBool>) {
+        let (has_overflowed, is_ending) = (Arc::<AtomicBool>::default(), Arc::<AtomicBool>::default());
+        let shared = (Arc::clone(&has_overflowed), Arc::clone(&is_ending));
+        (Work { waiting, is_ending, has_overflowed, is_losing: false }, shared.0, shared.1)
+    }
+
     /// Sends batches until it is told to end and none waits any more.
-    fn run(self, send: impl Fn(Vec<SpanData>) -> OTelSdkResult) {
+    fn run(mut self, send: impl Fn(Vec<SpanData>) -> OTelSdkResult) {
         loop {
             let batch = self.gather();
             if !batch.is_empty() {
@@ -161,19 +163,23 @@ impl Work {
         batch
     }
 
-    fn send(&self, batch: Vec<SpanData>, send: &impl Fn(Vec<SpanData>) -> OTelSdkResult) {
+    fn send(&mut self, batch: Vec<SpanData>, send: &impl Fn(Vec<SpanData>) -> OTelSdkResult) {
         let count = batch.len() as u64;
-        match send(batch) {
-            Ok(()) => {
-                if self.is_losing.swap(false, Ordering::Relaxed) {
-                    tracing::info!("Spans of traces are taken again.");
-                }
-            }
+        let sent = send(batch);
+        let has_overflowed = self.has_overflowed.swap(false, Ordering::Relaxed);
+        let loss = match sent {
             Err(error) => {
                 metrics().spans_unsent.inc_by(count);
-                say_loss(&self.is_losing, &error.to_string());
+                Some(error.to_string())
             }
+            Ok(()) => has_overflowed.then(|| format!("more than {SPANS_MAX} waited to be sent")),
+        };
+        match (loss, self.is_losing) {
+            (Some(reason), false) => tracing::warn!(reason, "Spans of traces are lost."),
+            (None, true) => tracing::info!("Spans of traces are taken again."),
+            _ => return,
         }
+        self.is_losing = !self.is_losing;
     }
 }
 
@@ -192,10 +198,10 @@ mod tests {
         send: impl Fn(Vec<SpanData>) -> OTelSdkResult + Send + 'static,
     ) -> (SdkTracerProvider, Arc<AtomicBool>, std::thread::JoinHandle<()>) {
         let (spans, waiting) = sync_channel(SPANS_MAX);
-        let (is_losing, is_ending) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicBool::new(false)));
-        let work = Work { waiting, is_ending: Arc::clone(&is_ending), is_losing: Arc::clone(&is_losing) };
+        let (work, has_overflowed, is_ending) = Work::new(waiting);
         let thread = std::thread::spawn(move || work.run(send));
-        let provider = SdkTracerProvider::builder().with_span_processor(Queue { spans, is_losing }).build();
+        let provider =
+            SdkTracerProvider::builder().with_span_processor(Queue { spans, has_overflowed }).build();
         (provider, is_ending, thread)
     }
 

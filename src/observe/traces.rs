@@ -55,10 +55,8 @@ impl Sending {
     pub(super) fn layer(&self) -> Box<dyn Layer<Registry> + Send + Sync> {
         let layer =
             tracing_opentelemetry::layer().with_location(false).with_threads(false).with_target(false);
-        // Spans of this program alone, and its warnings as events in them.
-        let is_ours = filter_fn(|of| {
-            of.target().starts_with("kinora") && (of.is_span() || *of.level() <= tracing::Level::WARN)
-        });
+        // Spans of this program alone. What it logs stays out of them: lines may have keys of rows.
+        let is_ours = filter_fn(|of| of.is_span() && of.target().starts_with("kinora"));
         layer.with_tracer(self.provider.tracer("kinora")).with_filter(is_ours).boxed()
     }
 }

@@ -332,7 +332,10 @@ fn replicas_sync_what_they_acknowledge() {
     };
     assert_eq!(of(3, &[]), Vec::<String>::new());
     let found = of(3, &["10.0.0.1:9042", "10.0.0.2:9042"]);
-    assert!(found.len() == 1 && found[0].starts_with("10.0.0.1:9042, 10.0.0.2:9042 acknowledge"), "{found:?}");
+    assert!(
+        found.len() == 1 && found[0].starts_with("10.0.0.1:9042, 10.0.0.2:9042 acknowledge"),
+        "{found:?}"
+    );
     let alone = of(1, &["10.0.0.1:9042"]);
     assert!(alone.len() == 1 && alone[0].contains("one replica"), "{alone:?}");
 }

@@ -7,7 +7,6 @@ use std::path::Path;
 use std::process::{Child, Command, Output, Stdio};
 use std::time::{Duration, Instant};
 
-use kinora::config::{self, Cassandra};
 use kinora::sample::{SHOP_TOPICS, SampleEvent};
 use kinora::serve::client;
 use serde_json::{Value as Json, json};
@@ -30,7 +29,7 @@ pub struct Deployment {
 pub struct Process {
     child: Child,
     /// What it prints to standard error.
-    errors: tempfile::NamedTempFile,
+    _errors: tempfile::NamedTempFile,
     /// Where it listens.
     address: SocketAddr,
 }
@@ -70,10 +69,6 @@ impl Deployment {
         );
         std::fs::write(project.path().join("kinora.toml"), settings).expect("it can be written");
         Deployment { project, variables: BTreeMap::new() }
-    }
-
-    pub fn cassandra(&self) -> Cassandra {
-        config::load(self.project.path(), &[]).settings.cassandra
     }
 
     fn command(&self, arguments: &[&str]) -> Command {
@@ -140,7 +135,7 @@ impl Deployment {
         });
         let base = said["listening"].as_str().and_then(|link| link.strip_prefix("http://"));
         let address = base.and_then(|base| base.parse().ok()).expect("it says where it listens");
-        Process { child, errors, address }
+        Process { child, _errors: errors, address }
     }
 
     /// Waits until the graph answers with all that was published.
@@ -167,18 +162,12 @@ impl Deployment {
 }
 
 impl Process {
-    /// Ends it as a power loss would.
-    pub fn kill(&mut self) {
-        self.child.kill().expect("it runs");
-        self.child.wait().expect("it can be waited for");
-    }
-
     /// What it answers to a path.
     pub async fn get(&self, path: &str) -> client::Reply {
         client::send(self.address, "GET", path, &[], &[]).await.expect("it answers")
     }
 
-    pub fn signal(&self, name: &str) {
+    fn signal(&self, name: &str) {
         let pid = self.child.id().to_string();
         let sent = Command::new("kill").args([&format!("-{name}"), &pid]).status().expect("kill can be run");
         assert!(sent.success(), "the process is gone");
@@ -188,19 +177,6 @@ impl Process {
     pub fn end(mut self) -> Option<i32> {
         self.signal("TERM");
         self.child.wait().expect("it can be waited for").code()
-    }
-
-    /// Waits until it has printed one of these to standard error; answers which.
-    pub fn wait_until_said(&self, texts: &[&'static str]) -> &'static str {
-        let begun = Instant::now();
-        loop {
-            let said = std::fs::read_to_string(self.errors.path()).unwrap_or_default();
-            if let Some(text) = texts.iter().find(|text| said.contains(**text)) {
-                return text;
-            }
-            assert!(begun.elapsed() < AT_MOST, "it said none of {texts:?}: {said}");
-            std::thread::yield_now();
-        }
     }
 }
 

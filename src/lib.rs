@@ -21,7 +21,7 @@
 //! models out as tables and binds every read to exactly one. [`handler`] binds `projections/*.yaml` to read models.
 //! [`lint`] says what of all that is stored badly.
 //! [`engine`] puts all of it to work in one process; [`propose`] drafts definitions from a sample of events;
-//! [`config`] has the settings, [`cli`] the commands.
+//! [`config`] has the settings, [`cli`] the commands; [`observe`] is what a process tells of itself.
 //!
 //! # Invariants
 //!
@@ -29,7 +29,8 @@
 //!
 //! - `schema`, `expr`, `plan`, `handler`, `lint`, `decode`, `upcast`, `route` and `fold` are pure: no I/O, no clock, no chance,
 //!   no async. What a row becomes is a function of the log alone.
-//! - `project` and `resolve`/`serve` know nothing of each other. They meet in `plan` and `store`.
+//! - `project` and `resolve`/`serve` know nothing of each other. They meet in `plan` and `store`. `observe` is told by others,
+//!   and knows none of them.
 //! - Only `project` commits. A row's state and the position that made it travel in one write; progress never runs
 //!   ahead of rows.
 //! - An event at or below a row's position is skipped before it is evaluated.
@@ -39,7 +40,8 @@
 //! - No event is skipped because it is bad: its key waits, and answers say so.
 //! - No read scans. A field that no table can answer from one partition does not pass `check`.
 //! - Each outside crate is named in one room: `apollo_compiler` in `schema` and `resolve`, `cel` in `expr`, `fjall` in
-//!   `store/embedded`, `rdkafka` in `source/kafka`, `axum` in `serve`, `clap` in `cli`.
+//!   `store/embedded`, `rdkafka` in `source/kafka`, `axum` in `serve`, `clap` in `cli`,
+//!   `prometheus_client`, OpenTelemetry's and `tracing_subscriber` in `observe`.
 //! - `unsafe` stands in two places: `allocator`, of the program, and `source/kafka/native`.
 //! - Nothing from outside makes a panic: definitions get diagnostics, events get rejects, requests get errors.
 //! - What outlives a process (rows, keys, progress, cursors, log segments) is encoded by hand in one place, with a
@@ -62,6 +64,7 @@ pub mod expr;
 pub mod fold;
 pub mod handler;
 pub mod lint;
+pub mod observe;
 pub mod plan;
 pub mod project;
 pub mod propose;

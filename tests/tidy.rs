@@ -15,11 +15,14 @@ const PURE: [&str; 10] =
 /// What every room may import.
 const GROUND: [&str; 2] = ["event", "diagnostic"];
 
+/// Rooms that import no other: whoever wants to be seen tells them.
+const ALONE: [&str; 1] = ["observe"];
+
 /// Pairs that never import each other: they scale apart and meet in `plan` and `store`.
 const APART: [(&str, &str); 2] = [("project", "resolve"), ("project", "serve")];
 
 /// Outside crates, and the places that may name them. A place is a path below `src`, without `.rs`.
-const CRATE_HOMES: [(&str, &[&str]); 23] = [
+const CRATE_HOMES: [(&str, &[&str]); 29] = [
     ("apollo_compiler", &["schema", "resolve"]),
     ("axum", &["serve"]),
     ("cel", &["expr"]),
@@ -34,6 +37,11 @@ const CRATE_HOMES: [(&str, &[&str]); 23] = [
     ("miette", &["diagnostic", "cli"]),
     ("libmimalloc_sys", &["allocator"]),
     ("notify", &["engine", "cli"]),
+    ("opentelemetry", &["observe"]),
+    ("opentelemetry_http", &["observe"]),
+    ("opentelemetry_otlp", &["observe"]),
+    ("opentelemetry_sdk", &["observe"]),
+    ("prometheus_client", &["observe"]),
     ("rdkafka", &["source/kafka"]),
     ("regex", &["expr"]),
     ("rustls", &["store/cassandra"]),
@@ -42,7 +50,8 @@ const CRATE_HOMES: [(&str, &[&str]); 23] = [
     ("smol_str", &["event", "value"]),
     ("sonic_rs", &["event", "decode", "upcast", "expr"]),
     ("toml", &["config"]),
-    ("tracing_subscriber", &["cli", "main"]),
+    ("tracing_opentelemetry", &["observe"]),
+    ("tracing_subscriber", &["observe"]),
 ];
 
 /// Words that a pure room must not use, and why.
@@ -171,6 +180,8 @@ fn check_edges(place: &str, code: &str, breaches: &mut Vec<String>) {
                 GROUND.join(", "),
                 PURE[..rank].join(", ")
             )
+        } else if ALONE.contains(&room) {
+            format!("`{room}` is told by others, and imports none of them")
         } else if APART.iter().any(|(a, b)| (room, &*imported) == (*a, *b) || (room, &*imported) == (*b, *a))
         {
             format!("`{room}` and `{imported}` scale apart and meet only in plan and store")
@@ -496,6 +507,13 @@ mod rules_can_fail {
         refused("serve/mod.rs", "use crate::project::run;", "scale apart");
         refused("resolve/fresh.rs", "use crate::{plan, project::Lag};", "scale apart");
         allowed("engine/mod.rs", "use crate::project;\nuse crate::resolve;");
+    }
+
+    #[test]
+    fn what_is_told_imports_nobody() {
+        refused("observe/count.rs", "use crate::store::StoreError;", "is told by others");
+        refused("fold/run.rs", "use crate::observe::metrics;", "imports crate::observe");
+        allowed("project/counts.rs", "use crate::observe::metrics;");
     }
 
     #[test]

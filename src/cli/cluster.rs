@@ -28,13 +28,18 @@ pub struct Arguments {
     /// 127.0.0.1:4001]; port 0 takes a free one.
     #[arg(long, value_name = "ADDR")]
     listen: Option<String>,
+    /// The form of what is logged: `text` or `json` [default: `log.format`, which is `text`].
+    #[arg(long, value_name = "FORM")]
+    log_format: Option<String>,
 }
 
 impl Arguments {
     /// The settings that these arguments override.
     pub fn flags(&self, key: &'static str) -> Vec<Flag> {
-        let listen = self.listen.iter();
-        listen.map(|value| Flag { name: "--listen", key, value: value.clone() }).collect()
+        let flag = |name, key, value: &Option<String>| Some(Flag { name, key, value: value.clone()? });
+        let flags =
+            [flag("--listen", key, &self.listen), flag("--log-format", "log.format", &self.log_format)];
+        flags.into_iter().flatten().collect()
     }
 }
 
@@ -55,7 +60,7 @@ fn run<'c, F: Future<Output = Result<(), Failed>>>(
     context: &'c Context,
     work: impl FnOnce(&'c Context, Arc<Definitions>) -> F,
 ) -> Exit {
-    dev::start_logging();
+    let _telemetry = dev::begin_telling(context);
     let (definitions, runtime) = match (context.definitions(), context.runtime()) {
         (Ok(definitions), Ok(runtime)) => (definitions, runtime),
         (Err(exit), _) | (_, Err(exit)) => return exit,

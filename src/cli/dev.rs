@@ -1,6 +1,5 @@
 //! `kinora dev`: everything in one process.
 
-use std::io::IsTerminal;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -16,6 +15,7 @@ use crate::engine::watch::DefinitionWatch;
 use crate::engine::{
     self, AnswerSettings, Embedded, EmbeddedSettings, EngineError, Loaded, LoopSettings, Status,
 };
+use crate::observe::{self, Sending};
 use crate::project::ProjectSettings;
 use crate::sample::{self, SampleEvent};
 use crate::serve::{Endpoint, Examples, Options, Server, Token};
@@ -33,6 +33,9 @@ pub struct Arguments {
     /// Address and port to listen on [default: `serve.listen`, which is 127.0.0.1:4000]; port 0 takes a free one.
     #[arg(long, value_name = "ADDR")]
     listen: Option<String>,
+    /// The form of what is logged: `text` or `json` [default: `log.format`, which is `text`].
+    #[arg(long, value_name = "FORM")]
+    log_format: Option<String>,
     /// Leaves an empty log empty.
     #[arg(long)]
     no_sample: bool,
@@ -41,8 +44,12 @@ pub struct Arguments {
 impl Arguments {
     /// The settings that these arguments override.
     pub fn flags(&self) -> Vec<Flag> {
-        let listen = self.listen.iter();
-        listen.map(|value| Flag { name: "--listen", key: "serve.listen", value: value.clone() }).collect()
+        let flag = |name, key, value: &Option<String>| Some(Flag { name, key, value: value.clone()? });
+        let flags = [
+            flag("--listen", "serve.listen", &self.listen),
+            flag("--log-format", "log.format", &self.log_format),
+        ];
+        flags.into_iter().flatten().collect()
     }
 }
 
@@ -51,7 +58,7 @@ pub fn run(context: &Context, arguments: Arguments) -> Exit {
         Ok(runtime) => runtime,
         Err(exit) => return exit,
     };
-    start_logging();
+    let _telemetry = begin_telling(context);
     let data = context.data_dir(arguments.data.as_ref());
     let lock = match data::take(&data) {
         Ok(Holder::Us(lock)) => lock,
@@ -80,17 +87,16 @@ pub fn run(context: &Context, arguments: Arguments) -> Exit {
     }
 }
 
-/// Logs to standard error, as `KINORA_LOG` says.
-pub fn start_logging() {
-    let filter = tracing_subscriber::EnvFilter::try_from_env("KINORA_LOG").unwrap_or_else(|_| {
-        tracing_subscriber::EnvFilter::new("warn,fjall=error,lsm_tree=error,notify=off,scylla=error")
-    });
-    let subscriber = tracing_subscriber::fmt()
-        .with_env_filter(filter)
-        .with_ansi(std::io::stderr().is_terminal())
-        .with_writer(std::io::stderr);
-    // A program that embeds this has its own subscriber already; then that one is right.
-    let _ = subscriber.try_init();
+/// Logs to standard error, as `KINORA_LOG` and the settings say, and sends traces where they do. What it answers is held to
+/// the end of the process.
+pub fn begin_telling(context: &Context) -> Option<Sending> {
+    let Settings { log, telemetry, .. } = &context.settings;
+    let filter = std::env::var("KINORA_LOG").ok();
+    let (sending, begun) = observe::begin(filter.as_deref(), log.format, telemetry.sending().as_ref());
+    if let Err(reason) = begun {
+        context.output.error(&reason);
+    }
+    sending
 }
 
 async fn serve(context: &Context, arguments: &Arguments, data: &Path, _lock: DataLock) -> Result<(), Failed> {
@@ -102,7 +108,7 @@ async fn serve(context: &Context, arguments: &Arguments, data: &Path, _lock: Dat
     let users = (&mut serve_settings, &mut store_settings, &mut log_settings);
     let lowered = open_files::share(open_files::files_max(), users);
     if let Some(lowered) = lowered.map_err(unreachable)? {
-        tracing::warn!("{lowered}");
+        tracing::warn!(reason = lowered, "Bounds are lowered to the files that may be open.");
     }
     let broker = Arc::new(data::open_log_with(data, log_settings)?);
     let store = data::open_store_with(data, store_settings)?;

@@ -1,12 +1,13 @@
 //! Settings: `kinora.toml`, then `KINORA_SECTION__KEY`, then flags.
 //!
 //! Comes in: the text of the file, the environment and the flags. Goes out: [`Settings`] with typed values, and every
-//! fault at once, each with its place. `read` goes through what is given, `value` makes typed values, `kafka` and
-//! `cassandra` have the settings of those rooms. The fields' docs are the manual. Nothing here opens a socket or a database.
+//! fault at once, each with its place. `read` goes through what is given, `value` makes typed values, `kafka`,
+//! `cassandra` and `telemetry` have the settings of those rooms. The fields' docs are the manual. Nothing here opens a socket or a database.
 
 mod cassandra;
 mod kafka;
 mod read;
+mod telemetry;
 #[cfg(test)]
 mod tests;
 mod value;
@@ -23,6 +24,7 @@ use crate::resolve::Limits;
 pub use cassandra::{Cassandra, Consistency, Tls};
 pub use kafka::{Kafka, Mechanism, Security};
 pub use read::{Flag, read};
+pub use telemetry::{Endpoint, Log, Telemetry};
 pub use value::{Bytes, Secret};
 
 /// Name of the settings file in a project's directory.
@@ -40,6 +42,8 @@ pub struct Settings {
     pub store: Store,
     pub cassandra: Cassandra,
     pub kafka: Kafka,
+    pub log: Log,
+    pub telemetry: Telemetry,
     /// `[lint]`: `lint.L03` and so on, `off`, `info`, `warn` or `error`: how bad the findings of a numbered rule are.
     /// `docs/lint` has every rule, and its default.
     pub lint: Severities,

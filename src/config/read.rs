@@ -8,7 +8,7 @@ use std::time::Duration;
 use toml::de::{DeTable, DeValue};
 
 use super::value::{self, Given};
-use super::{Bytes, Cassandra, Consistency, FILE, Loaded, Sample, Settings, kafka};
+use super::{Bytes, Cassandra, Consistency, FILE, Loaded, Sample, Settings, kafka, telemetry};
 use crate::diagnostic::{Diagnostic, FileId, Severity, Sources, Span};
 use crate::lint::{RULES, rule_of};
 
@@ -20,7 +20,7 @@ pub struct Flag {
     pub value: String,
 }
 
-/// Every key that is not of a topic, nor of Kafka.
+/// Every key that is not of a topic, nor of Kafka, nor of what a process tells of itself.
 pub(super) const KEYS: [&str; 48] = [
     "serve.listen",
     "serve.cursor_secrets",
@@ -94,7 +94,8 @@ pub fn read(text: &str, environment: impl IntoIterator<Item = (String, String)>,
     let file = sources.add(FILE, text);
     let mut loaded = Loaded { settings: Settings::default(), sources, findings: Vec::new() };
     read_file(text, file, &mut loaded);
-    read_environment(environment, &mut loaded);
+    let environment: Vec<(String, String)> = environment.into_iter().collect();
+    read_environment(environment.iter().cloned(), &mut loaded);
     for flag in flags {
         if let Err(fault) = set(&mut loaded.settings, flag.key, Given::Text(&flag.value)) {
             let message = match fault {
@@ -104,7 +105,8 @@ pub fn read(text: &str, environment: impl IntoIterator<Item = (String, String)>,
             loaded.findings.push(self::fault("C003", None, message));
         }
     }
-    let faults = loaded.settings.kafka.faults();
+    let mut faults = loaded.settings.kafka.faults();
+    faults.extend(loaded.settings.telemetry.fill(&environment));
     loaded.findings.extend(faults.into_iter().map(|reason| self::fault("C003", None, reason)));
     loaded
 }
@@ -205,10 +207,10 @@ fn is_section(name: &str) -> bool {
     all_keys().any(|key| key.strip_prefix(name).is_some_and(|rest| rest.starts_with('.')))
 }
 
-/// Every key that is not of a topic: those of [`KEYS`] and of Kafka, and one for each numbered rule.
+/// Every key that is not of a topic: those of [`KEYS`], of Kafka and of what a process tells, and one for each numbered rule.
 pub(super) fn all_keys() -> impl Iterator<Item = Cow<'static, str>> {
     let rules = RULES.iter().map(|rule| Cow::Owned(format!("lint.{}", rule.code)));
-    KEYS.iter().chain(&kafka::KEYS).copied().map(Cow::Borrowed).chain(rules)
+    KEYS.iter().chain(&kafka::KEYS).chain(&telemetry::KEYS).copied().map(Cow::Borrowed).chain(rules)
 }
 
 fn set_from_file(settings: &mut Settings, leaf: &Leaf<'_>) -> Result<(), Fault> {
@@ -339,7 +341,8 @@ fn set(settings: &mut Settings, key: &str, given: Given<'_>) -> Result<(), Fault
         _ if key.starts_with("cassandra.") => set_cassandra(&mut settings.cassandra, key, given)?,
         _ => {
             let of_kafka = key.strip_prefix("kafka.").and_then(|name| settings.kafka.set(name, given));
-            if let Some(done) = of_kafka {
+            let told = (&mut settings.log, &mut settings.telemetry);
+            if let Some(done) = of_kafka.or_else(|| telemetry::set(told, key, given)) {
                 return Ok(done?);
             }
             let rule = key.strip_prefix("lint.").and_then(rule_of).ok_or(Fault::Unknown)?;

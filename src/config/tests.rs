@@ -151,7 +151,7 @@ fn bounds_hold_below_at_and_above() {
 
 #[test]
 fn every_known_key_is_taken_from_a_variable() {
-    for key in KEYS.iter().chain(&super::kafka::KEYS) {
+    for key in KEYS.iter().chain(&super::kafka::KEYS).chain(&super::telemetry::KEYS) {
         let name = format!("KINORA_{}", key.replace('.', "__").to_ascii_uppercase());
         let loaded = of_environment(&[(&name, "?")]);
         assert!(loaded.findings.iter().all(|finding| finding.code == "C003"), "{key} is not known to `set`");

@@ -7,6 +7,7 @@ use futures_util::future::BoxFuture;
 use crate::engine::parked::Desk;
 use crate::engine::{Definitions, Embedded, Projecting, Reading, Serving, Status, parked};
 use crate::event::Position;
+use crate::observe::Measured;
 use crate::resolve::{Answer, Request};
 use crate::serve::{
     Backend, ParkedAction, ParkedDetail, ParkedDone, ParkedError, ParkedList, ParkedQuery, PauseOrder,
@@ -28,6 +29,10 @@ impl Backend for Embedded {
 
     fn status(&self) -> BoxFuture<'_, Status> {
         Box::pin(Embedded::status(self))
+    }
+
+    fn measured(&self) -> BoxFuture<'_, Measured> {
+        Box::pin(Embedded::measured(self))
     }
 
     fn publish(
@@ -78,6 +83,8 @@ trait Half: Desk {
     fn status(&self) -> BoxFuture<'_, Status>;
 
     fn set_paused(&self, order: PauseOrder) -> BoxFuture<'_, Result<Paused, ParkedError>>;
+
+    fn measured(&self) -> BoxFuture<'_, Measured>;
 }
 
 impl Half for Projecting {
@@ -95,6 +102,10 @@ impl Half for Projecting {
 
     fn set_paused(&self, order: PauseOrder) -> BoxFuture<'_, Result<Paused, ParkedError>> {
         Box::pin(Projecting::set_paused(self, order))
+    }
+
+    fn measured(&self) -> BoxFuture<'_, Measured> {
+        Box::pin(Projecting::measured(self))
     }
 }
 
@@ -114,6 +125,10 @@ impl Half for Reading {
     fn set_paused(&self, order: PauseOrder) -> BoxFuture<'_, Result<Paused, ParkedError>> {
         Box::pin(Reading::set_paused(self, order))
     }
+
+    fn measured(&self) -> BoxFuture<'_, Measured> {
+        Box::pin(async { Reading::measured(self) })
+    }
 }
 
 impl<H: Half + 'static> Backend for H {
@@ -130,6 +145,10 @@ impl<H: Half + 'static> Backend for H {
 
     fn status(&self) -> BoxFuture<'_, Status> {
         Half::status(self)
+    }
+
+    fn measured(&self) -> BoxFuture<'_, Measured> {
+        Half::measured(self)
     }
 
     fn publish(&self, _: String, _: Vec<NewRecord>) -> BoxFuture<'_, Result<Vec<Position>, PublishError>> {

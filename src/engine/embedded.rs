@@ -452,7 +452,11 @@ impl Embedded {
 
     /// Lets a generation answer; gives back the one that did.
     fn switch(&self, live: Live) -> Option<Arc<Live>> {
-        tracing::info!(generation = live.serving.generation, "Generation answers.");
+        tracing::info!(
+            generation = live.serving.generation,
+            definitions = live.definitions.hash,
+            "Generation answers."
+        );
         self.live.write().unwrap_or_else(PoisonError::into_inner).replace(Arc::new(live))
     }
 

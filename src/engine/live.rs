@@ -65,15 +65,18 @@ impl Live {
     ) -> ProjectionStatus {
         let worker = self.workers.iter().find(|worker| worker.projection.name == projection.name);
         let at = (self.serving.generation, self.serving.tables.as_ref(), self.starts.as_slice());
-        status_of(projection, at, topics, (worker.map(Arc::as_ref), Some(watchdog)))
+        status_of(projection, at, (topics, &|_| true), (worker.map(Arc::as_ref), Some(watchdog)))
     }
 }
 
-/// How far a projection has come.
+/// Which partitions are looked at.
+pub(super) type Which<'a> = &'a dyn Fn(&TopicPartition) -> bool;
+
+/// How far a projection has come in the partitions that are looked at.
 pub(super) fn status_of(
     projection: &Projection,
     (generation, tables, starts): (u32, &dyn Tables, &[Began]),
-    topics: &[TopicInfo],
+    (topics, is_looked_at): (&[TopicInfo], Which<'_>),
     (worker, watchdog): (Option<&Worker>, Option<&Watchdog>),
 ) -> ProjectionStatus {
     let now_ms = now_ms();
@@ -85,6 +88,9 @@ pub(super) fn status_of(
         .flat_map(|topic| (0u32..).zip(&topic.partitions).map(move |(number, info)| (topic, number, info)));
     for (topic, partition, info) in read {
         let at = TopicPartition { topic: Arc::clone(&topic.name), partition };
+        if !is_looked_at(&at) {
+            continue;
+        }
         let mark = progress.of(&projection.name, &at);
         let position = mark.map_or(info.start, |mark| mark.next);
         let behind = info.end.saturating_sub(position);

@@ -15,6 +15,7 @@ mod errands;
 mod live;
 mod load;
 mod loops;
+mod measured;
 pub mod mend;
 #[cfg(test)]
 mod mend_tests;

@@ -130,7 +130,7 @@ impl Overseeing {
         let (topics, diagnostics) = self.topics().await;
         let of = |projection: &Arc<Projection>| {
             let at = (self.generation, self.tables.as_ref(), self.starts.as_slice());
-            let status = status_of(projection, at, &topics, (None, None));
+            let status = status_of(projection, at, (&topics, &|_| true), (None, None));
             with_owners(status, &workers, &pauses)
         };
         Ok(Status {

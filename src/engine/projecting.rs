@@ -11,16 +11,19 @@ use std::time::Duration;
 
 use tokio::sync::{mpsc, watch};
 
-use crate::engine::live::{active_of, starts_of, status_of};
+use crate::engine::live::{Which, active_of, starts_of, status_of};
 use crate::engine::loops::{self, LoopSettings, Loops, Worker};
+use crate::engine::reading::topics_of as topics_known;
 use crate::engine::who;
 use crate::engine::{Definitions, EngineError, ProjectionStatus, Status, TopicStatus};
 use crate::event::{Offset, TopicPartition};
 use crate::handler::Projection;
+use crate::observe::metrics;
+use crate::project::budget::Budget;
 use crate::project::retry::ParkedRequest;
 use crate::project::{Halt, ProjectorState, Scope, topics_of};
 use crate::source::group::{Change, Group, Revoked};
-use crate::source::{Source, SourceError};
+use crate::source::{Source, SourceError, TopicInfo};
 use crate::store::coordination::{Pause, Worker as Said};
 use crate::store::{Began, Owner, Store, StoreError, Tables};
 
@@ -29,6 +32,9 @@ const REPORT_EVERY: Duration = Duration::from_secs(5);
 
 /// How often the store is asked whether our partitions are ours still.
 const CHECK_EVERY: Duration = Duration::from_secs(1);
+
+/// How long the log may take to say its ends where somebody wants to see them.
+const ASK_MAX: Duration = Duration::from_secs(1);
 
 /// Least and longest pause before loops that could not be opened are tried again.
 const PAUSE: (Duration, Duration) = (Duration::from_millis(50), Duration::from_secs(5));
@@ -81,6 +87,7 @@ impl Projecting {
         loops.watchdog.begin();
         let starts = starts_of(&manifest, generation);
         let (held, name) = (Mutex::default(), (fastrand::u128(..), who::process().into()));
+        tracing::info!(generation, definitions = definitions.hash, "Generation is folded.");
         Ok(Arc::new(Projecting { definitions, generation, tables, source, starts, loops, held, name }))
     }
 
@@ -154,12 +161,38 @@ impl Projecting {
 
     /// What is being done.
     pub async fn status(&self) -> Status {
-        let topics = self.source.topics().await.unwrap_or_default();
+        self.status_within(&self.source.topics().await.unwrap_or_default(), &|_| true)
+    }
+
+    /// As [`Projecting::status`], of the partitions that are this process's: it knows them as they are now. The log is asked
+    /// for the topics that are read, and not for long; else their ends are as the loops saw them last.
+    pub(super) async fn status_of_ours(&self) -> Status {
+        let names = self.topics();
+        let asked = futures_util::future::try_join_all(names.into_iter().map(|name| self.source.topic(name)));
+        let topics = match tokio::time::timeout(ASK_MAX, asked).await {
+            Ok(Ok(topics)) => topics.into_iter().flatten().collect(),
+            _ => topics_known(&self.tables.progress()),
+        };
+        let ours = self.held().partitions.clone();
+        self.status_within(&topics, &|at| ours.contains(at))
+    }
+
+    /// The budget that all write loops share.
+    pub fn budget(&self) -> &Arc<Budget> {
+        &self.loops.budget
+    }
+
+    fn status_within(&self, topics: &[TopicInfo], is_looked_at: Which<'_>) -> Status {
         let workers = self.held().workers.clone();
         let of = |projection: &Arc<Projection>| -> ProjectionStatus {
             let worker = workers.iter().find(|worker| worker.projection.name == projection.name);
             let at = (self.generation, self.tables.as_ref(), self.starts.as_slice());
-            status_of(projection, at, &topics, (worker.map(Arc::as_ref), Some(&self.loops.watchdog)))
+            status_of(
+                projection,
+                at,
+                (topics, is_looked_at),
+                (worker.map(Arc::as_ref), Some(&self.loops.watchdog)),
+            )
         };
         Status {
             version: env!("CARGO_PKG_VERSION").to_owned(),
@@ -239,15 +272,18 @@ impl Projecting {
         let (gone, revoked) = match change {
             Change::Assigned(partitions) => {
                 tracing::info!(partitions = shown(&partitions), "Partitions are taken.");
+                metrics().partitions_moved("taken", partitions.len());
                 held.partitions.extend(partitions);
                 return Ok(None);
             }
             Change::Revoked(revoked) => {
                 tracing::info!(partitions = shown(&revoked.partitions), "Partitions are handed over.");
+                metrics().partitions_moved("handed over", revoked.partitions.len());
                 (revoked.partitions.clone(), Some(revoked))
             }
             Change::Lost(partitions) => {
                 tracing::warn!(partitions = shown(&partitions), "Partitions are lost to the group.");
+                metrics().partitions_moved("lost", partitions.len());
                 (partitions, None)
             }
             Change::Failed(error) => return Err(error.into()),

@@ -54,6 +54,7 @@ impl Reading {
         let manifest = store.manifest().await?.ok_or(EngineError::NothingApplied)?;
         let serving = open(&definitions, store.as_ref(), &manifest, &settings).await?;
         let starts = starts_of(&manifest, manifest.active);
+        tracing::info!(generation = manifest.active, definitions = definitions.hash, "Generation answers.");
         let now = RwLock::new(Now { serving, starts, behind: None });
         let reading = Arc::new(Reading { definitions, store, settings, now });
         tokio::spawn(follow_progress(Arc::downgrade(&reading)));
@@ -79,7 +80,7 @@ impl Reading {
         let topics = topics_of(&serving.tables.progress());
         let of = |projection: &Arc<Projection>| {
             let state = "folded elsewhere".to_owned();
-            ProjectionStatus { state, ..status_of(projection, at, &topics, (None, None)) }
+            ProjectionStatus { state, ..status_of(projection, at, (&topics, &|_| true), (None, None)) }
         };
         Status {
             version: env!("CARGO_PKG_VERSION").to_owned(),
@@ -100,7 +101,11 @@ impl Reading {
             return Ok(());
         }
         let serving = open(&self.definitions, self.store.as_ref(), &manifest, &self.settings).await?;
-        tracing::info!(generation = manifest.active, "Generation answers.");
+        tracing::info!(
+            generation = manifest.active,
+            definitions = self.definitions.hash,
+            "Generation answers."
+        );
         let mut now = self.now.write().unwrap_or_else(PoisonError::into_inner);
         (now.serving, now.starts) = (serving, starts_of(&manifest, manifest.active));
         Ok(())

@@ -8,13 +8,16 @@
 use std::collections::VecDeque;
 
 use futures_util::future::select_all;
+use tracing::Instrument;
 
 use super::activity::Stage;
 use super::budget::Share;
+use super::counts::Tally;
 use super::place::Place;
+use super::spans::Spans;
 use super::work::{Due, Touched};
 use super::{CHUNK_RECORDS, FETCH_BYTES, Halt, Input, Projector};
-use crate::event::{Offset, Record};
+use crate::event::{Offset, Position, Record, TopicPartition};
 use crate::source::{Fetched, Reader, Source, SourceError};
 use crate::store::Tables;
 
@@ -125,6 +128,9 @@ struct Gathered {
     passed: Vec<Offset>,
     times: Vec<i64>,
     bytes: usize,
+    /// By place, what was folded.
+    tallies: Vec<Tally>,
+    spans: Spans,
 }
 
 impl Projector {
@@ -136,6 +142,8 @@ impl Projector {
             passed: self.places.iter().map(|place| place.next).collect(),
             times: self.places.iter().map(|place| place.time_ms).collect(),
             bytes: 0,
+            tallies: self.places.iter().map(|_| Tally::default()).collect(),
+            spans: self.spans_of_merged(),
         };
         while self.fold_merged(&mut gathered, bytes_max).await? {
             let is_full = gathered.bytes >= bytes_max
@@ -161,12 +169,15 @@ impl Projector {
             let at = self.places[place].at.clone();
             self.activity.enter_at(Stage::Routing, place, record.offset);
             let records = (std::slice::from_ref(&record), order(&gathered.passed, place, 0));
-            let (found, pause) = self.sort(&at, records, &mut gathered.touched);
+            let (decode, touched) = (gathered.spans.decode.clone(), &mut gathered.touched);
+            let (found, pause) = decode.in_scope(|| self.sort(&at, records, touched));
             if let Some(pause) = pause {
                 paused = Some((place, record.timestamp_ms, pause));
                 break;
             }
             let order = order(&gathered.passed, place, record.offset);
+            gathered.tallies[place].records(1, record.len_bytes());
+            gathered.tallies[place].events(found.len());
             touches.extend(found.into_iter().map(|(row, touch)| (place, order, row, touch)));
             gathered.passed[place] = record.offset + 1;
             gathered.times[place] = record.timestamp_ms;
@@ -175,13 +186,15 @@ impl Projector {
         }
         gathered.bytes += bytes;
         self.parked.see(count);
-        self.load_chunk(&mut gathered.touched, bytes_max).await?;
+        let load = gathered.spans.load.clone();
+        self.load_chunk(&mut gathered.touched, bytes_max).instrument(load).await?;
         let activity = self.activity();
         let due = touches.into_iter().map(|(place, order, row, touch)| {
             activity.enter_at(Stage::Folding, place, touch.offset());
             Due { row, order, touch }
         });
-        self.take_all(&mut gathered.touched.rows, due);
+        let fold = gathered.spans.fold.clone();
+        fold.in_scope(|| self.take_all(&mut gathered.touched.rows, due));
         let Some((place, time_ms, pause)) = paused else { return Ok(count > 0) };
         self.commit_merged(gathered).await?;
         let offset = pause.offset();
@@ -189,6 +202,13 @@ impl Projector {
         gathered.passed[place] = offset + 1;
         gathered.times[place] = time_ms;
         Ok(true)
+    }
+
+    /// The spans of a batch: that of several partitions begins at the first of them.
+    fn spans_of_merged(&self) -> Spans {
+        let first = self.places.first().map(|place| Position { at: place.at.clone(), offset: place.next });
+        let nowhere = || Position { at: TopicPartition { topic: "".into(), partition: 0 }, offset: 0 };
+        Spans::of(&self.projection, &first.unwrap_or_else(nowhere))
     }
 
     /// Commits what was gathered, with the progress of every partition that it is of.
@@ -204,10 +224,12 @@ impl Projector {
         };
         let marks = moved.iter().map(mark).collect();
         let rows = std::mem::take(&mut gathered.touched).rows;
-        self.write(rows, base, marks, None).await?;
+        self.write(rows, base, marks, None).instrument(gathered.spans.commit.clone()).await?;
         for place in moved {
             self.places[place].next = gathered.passed[place];
             self.places[place].time_ms = gathered.times[place];
+            let tally = std::mem::take(&mut gathered.tallies[place]);
+            self.counts.batch(&self.places[place].at.topic, tally);
         }
         Ok(())
     }

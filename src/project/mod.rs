@@ -6,7 +6,8 @@
 //! same. `place` says where it continues, `merge` makes one stream of several partitions, `apply` takes records into the
 //! rows of a batch, which `work` holds, `seen` knows which rows are not stored yet, `batch` derives the writes of a row,
 //! `park` holds keys that wait, `retry` and `touch` set them free, `range` deletes rows by the beginning of their key, `stamp`
-//! orders writes. `budget` bounds what all projectors hold, `memory` what one remembers, `activity` says where it is.
+//! orders writes. `budget` bounds what all projectors hold, `memory` what one remembers, `activity` says where it is, `counts` what it has
+//! done, `spans` how long each step took.
 //!
 //! A record that cannot be applied parks its key and the loop goes on. Trouble with the store or the log is tried
 //! again, with growing pauses; what cannot be right any more (a log created anew, data damaged) halts the
@@ -16,6 +17,7 @@ pub mod activity;
 mod apply;
 pub mod batch;
 pub mod budget;
+mod counts;
 mod memory;
 mod merge;
 pub mod park;
@@ -23,6 +25,7 @@ mod place;
 mod range;
 pub mod retry;
 mod seen;
+mod spans;
 pub mod stamp;
 mod touch;
 mod work;
@@ -31,6 +34,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::sync::watch;
+use tracing::Instrument;
 
 use crate::event::{Event, Offset, Position, Record, TopicPartition};
 use crate::handler::{Projection, UpdateKind};
@@ -38,12 +42,14 @@ use crate::plan::{EntityPlan, Plan, TablePlan};
 use crate::project::activity::{Activity, Stage};
 use crate::project::batch::{Copies, Trail};
 use crate::project::budget::{Budget, Share};
+use crate::project::counts::{Counts, Tally};
 use crate::project::memory::{Buckets, Remembered};
 use crate::project::merge::Merge;
 use crate::project::park::ParkedKeys;
 use crate::project::place::{Place, begin, own, places};
 use crate::project::retry::{ParkedRequest, ParkedRequests};
 use crate::project::seen::Seen;
+use crate::project::spans::Spans;
 use crate::project::work::{Due, Touched, Work};
 use crate::route::RowRange;
 use crate::schema::ColumnId;
@@ -220,6 +226,7 @@ pub struct Projector {
     /// What is paused now, of all projections.
     pauses: watch::Receiver<Vec<Pause>>,
     activity: Arc<Activity>,
+    counts: Counts,
     /// Records decoded, and rows loaded, at once: the larger rows are, the fewer.
     chunk: usize,
 }
@@ -271,15 +278,19 @@ struct Folded {
     end: Offset,
     /// Time of the last event.
     time_ms: i64,
+    tally: Tally,
+    spans: Spans,
 }
 
 impl Folded {
     /// Nothing yet.
-    fn after(at: &TopicPartition, places: &[Place]) -> Folded {
+    fn after(at: &TopicPartition, places: &[Place], projection: &Projection) -> Folded {
         let place = places.iter().position(|place| place.at == *at);
         let place = place.expect("only its own partitions are read");
         let Place { next, time_ms, .. } = places[place];
-        Folded { place, touched: Touched::default(), next, end: next, time_ms }
+        let tally = Tally::default();
+        let spans = Spans::of(projection, &Position { at: at.clone(), offset: next });
+        Folded { place, touched: Touched::default(), next, end: next, time_ms, tally, spans }
     }
 }
 
@@ -365,6 +376,7 @@ impl Projector {
             pauses: watch::channel(Vec::new()).1,
             activity: Arc::new(Activity::new(places.iter().map(|place| place.at.clone()).collect())),
             chunk: CHUNK_FIRST,
+            counts: Counts::new(&projection),
             projection,
             plan,
             tables,
@@ -459,6 +471,9 @@ impl Projector {
                 // What was fetched meanwhile is gone.
                 Next::Told => self.seek_back(),
             };
+            if let Err(halt) = &worked {
+                self.counts.failed(halt);
+            }
             match worked {
                 Ok(()) => {
                     self.activity.worked();
@@ -628,7 +643,7 @@ impl Projector {
     async fn work_off(&mut self, fetched: Option<Fetched>, mut share: Share) -> Result<(), Halt> {
         let Some(fetched) = fetched else { return self.work_off_merged(share).await };
         let bytes_max = self.batch_bytes_max();
-        let mut folded = Folded::after(&fetched.at, &self.places);
+        let mut folded = Folded::after(&fetched.at, &self.places, &self.projection);
         let (mut fetched, mut bytes) = (Some(fetched), 0);
         while let Some(some) = fetched {
             let len = len_bytes(&some);
@@ -640,9 +655,10 @@ impl Projector {
                 (share, bytes) = (self.share(len).await, 0);
             }
             bytes += len;
+            folded.tally.records(some.records.len(), len);
             self.fold_some(&some, &mut folded).await?;
             let left = bytes_max.min(share.bytes()).saturating_sub(bytes).min(FETCH_BYTES);
-            fetched = if left > 0 { self.input.more(left)? } else { None };
+            fetched = if left > 0 { folded.spans.fetch.in_scope(|| self.input.more(left))? } else { None };
         }
         self.commit(&mut folded).await
     }
@@ -657,20 +673,24 @@ impl Projector {
             let (records, after) = rest.split_at(rest.len().min(room).min(self.chunk));
             self.activity.enter_at(Stage::Routing, folded.place, records[0].offset);
             self.parked.see(records.len());
-            let (touches, pause) = self.sort(&fetched.at, (records, 0), &mut folded.touched);
+            let decode = folded.spans.decode.clone();
+            let (touches, pause) =
+                decode.in_scope(|| self.sort(&fetched.at, (records, 0), &mut folded.touched));
             if self.projection.kind == UpdateKind::OwnedFold {
-                self.load_chunk(&mut folded.touched, bytes_max).await?;
+                let load = folded.spans.load.clone();
+                self.load_chunk(&mut folded.touched, bytes_max).instrument(load).await?;
                 let rows = touches.iter().map(|(place, _)| &folded.touched.rows[*place]);
                 look_at(rows.filter_map(|work| Some(work.row.as_ref()?.state.as_ref()?.as_slice())));
             }
             self.activity.enter(Stage::Folding);
+            folded.tally.events(touches.len());
             let activity = self.activity();
             let due = touches.into_iter().map(|(row, touch)| {
                 let order = touch.offset();
                 activity.at(order);
                 Due { row, order, touch }
             });
-            self.take_all(&mut folded.touched.rows, due);
+            folded.spans.fold.in_scope(|| self.take_all(&mut folded.touched.rows, due));
             let before_pause = |record: &&Record| pause.as_ref().is_none_or(|at| record.offset < at.offset());
             if let Some(last) = records.iter().rfind(before_pause) {
                 folded.next = last.offset + 1;
@@ -739,9 +759,11 @@ impl Projector {
         let rows = std::mem::replace(&mut folded.touched, next).rows;
         let mark = self.mark(place, (folded.next, folded.end), folded.time_ms);
         let begins_at = Some(self.places[place].next);
-        self.write(rows, self.places[place].base, vec![mark], begins_at).await?;
+        let commit = folded.spans.commit.clone();
+        self.write(rows, self.places[place].base, vec![mark], begins_at).instrument(commit).await?;
         self.places[place].next = folded.next;
         self.places[place].time_ms = folded.time_ms;
+        self.counts.batch(&self.places[place].at.topic, std::mem::take(&mut folded.tally));
         Ok(())
     }
 
@@ -761,7 +783,9 @@ impl Projector {
         batch.parked = self.parked.take_changes();
         // A batch that is applied whole is known whole.
         self.in_doubt = !batch.parked.is_empty() && self.tables.profile() == Profile::Stamped;
+        let written = self.counts.written(&batch);
         self.tables.commit(batch).await?;
+        self.counts.committed(&self.plan, written);
         self.in_doubt = false;
         self.parked.committed(&self.tables.parked());
         for (key, row) in remembered {

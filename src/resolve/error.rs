@@ -7,6 +7,7 @@ use std::fmt::Display;
 use std::sync::Arc;
 
 use super::wire;
+use crate::observe::metrics;
 
 /// The codes a client can meet in `extensions.code`. A closed list: nothing else is ever sent.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -55,7 +56,7 @@ impl Fault {
     /// A fault of ours or of the store: the log has the words, the client an id.
     pub fn internal(what: &str, cause: impl Display) -> Fault {
         let id = uuid::Uuid::from_u64_pair(fastrand::u64(..), fastrand::u64(..)).simple().to_string();
-        tracing::error!(%id, %cause, "{what} failed; the client was answered with this id.");
+        tracing::error!(%id, what, %cause, "A read failed; the client was answered with this id.");
         Fault::new(Code::Internal, format!("Internal error. The log has the cause under id {id}."))
     }
 }
@@ -101,6 +102,7 @@ pub(super) enum Step<'a> {
 
 /// Writes one entry of `errors`.
 pub(super) fn push_error(out: &mut Vec<u8>, fault: &Fault, places: &[Place], path: &[Step<'_>]) {
+    metrics().error(fault.code.name());
     out.extend_from_slice(br#"{"message":"#);
     wire::push_string(out, &fault.message);
     if !places.is_empty() {

@@ -8,6 +8,7 @@ use apollo_compiler::Node;
 use apollo_compiler::ast;
 use rustc_hash::FxHashMap;
 
+use crate::observe::Reads;
 use crate::plan::{Nearest, Part, Plan, ReadSource, Shape as Answers, TableId, VALUES_MAX, key};
 use crate::schema::{ArgOp, FieldType, Named, ReadModel};
 use crate::store::Tables;
@@ -40,6 +41,8 @@ pub(super) struct Executor<'a> {
     pub marking: bool,
     /// For the rows that are read.
     pub room: Room,
+    /// For each table: what its reads are counted with.
+    pub counts: &'a [Reads],
 }
 
 /// Reads of one level that wait to be done.

@@ -5,7 +5,9 @@
 //! table for the whole level. A read that fails becomes a fault of the fields that wanted it, and harms no other.
 
 use futures_util::future::{join, join_all};
+use tracing::Instrument;
 
+use crate::observe::metrics;
 use crate::plan::{TableId, TablePlan, key};
 use crate::schema::ColumnId;
 use crate::store::{Columns, StoreError, StoredRow};
@@ -85,17 +87,23 @@ impl Executor<'_> {
             reversed: scan.reversed,
             entries: Gathered::default(),
         };
-        let rows = match &scan.goes {
-            Goes::Row(_) => walk.first(1).await.map(|found| Rows { found, ..Rows::default() }),
-            Goes::Page { wanted, .. } if scan.range.near.is_some() => {
-                walk.nearest(wanted.count).await.map(|found| Rows { found, ..Rows::default() })
+        let span = tracing::info_span!("read", table = %scan.range.table.name, what = "range");
+        let rows = async {
+            match &scan.goes {
+                Goes::Row(_) => walk.first(1).await.map(|found| Rows { found, ..Rows::default() }),
+                Goes::Page { wanted, .. } if scan.range.near.is_some() => {
+                    walk.nearest(wanted.count).await.map(|found| Rows { found, ..Rows::default() })
+                }
+                Goes::Page { wanted, wants, max, .. } => walk.page(wanted, *wants, *max).await,
             }
-            Goes::Page { wanted, wants, max, .. } => walk.page(wanted, *wants, *max).await,
         };
-        let rows = rows.map_err(|error| match error {
-            StoreError::Bounded(why) => Fault::new(Code::LimitExceeded, why),
-            error => Fault::internal(&format!("reading table {:?}", scan.range.table.name), error),
-        })?;
+        let rows = rows.instrument(span).await;
+        let rows =
+            rows.inspect_err(|error| metrics().store_error(error.name())).map_err(|error| match error {
+                StoreError::Bounded(why) => Fault::new(Code::LimitExceeded, why),
+                error => Fault::internal(&format!("reading table {:?}", scan.range.table.name), error),
+            })?;
+        self.count(scan.range.table.id, rows.found.len());
         self.room.take(rows.found.iter().map(|found| &found.row))?;
         Ok(rows)
     }
@@ -160,19 +168,31 @@ impl Executor<'_> {
         }
         let mut found = Vec::with_capacity(keys.len());
         for keys in keys.chunks(KEYS_AT_ONCE) {
-            let rows = self.tables.get(table, keys, Columns::Only(&columns)).await.and_then(|rows| {
+            let span = tracing::info_span!("read", table = %from.name, what = "keys", keys = keys.len());
+            let reading = self.tables.get(table, keys, Columns::Only(&columns)).instrument(span);
+            let rows = reading.await.and_then(|rows| {
                 let (rows_len, keys_len) = (rows.len(), keys.len());
                 let whole = (rows_len == keys_len).then_some(rows);
                 whole.ok_or_else(|| StoreError::Corrupt(format!("{rows_len} rows came for {keys_len} keys")))
             });
             let rows = rows.map_err(|error| {
+                metrics().store_error(error.name());
                 Fault::internal(&format!("reading table {:?}", self.plan.table(table).name), error)
             })?;
             let before = found.len();
             found.extend(rows.into_iter().map(|row| row.filter(|row| !is_over(row))));
+            self.count(table, found[before..].iter().flatten().count());
             self.room.take(found[before..].iter().flatten())?;
         }
         Ok(found)
+    }
+
+    /// Counts a read of a table, and the rows that it found.
+    fn count(&self, table: TableId, rows: usize) {
+        if let Some(counts) = self.counts.get(table.0 as usize) {
+            counts.reads.inc();
+            counts.rows.inc_by(rows as u64);
+        }
     }
 
     /// The columns to read of a table for a site, and whether the table has all that are wanted.

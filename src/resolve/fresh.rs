@@ -9,6 +9,7 @@ use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use crate::event::{Position, TopicPartition};
+use crate::observe::metrics;
 use crate::plan::Feed;
 use crate::store::{Progress, Tables};
 
@@ -115,9 +116,13 @@ pub(super) async fn wait(tables: &dyn Tables, feeds: &[&Feed], wanted: &[Positio
     loop {
         let progress = tables.progress();
         let missing = relevant.iter().find(|position| !reached(&progress, feeds, position));
-        let Some(missing) = missing else { return waited };
+        let Some(missing) = missing else {
+            metrics().waits_reached.inc();
+            return waited;
+        };
         let changed = tokio::time::timeout_at(deadline, changes.changed()).await;
         if !matches!(changed, Ok(Ok(()))) {
+            metrics().waits_missed.inc();
             waited.missed = Some((*missing).clone());
             return waited;
         }

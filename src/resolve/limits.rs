@@ -9,6 +9,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use super::Limits;
 use super::error::{Code, Fault};
+use crate::observe::{Limit, metrics};
 use crate::store::StoredRow;
 use crate::value::weight;
 
@@ -32,17 +33,20 @@ pub(super) fn check(text: &str, limits: &Limits) -> Result<(), Fault> {
 }
 
 /// The fault of an exceeded bound.
-pub(super) fn exceeded(what: &str, bound: usize) -> Fault {
+pub(super) fn exceeded(limit: Limit, what: &str, bound: usize) -> Fault {
+    metrics().limit_hit(limit);
     Fault::new(Code::LimitExceeded, format!("The operation has more than {bound} {what}."))
 }
 
 /// The fault of a selection that is too deep.
 pub(super) fn too_deep(bound: usize) -> Fault {
+    metrics().limit_hit(Limit::Depth);
     Fault::new(Code::LimitExceeded, format!("The operation is nested deeper than {bound} levels."))
 }
 
 /// The fault of an answer that is too large.
 pub(super) fn too_large(bound: usize) -> Fault {
+    metrics().limit_hit(Limit::Answer);
     let message = format!(
         "The answer has more than {bound} bytes (`serve.limits.answer`); ask for fewer fields, or for smaller pages."
     );
@@ -162,14 +166,14 @@ impl Count {
     }
 
     fn check(&self, limits: &Limits) -> Result<(), Fault> {
-        for (count, bound, what) in [
-            (self.tokens, limits.tokens, "tokens"),
-            (self.aliases, limits.aliases, "aliases"),
-            (self.directives, limits.directives, "directives"),
-            (self.most_root_fields, limits.root_fields, "root fields"),
+        for (limit, count, bound, what) in [
+            (Limit::Tokens, self.tokens, limits.tokens, "tokens"),
+            (Limit::Aliases, self.aliases, limits.aliases, "aliases"),
+            (Limit::Directives, self.directives, limits.directives, "directives"),
+            (Limit::RootFields, self.most_root_fields, limits.root_fields, "root fields"),
         ] {
             if count > bound {
-                return Err(exceeded(what, bound));
+                return Err(exceeded(limit, what, bound));
             }
         }
         if self.deepest > limits.depth { Err(too_deep(limits.depth)) } else { Ok(()) }

@@ -32,7 +32,10 @@ mod write;
 use std::sync::Arc;
 use std::time::Duration;
 
+use tracing::Instrument;
+
 use crate::event::Position;
+use crate::observe::{Limit, OperationKind, Reads, metrics};
 use crate::plan::{Feed, Plan};
 use crate::schema::{ReadModel, TypeId, TypeKind};
 use crate::store::Tables;
@@ -142,6 +145,8 @@ pub struct Answer {
     pub stale: bool,
     /// For how long it may be kept; `None`: not at all.
     pub caching: Option<Caching>,
+    /// What was asked for.
+    pub kind: OperationKind,
 }
 
 /// How long an answer may be kept, and by whom.
@@ -176,6 +181,8 @@ pub struct Graph {
     signer: Signer,
     /// For each table the home of its cursors: hashing a table's key once is enough.
     homes: Vec<Home>,
+    /// For each table what its reads are counted with.
+    counts: Vec<Reads>,
 }
 
 impl Graph {
@@ -187,7 +194,8 @@ impl Graph {
         let operations = Operations::new(&model, &settings.limits)?;
         let signer = Signer::new(&settings.cursor_secrets, &settings.definitions_hash)?;
         let homes = plan.tables.iter().map(|table| Home::new(table, b"")).collect();
-        Ok(Graph { model, plan, settings, operations, signer, homes })
+        let counts = plan.tables.iter().map(|table| metrics().reads(&table.name)).collect();
+        Ok(Graph { model, plan, settings, operations, signer, homes, counts })
     }
 
     /// Answers a request. Waits for positions first, if the request names some; reads the tables; never writes.
@@ -197,22 +205,25 @@ impl Graph {
             Ok(answer) => answer,
             Err(refusal) => {
                 let outcome = if refusal.parsed { Outcome::NotValid } else { Outcome::NotParsed };
-                Answer { body: refusal.body(), outcome, position: String::new(), stale: false, caching: None }
+                refused(refusal.body(), outcome)
             }
         }
     }
 
     async fn answer(&self, request: Request, tables: &dyn Tables) -> Result<Answer, Refusal> {
         let Request { query, operation_name, variables, read_after, wait, get: _, at_ms } = request;
-        let operation = self.operations.accept(
-            &query,
-            operation_name.as_deref(),
-            variables,
-            &self.model,
-            &self.plan,
-            &self.settings.limits,
-            self.settings.introspection,
-        )?;
+        let accept = || {
+            self.operations.accept(
+                &query,
+                operation_name.as_deref(),
+                variables,
+                &self.model,
+                &self.plan,
+                &self.settings.limits,
+                self.settings.introspection,
+            )
+        };
+        let operation = tracing::info_span!("plan").in_scope(accept)?;
         let mut executor = Executor {
             model: &self.model,
             plan: &self.plan,
@@ -223,12 +234,15 @@ impl Graph {
             at_ms: at_ms.unwrap_or_else(fresh::now_ms),
             marking: false,
             room: Room::new(self.settings.limits.read_bytes),
+            counts: &self.counts,
         };
+        let kind = kind(&operation.planned);
         self.check_representations(&operation)?;
         let lists: Vec<_> =
             operation.planned.entity_lists.iter().map(|list| entity::read(&executor, list)).collect();
         let feeds = self.feeds(&operation, &lists);
-        let waited = fresh::wait(tables, &feeds, &read_after, wait).await;
+        let waited =
+            fresh::wait(tables, &feeds, &read_after, wait).instrument(tracing::info_span!("wait")).await;
         if waited.missed.is_some() && wait.on_timeout == OnTimeout::Fail {
             return Ok(stale(&waited, wait));
         }
@@ -239,12 +253,13 @@ impl Graph {
         executor.marking = marks.is_some();
         let data = executor.load(lists).await;
         if let Some(fault) = executor.room.fault() {
+            metrics().limit_hit(Limit::Read);
             return Err(Refusal::of(fault));
         }
         let answer_bytes = self.settings.limits.answer_bytes;
         let mut writer = Writer::new(&self.model, &self.signer, &operation, &data, (marks, answer_bytes));
         writer.out.extend_from_slice(br#"{"data":"#);
-        writer.data();
+        tracing::info_span!("write").in_scope(|| writer.data());
         if writer.is_overfull {
             return Err(Refusal::of(limits::too_large(answer_bytes)));
         }
@@ -272,6 +287,7 @@ impl Graph {
             position,
             stale: waited.missed.is_some(),
             caching,
+            kind,
         })
     }
 
@@ -280,7 +296,7 @@ impl Graph {
         let count: usize = lists.iter().map(|list| entity::count(list, &operation.variables)).sum();
         let bound = self.settings.limits.representations;
         if count > bound {
-            return Err(Refusal::of(limits::exceeded("representations", bound)));
+            return Err(Refusal::of(limits::exceeded(Limit::Representations, "representations", bound)));
         }
         Ok(())
     }
@@ -295,10 +311,25 @@ impl Graph {
     }
 }
 
+/// What an operation asks for.
+fn kind(planned: &planned::Planned) -> OperationKind {
+    match (planned.entity_lists.is_empty(), planned.reads.is_empty()) {
+        (false, _) => OperationKind::Entities,
+        (true, false) => OperationKind::Query,
+        (true, true) => OperationKind::Introspection,
+    }
+}
+
 /// The answer of a request that would rather fail than be stale.
 fn stale(waited: &Waited, wait: Wait) -> Answer {
     let missed = waited.missed.as_ref().map(ToString::to_string).unwrap_or_default();
     let message = format!("Position {missed} was not reached within {} ms.", wait.at_most.as_millis());
     let body = Refusal::of(Fault::new(Code::StaleRead, message)).body();
-    Answer { body, outcome: Outcome::Stale, position: String::new(), stale: true, caching: None }
+    Answer { stale: true, ..refused(body, Outcome::Stale) }
+}
+
+/// An answer without data.
+fn refused(body: Vec<u8>, outcome: Outcome) -> Answer {
+    let kind = OperationKind::Refused;
+    Answer { body, outcome, position: String::new(), stale: false, caching: None, kind }
 }

@@ -13,6 +13,7 @@ use apollo_compiler::schema::Implementers;
 use apollo_compiler::validation::{DiagnosticList, Valid};
 use apollo_compiler::{ExecutableDocument, Name, Schema};
 
+use crate::observe::Limit;
 use crate::plan::Plan;
 use crate::schema::ReadModel;
 
@@ -226,10 +227,14 @@ fn expanded_within(document: &ast::Document, limits: &Limits) -> Result<(), Faul
         let ast::Definition::OperationDefinition(operation) = definition else { continue };
         let size = sizes.of(&operation.selection_set);
         if size.fields > limits.tokens {
-            return Err(limits::exceeded("fields once its fragments are opened", limits.tokens));
+            return Err(limits::exceeded(
+                Limit::Tokens,
+                "fields once its fragments are opened",
+                limits.tokens,
+            ));
         }
         if size.root_fields > limits.root_fields {
-            return Err(limits::exceeded("root fields", limits.root_fields));
+            return Err(limits::exceeded(Limit::RootFields, "root fields", limits.root_fields));
         }
         if size.depth > limits.depth {
             return Err(limits::too_deep(limits.depth));

@@ -8,10 +8,11 @@ use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use serde_json::json;
 
-use super::answer::{Refusal, json, not_text};
+use super::answer::{Refusal, json, not_text, with_type};
 use super::{PARKED_LISTED, PARKED_LISTED_MAX, ParkedAction, ParkedError, ParkedQuery, PauseOrder, Shared};
 use super::{guard, params};
 use crate::engine::Status;
+use crate::observe;
 
 /// `GET /health/live`: the process turns.
 pub(super) async fn live() -> Response {
@@ -57,6 +58,12 @@ fn not_ready(shared: &Shared, status: &Status) -> Option<String> {
         let states = status.projections.iter().map(|one| format!("{}: {}", one.name, one.state));
         format!("all projections are halted; {}", states.collect::<Vec<_>>().join("; "))
     })
+}
+
+/// `GET /metrics`: for Prometheus.
+pub(super) async fn metrics(State(shared): State<Arc<Shared>>) -> Response {
+    let text = observe::text(&shared.backend.measured().await);
+    with_type(StatusCode::OK, observe::CONTENT_TYPE, text)
 }
 
 /// `GET /admin/status`, with the token.

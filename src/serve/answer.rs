@@ -6,6 +6,7 @@ use axum::response::{IntoResponse, Response};
 use serde::Serialize;
 
 use super::negotiate::Wanted;
+use crate::observe::metrics;
 
 /// Codes of `serve`, out of the closed list.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -77,6 +78,7 @@ impl Refusal {
 
     /// The answer, in the type that the client takes.
     pub(super) fn answer(self, wanted: Wanted) -> Response {
+        metrics().error(self.code.name());
         let mut extensions = serde_json::json!({ "code": self.code.name() });
         if let Some(line) = self.line {
             extensions["line"] = line.into();

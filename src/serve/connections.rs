@@ -22,6 +22,8 @@ use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
 use tokio::time::{Instant, Sleep};
 
+use crate::observe::{Limit, metrics};
+
 /// Bounds on connections.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Bounds {
@@ -70,6 +72,7 @@ pub(super) async fn serve(
             }
         };
         let Ok(place) = Arc::clone(&free).try_acquire_owned() else {
+            metrics().limit_hit(Limit::Connections);
             if let Ok(telling) = Arc::clone(&telling).try_acquire_owned() {
                 tasks.spawn(async move {
                     let _telling = telling;
@@ -83,8 +86,9 @@ pub(super) async fn serve(
         let paced = Paced { stream, idle: bounds.idle, stalled: None };
         let service = TowerToHyperService::new(router.clone());
         let connection = graceful.watch(builder.serve_connection(TokioIo::new(paced), service));
+        let connected = metrics().connected();
         tasks.spawn(async move {
-            let _place = place;
+            let _held = (place, connected);
             if let Err(error) = connection.await {
                 tracing::debug!(%error, "A connection broke off.");
             }

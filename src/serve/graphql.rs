@@ -5,23 +5,28 @@
 //! form of another site can post here.
 
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use axum::extract::{Request, State};
 use axum::http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, header};
 use axum::response::Response;
+use tracing::Instrument;
 
 use super::answer::{Code, Refusal, with_type};
 use super::guard::BodyBound;
 use super::negotiate::{Wanted, is_type, wanted};
 use super::params::{self, Params};
 use super::{Shared, guard, page};
+use crate::observe::{Limit, OperationKind, continue_trace, metrics};
 use crate::resolve::fresh::{parse_read_after, parse_wait};
 use crate::resolve::{Answer, Caching, Outcome, Request as Operation, Wait};
 
 /// Said while there is no generation.
 pub(super) const NOTHING_ANSWERS: &str =
     "nothing answers yet: tables are being built, or the definitions have faults, see `/`; come again";
+
+/// Bytes of the longest name of an operation that a span shows.
+const OPERATION_NAME_MAX: usize = 200;
 
 const READ_AFTER: &str = "x-read-after";
 const READ_WAIT: &str = "x-read-wait";
@@ -66,7 +71,7 @@ async fn posted(shared: &Shared, request: Request, wanted: Wanted) -> Result<Res
         return Err(Refusal::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, Code::BadUserInput, message));
     }
     let (parts, body) = request.into_parts();
-    let bound = BodyBound { bytes_max: shared.settings.limits.body.len(), setting: "serve.limits.body" };
+    let bound = BodyBound { bytes_max: shared.settings.limits.body.len(), limit: Limit::Body };
     let (body, held) = guard::body(shared, body, bound).await?;
     let params = params::from_body(&body).map_err(Refusal::bad_input)?;
     drop(body);
@@ -85,12 +90,14 @@ async fn answer(
     let (read_after, wait) = freshness(headers)?;
     let _permit = shared.permits.try_acquire().map_err(|_| {
         let most = shared.settings.concurrent;
+        metrics().limit_hit(Limit::Concurrent);
         Refusal::overloaded(format!("{most} requests are being answered (`serve.concurrent`); come again"))
     })?;
     let _waiting = match read_after.is_empty() {
         true => None,
         false => Some(shared.waiting.try_acquire().map_err(|_| {
             let most = shared.settings.waiting;
+            metrics().limit_hit(Limit::Waiting);
             Refusal::overloaded(format!("{most} requests wait for positions (`serve.waiting`); come again"))
         })?),
     };
@@ -98,11 +105,31 @@ async fn answer(
     let mutation = get && params::is_mutation(&params.query);
     let Params { query, operation_name, variables } = params;
     let operation = Operation { query, operation_name, variables, read_after, wait, get, at_ms: None };
-    let executing = guard::caught(shared.backend.execute(operation));
-    let answer = guard::within(shared.settings.deadline + waiting, executing)
-        .await??
-        .ok_or_else(|| Refusal::overloaded(NOTHING_ANSWERS))?;
+    let begun = Instant::now();
+    let span = request_span(headers, operation.operation_name.as_deref());
+    let executing = guard::caught(shared.backend.execute(operation)).instrument(span.clone());
+    let answered = guard::within(shared.settings.deadline + waiting, executing).await.flatten();
+    let kind =
+        answered.as_ref().ok().and_then(Option::as_ref).map_or(OperationKind::Refused, |answer| answer.kind);
+    metrics().operation(kind, begun.elapsed());
+    span.record("kind", kind.name());
+    let answer = answered?.ok_or_else(|| Refusal::overloaded(NOTHING_ANSWERS))?;
     response(shared, answer, wanted, mutation)
+}
+
+/// The span of an operation, in the trace that the request's headers name.
+fn request_span(headers: &HeaderMap, name: Option<&str>) -> tracing::Span {
+    let span = tracing::info_span!(
+        "request",
+        otel.kind = "server",
+        operation = tracing::field::Empty,
+        kind = tracing::field::Empty
+    );
+    if let Some(name) = name.filter(|name| name.len() <= OPERATION_NAME_MAX) {
+        span.record("operation", name);
+    }
+    continue_trace(&span, guard::text(headers, "traceparent"), guard::text(headers, "tracestate"));
+    span
 }
 
 fn freshness(headers: &HeaderMap) -> Result<(Vec<crate::event::Position>, Wait), Refusal> {

@@ -20,6 +20,7 @@ use futures_util::future::BoxFuture;
 use super::Shared;
 use super::answer::{Code, Refusal};
 use super::room::Held;
+use crate::observe::{Limit, metrics};
 
 /// Refuses requests under a foreign name while we listen on loopback.
 pub(super) async fn host(State(shared): State<Arc<Shared>>, request: Request, next: Next) -> Response {
@@ -29,14 +30,34 @@ pub(super) async fn host(State(shared): State<Arc<Shared>>, request: Request, ne
     next.run(request).await
 }
 
-/// Counts requests, and refuses those that come while the process ends; probes are answered to the last.
+/// Counts requests, and refuses those that come while the process ends; probes and scrapes are answered to the last.
 pub(super) async fn stopping(State(shared): State<Arc<Shared>>, request: Request, next: Next) -> Response {
     // Counted before it is looked: who waits for the last request sees this one, or this one sees that it is late.
     let _busy = Busy::of(&shared);
-    if shared.is_stopping() && !request.uri().path().starts_with("/health/") {
-        return Refusal::overloaded(STOPPING).into_response();
+    let path = request.uri().path();
+    let (route, is_watched) = (route(path), path.starts_with("/health/") || path == METRICS);
+    let response = match shared.is_stopping() && !is_watched {
+        true => Refusal::overloaded(STOPPING).into_response(),
+        false => next.run(request).await,
+    };
+    metrics().request(route, response.status().as_u16());
+    response
+}
+
+/// Where the metrics are.
+pub(super) const METRICS: &str = "/metrics";
+
+/// The route of a path, for counting: one of a few, whatever the path says.
+fn route(path: &str) -> &'static str {
+    const ROUTES: [&str; 8] =
+        ["/graphql", "/topics", "/sdl", "/health", "/admin", METRICS, "/status.json", "/graphiql"];
+    let of = |route: &&&str| {
+        path.strip_prefix(**route).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
+    };
+    match path {
+        "/" => "/",
+        _ => ROUTES.iter().find(of).copied().unwrap_or("other"),
     }
-    next.run(request).await
 }
 
 /// Said while the process ends.
@@ -122,9 +143,9 @@ pub(super) async fn caught<T>(mut work: BoxFuture<'_, T>) -> Result<T, Refusal> 
 }
 
 /// A bound on a body: its bytes, and the setting that says so.
-pub(super) struct BodyBound<'a> {
+pub(super) struct BodyBound {
     pub bytes_max: usize,
-    pub setting: &'a str,
+    pub limit: Limit,
 }
 
 /// Reads a body within a bound and a time.
@@ -132,11 +153,7 @@ pub(super) struct BodyBound<'a> {
 /// # Errors
 /// 413 where it is larger, said before all of it has come: where the request declares its length, before any has. 408
 /// where it comes too slowly; 503 where there is no room for it.
-pub(super) async fn body(
-    shared: &Shared,
-    body: Body,
-    bound: BodyBound<'_>,
-) -> Result<(Bytes, Held), Refusal> {
+pub(super) async fn body(shared: &Shared, body: Body, bound: BodyBound) -> Result<(Bytes, Held), Refusal> {
     let deadline = shared.settings.deadline;
     tokio::time::timeout(deadline, whole(shared.room.nothing(), body, bound)).await.map_err(|_| {
         let message = format!("the body did not come within {} ms (`serve.deadline`)", deadline.as_millis());
@@ -147,10 +164,11 @@ pub(super) async fn body(
 async fn whole(
     mut held: Held,
     body: Body,
-    BodyBound { bytes_max, setting }: BodyBound<'_>,
+    BodyBound { bytes_max, limit }: BodyBound,
 ) -> Result<(Bytes, Held), Refusal> {
     let too_large = || {
-        let message = format!("the body is larger than {bytes_max} bytes (`{setting}`)");
+        let message = format!("the body is larger than {bytes_max} bytes (`{}`)", limit.name());
+        metrics().limit_hit(limit);
         Refusal::new(StatusCode::PAYLOAD_TOO_LARGE, Code::LimitExceeded, message)
     };
     let declared = axum::body::HttpBody::size_hint(&body).lower();

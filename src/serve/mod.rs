@@ -38,6 +38,7 @@ use tokio::sync::{Semaphore, watch};
 use crate::config;
 use crate::engine::Status;
 use crate::event::Position;
+use crate::observe::Measured;
 use crate::resolve::{Answer, Request};
 use crate::source::NewRecord;
 use connections::Bounds;
@@ -55,6 +56,9 @@ pub trait Backend: Send + Sync + 'static {
 
     /// How far everything is.
     fn status(&self) -> BoxFuture<'_, Status>;
+
+    /// What `/metrics` shows of it.
+    fn measured(&self) -> BoxFuture<'_, Measured>;
 
     /// Appends records to a topic, all or none, and answers their positions in order once they are durable.
     fn publish(
@@ -390,6 +394,7 @@ fn router(shared: Arc<Shared>) -> Router {
         .route("/sdl", get(page::sdl))
         .route("/graphiql", get(page::graphiql))
         .route("/graphiql/{file}", get(page::asset))
+        .route(guard::METRICS, get(admin::metrics))
         .route("/health/live", get(admin::live))
         .route("/health/ready", get(admin::ready))
         .route("/admin/status", get(admin::status))

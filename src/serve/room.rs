@@ -9,6 +9,7 @@ use axum::body::Bytes;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use super::answer::Refusal;
+use crate::observe::{Limit, metrics};
 
 /// Bytes of one unit: counts of bytes fit the semaphore's numbers.
 const UNIT: usize = 1024;
@@ -63,6 +64,7 @@ impl Held {
         }
         let Ok(permit) = Arc::clone(&self.room.free).try_acquire_many_owned(more) else {
             let most = self.room.units_max * UNIT;
+            metrics().limit_hit(Limit::Memory);
             return Err(Refusal::overloaded(format!(
                 "bodies and answers in flight take {most} bytes (`serve.memory`) with this one; come again"
             )));

@@ -19,6 +19,7 @@ use super::{
 use crate::config::{self, Bytes};
 use crate::engine::{PartitionStatus, ProjectionStatus, Status, TopicStatus};
 use crate::event::{Position, TopicPartition};
+use crate::observe::{Measured, MeasuredPartition, MeasuredProjection, OperationKind};
 use crate::resolve::{Answer, Caching, Outcome, Request};
 use crate::source::NewRecord;
 
@@ -66,7 +67,14 @@ impl Small {
         if let Some((_, bytes)) = request.query.split_once("#big ") {
             let body = vec![b' '; bytes.parse().expect("a number")];
             let position = String::new();
-            return Answer { body, outcome: Outcome::Executed, position, stale: false, caching: None };
+            return Answer {
+                body,
+                outcome: Outcome::Executed,
+                position,
+                stale: false,
+                caching: None,
+                kind: OperationKind::Query,
+            };
         }
         let variables = async_graphql::Variables::from_json(request.variables.into());
         let mut operation = async_graphql::Request::new(&request.query).variables(variables);
@@ -93,7 +101,14 @@ impl Small {
             query if query.contains("#public") => kept(false),
             _ => None,
         };
-        Answer { body: body.to_string().into_bytes(), outcome, position, stale, caching }
+        Answer {
+            body: body.to_string().into_bytes(),
+            outcome,
+            position,
+            stale,
+            caching,
+            kind: OperationKind::Query,
+        }
     }
 
     fn parked_one(&self) -> ParkedView {
@@ -172,6 +187,19 @@ impl Backend for Small {
             }
         }
         .boxed()
+    }
+
+    fn measured(&self) -> BoxFuture<'_, Measured> {
+        let partition = MeasuredPartition { topic: "shop.orders".into(), partition: 1, position: 3, end: 5 };
+        let projection = MeasuredProjection {
+            name: "orders".into(),
+            state: "catching up",
+            lag_ms: 1_250,
+            parked_keys: 1,
+            partitions: vec![partition],
+        };
+        let measured = Measured { generation: 7, projections: vec![projection], budget: Some((1_000, 10)) };
+        async move { measured }.boxed()
     }
 
     fn publish(
@@ -598,6 +626,29 @@ async fn health_says_when_requests_should_not_come() {
     assert!(reply.text().contains("orders: halted: the log is gone"));
     let ready = start(Small::new(), |_| {}).await;
     assert_eq!(ready.ask("GET", "/health/ready", &[], "").await.status, 200);
+}
+
+#[tokio::test]
+async fn metrics_show_the_state_of_what_stands_behind() {
+    let server = start(Small::new(), |_| {}).await;
+    let reply = server.ask("GET", "/metrics", &[], "").await;
+    assert_eq!(reply.status, 200);
+    let text = reply.text();
+    for line in [
+        "kinora_generation 7",
+        "kinora_budget_bytes 1000",
+        "kinora_budget_held_bytes 10",
+        "kinora_position{projection=\"orders\",topic=\"shop.orders\",partition=\"1\"} 3",
+        "kinora_log_end{projection=\"orders\",topic=\"shop.orders\",partition=\"1\"} 5",
+        "kinora_lag_events{projection=\"orders\",topic=\"shop.orders\",partition=\"1\"} 2",
+        "kinora_lag_seconds{projection=\"orders\"} 1.25",
+        "kinora_projection_state{projection=\"orders\",state=\"catching up\"} 1",
+        "kinora_projection_state{projection=\"orders\",state=\"halted\"} 0",
+        "kinora_parked_keys{projection=\"orders\"} 1",
+        "kinora_partitions{projection=\"orders\"} 1",
+    ] {
+        assert!(text.lines().any(|found| found == line), "{line} is missing:\n{text}");
+    }
 }
 
 #[tokio::test]

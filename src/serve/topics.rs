@@ -20,6 +20,7 @@ use super::negotiate::is_type;
 use super::room::Held;
 use super::{PublishError, Shared, guard};
 use crate::event::{Offset, Position};
+use crate::observe::{Limit, metrics};
 use crate::source::NewRecord;
 use crate::source::file::parse_line;
 
@@ -47,10 +48,10 @@ pub(super) async fn publish(
     let one_value = is_type(content_type, &[JSON]);
     let _permit = shared.permits.try_acquire().map_err(|_| {
         let most = shared.settings.concurrent;
+        metrics().limit_hit(Limit::Concurrent);
         Refusal::overloaded(format!("{most} requests are being answered (`serve.concurrent`); come again"))
     })?;
-    let bound =
-        BodyBound { bytes_max: shared.settings.limits.publish.len(), setting: "serve.limits.publish" };
+    let bound = BodyBound { bytes_max: shared.settings.limits.publish.len(), limit: Limit::Publish };
     let (body, held) = guard::body(&shared, body, bound).await?;
     let records = records(&topic, &body, one_value, shared.settings.limits.record.len())?;
     drop(body);
@@ -112,6 +113,7 @@ fn record(topic: &str, line: usize, text: &str, bytes_max: usize) -> Result<NewR
     let record = published.record;
     let length = record.len_bytes();
     if length > bytes_max {
+        metrics().limit_hit(Limit::Record);
         let reason =
             format!("the record has {length} bytes, {bytes_max} are the most (`serve.limits.record`)");
         let mut refusal = Refusal::at_line(line, reason);

@@ -40,6 +40,21 @@ pub enum SourceError {
     Io { what: String, source: std::io::Error },
 }
 
+impl SourceError {
+    /// Its kind, in a word, for counting.
+    pub fn name(&self) -> &'static str {
+        match self {
+            SourceError::Unavailable(_) => "unavailable",
+            SourceError::Gone(_) => "gone",
+            SourceError::Corrupt(_) => "corrupt",
+            SourceError::Full(_) => "full",
+            SourceError::Halted(_) => "halted",
+            SourceError::Refused(_) => "refused",
+            SourceError::Io { .. } => "io",
+        }
+    }
+}
+
 /// A topic as the log describes it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct TopicInfo {

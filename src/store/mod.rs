@@ -70,6 +70,20 @@ pub enum StoreError {
     Io { what: String, source: std::io::Error },
 }
 
+impl StoreError {
+    /// Its kind, in a word, for counting.
+    pub fn name(&self) -> &'static str {
+        match self {
+            StoreError::Unavailable(_) => "unavailable",
+            StoreError::Corrupt(_) => "corrupt",
+            StoreError::Refused(_) => "refused",
+            StoreError::Bounded(_) => "bounded",
+            StoreError::LostOwnership { .. } => "lost ownership",
+            StoreError::Io { .. } => "io",
+        }
+    }
+}
+
 /// What is written once for all generations: which one answers and which definitions made it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Manifest {

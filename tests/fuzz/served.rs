@@ -10,6 +10,7 @@ use futures_util::future::BoxFuture;
 use kinora::config;
 use kinora::engine::{Definitions, Status};
 use kinora::event::{Position, TopicPartition};
+use kinora::observe::Measured;
 use kinora::project::{ProjectSettings, Projector};
 use kinora::resolve::{Answer, Graph, GraphSettings, Limits, Outcome, Request};
 use kinora::sample;
@@ -191,6 +192,10 @@ impl Backend for Forgetful {
             diagnostics: Vec::new(),
         };
         Box::pin(async move { status })
+    }
+
+    fn measured(&self) -> BoxFuture<'_, Measured> {
+        Box::pin(async { Measured::default() })
     }
 
     fn publish(

@@ -5,7 +5,7 @@
 #
 # Everything it writes lies in DIRECTORY; `kafka-down.sh DIRECTORY` ends it. It listens on 127.0.0.1 alone. Started again on
 # the same directory it goes on with the topics that are there. KAFKA_HEAP (384m), KAFKA_PROTOCOLS (classic,consumer: how
-# groups may be formed). KAFKA_SASL_PORT and KAFKA_TLS_PORT, both or none, open two listeners more: one with passwords and
+# groups may be formed), KAFKA_ACL=1 (users may do what they were allowed; whoever does not log in may do all). KAFKA_SASL_PORT and KAFKA_TLS_PORT, both or none, open two listeners more: one with passwords and
 # tokens over TLS (user `alice`, password `alice-secret`), one for clients with a certificate; `DIRECTORY/tls` then has what
 # clients need. The jars come from Maven Central once, into `jars/` beside this file.
 set -euo pipefail
@@ -82,6 +82,12 @@ log.cleaner.backoff.ms=200
 log.cleaner.dedupe.buffer.size=16777216
 log.segment.bytes=67108864
 P
+if [ -n "${KAFKA_ACL:-}" ]; then
+  cat >>"$dir/server.properties" <<P
+authorizer.class.name=org.apache.kafka.metadata.authorizer.StandardAuthorizer
+super.users=User:ANONYMOUS
+P
+fi
 if [ -n "${KAFKA_SASL_PORT:-}" ]; then
   module=org.apache.kafka.common.security
   for mechanism in scram-sha-256 scram-sha-512; do

@@ -14,6 +14,8 @@ pub struct Server {
     port: u16,
     controller: u16,
     secure: Option<(u16, u16)>,
+    /// Whether users may do only what they were allowed.
+    has_rights: bool,
 }
 
 /// Whether tests with real servers run: where `KINORA_REAL=1` is set, or a broker is named. Then none is left out.
@@ -51,6 +53,15 @@ impl Server {
     /// # Panics
     /// If it does not start: its log is shown.
     pub fn start(with_security: bool) -> Server {
+        Server::start_with(with_security, false)
+    }
+
+    /// As [`Server::start`] with security, and users may do only what they were allowed.
+    pub fn start_with_rights() -> Server {
+        Server::start_with(true, true)
+    }
+
+    fn start_with(with_security: bool, has_rights: bool) -> Server {
         // Kept until all are known, so that none is given twice.
         let sockets: Vec<TcpListener> =
             (0..4).map(|_| TcpListener::bind("127.0.0.1:0").expect("a port is free")).collect();
@@ -58,7 +69,7 @@ impl Server {
         let (controller, secure) = (port(1), with_security.then(|| (port(2), port(3))));
         let directory =
             tempfile::Builder::new().prefix("kinora-kafka-").tempdir().expect("a directory").keep();
-        let server = Server { directory, port: port(0), controller, secure };
+        let server = Server { directory, port: port(0), controller, secure, has_rights };
         drop(sockets);
         server.guard();
         server.up();
@@ -98,6 +109,9 @@ impl Server {
         if let Some((login, certificates)) = self.secure {
             command.env("KAFKA_SASL_PORT", login.to_string());
             command.env("KAFKA_TLS_PORT", certificates.to_string());
+        }
+        if self.has_rights {
+            command.env("KAFKA_ACL", "1");
         }
         let output = command.stdin(Stdio::null()).output().expect("bash can be run");
         assert!(output.status.success(), "Kafka did not start: {}", String::from_utf8_lossy(&output.stderr));

@@ -31,6 +31,7 @@ use tokio::sync::OnceCell;
 use super::cells::{CellType, push_framed};
 use super::tls;
 use crate::config::{Cassandra, Consistency};
+use crate::observe::metrics;
 use crate::store::StoreError;
 use crate::store::ledger::lock;
 use crate::value::Value;
@@ -378,6 +379,7 @@ impl Session {
                         )));
                     }
                     tracing::debug!(error = %error, "Cassandra did not take a statement; it is sent again.");
+                    metrics().store_retries.inc();
                     tokio::time::sleep(pause.mul_f64(0.5 + fastrand::f64())).await;
                     pause = (pause * 2).min(PAUSE_MAX);
                 }

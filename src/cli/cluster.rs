@@ -13,7 +13,9 @@ use crate::cli::signals::Signals;
 use crate::cli::{Context, Exit, Failed, dev, link, unreachable};
 use crate::config::{self, Flag};
 use crate::engine::{Definitions, EngineError, Projecting, Reading};
+use crate::project::Halt;
 use crate::serve::{Backend, Examples, Options, Server, Token};
+use crate::source::SourceError;
 use crate::source::kafka::Kafka;
 use crate::source::kafka::group::{Membership, Protocol};
 use crate::store::StoreError;
@@ -184,9 +186,14 @@ fn greet(context: &Context, what: &str, server: &Server, more: &str) {
 pub(super) fn failed(error: EngineError) -> Failed {
     let exit = match &error {
         EngineError::NothingApplied | EngineError::OtherDefinitions { .. } => Exit::Invalid,
-        EngineError::Store(StoreError::Corrupt(_) | StoreError::LostOwnership { .. })
-        | EngineError::Halted(_)
-        | EngineError::Stopped { .. } => Exit::Halted,
+        EngineError::Store(error) | EngineError::Halted(Halt::Store(error)) => match error {
+            StoreError::Corrupt(_) | StoreError::LostOwnership { .. } => Exit::Halted,
+            _ => Exit::Unreachable,
+        },
+        EngineError::Halted(
+            Halt::NoTopic { .. } | Halt::Source(SourceError::Unavailable(_) | SourceError::Refused(_)),
+        ) => Exit::Unreachable,
+        EngineError::Halted(_) | EngineError::Stopped { .. } => Exit::Halted,
         _ => Exit::Unreachable,
     };
     (exit, error.to_string())

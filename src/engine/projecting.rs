@@ -94,7 +94,8 @@ impl Projecting {
     /// Works what the group says until told to stop; then ends the loops and lets go of the partitions.
     ///
     /// # Errors
-    /// A partition was taken by another process, or this one is out of the group. The loops have ended then too.
+    /// A partition was taken by another process, or this one is out of the group. The loops have ended then too. Where it was
+    /// told to stop: a projection had halted.
     pub async fn run(
         &self,
         group: &mut dyn Group,
@@ -140,7 +141,15 @@ impl Projecting {
         self.settle(&workers).await;
         self.leave(&said).await;
         group.report(&self.progress());
-        ended
+        ended?;
+        // Told to end, it still says what had halted before.
+        for worker in &workers {
+            if let ProjectorState::Halted(reason) = &*worker.state.borrow() {
+                let projection = worker.projection.name.to_string();
+                return Err(EngineError::Stopped { projection, reason: reason.clone() });
+            }
+        }
+        Ok(())
     }
 
     /// What is being done.

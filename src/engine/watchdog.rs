@@ -53,10 +53,18 @@ impl std::fmt::Display for Stall {
 pub struct Watched {
     pub generation: u32,
     pub projection: Arc<Projection>,
+    /// Its partitions; none where all are its own. How far others are is not known here.
+    pub partitions: Vec<TopicPartition>,
     pub base: Arc<TablePlan>,
     pub tables: Arc<dyn Tables>,
     pub activity: Arc<Activity>,
     pub state: watch::Receiver<ProjectorState>,
+}
+
+impl Watched {
+    fn works(&self, at: &TopicPartition) -> bool {
+        self.partitions.is_empty() || self.partitions.contains(at)
+    }
 }
 
 /// Watches write loops.
@@ -231,6 +239,9 @@ impl Watchdog {
                 Ok(Ok(Some(topic))) => {
                     for (partition, info) in (0u32..).zip(&topic.partitions) {
                         let at = TopicPartition { topic: Arc::clone(name), partition };
+                        if !watched.works(&at) {
+                            continue;
+                        }
                         let mark = progress.of(&watched.projection.name, &at);
                         let next = mark.map_or(info.start, |mark| mark.next);
                         lag += info.end.saturating_sub(next);
@@ -239,7 +250,9 @@ impl Watchdog {
                 }
                 _ => {
                     let ours = |mark: &&crate::store::ProgressMark| {
-                        mark.projection == watched.projection.name && mark.at.topic == *name
+                        mark.projection == watched.projection.name
+                            && mark.at.topic == *name
+                            && watched.works(&mark.at)
                     };
                     for mark in progress.marks.iter().filter(ours) {
                         lag += mark.end.saturating_sub(mark.next);

@@ -265,6 +265,7 @@ async fn all(
         let watched = Arc::new(Watched {
             generation: 1,
             projection: Arc::clone(projection),
+            partitions: Vec::new(),
             base: Arc::clone(definitions.plan.table(definitions.plan.entity(projection.entity).base)),
             tables: Arc::clone(tables),
             activity: projector.activity(),

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use serde_json::{Value as Json, json};
 
-use crate::processes::Deployment;
+use crate::deployment::Deployment;
 
 const AT_MOST: Duration = Duration::from_secs(60);
 
@@ -33,14 +33,14 @@ impl Ran {
 }
 
 fn run(deployment: &Deployment, arguments: &[&str]) -> Ran {
-    let output = deployment.command(arguments).env("USER", "ada").output().expect("kinora can be run");
+    let output = deployment.command(arguments, &[("USER", "ada")]).output().expect("kinora can be run");
     let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
     Ran { code: output.status.code(), out: text(&output.stdout), err: text(&output.stderr) }
 }
 
 fn publish(deployment: &Deployment, values: &[Json]) {
     let mut child = deployment
-        .command(&["publish", "shop.customers"])
+        .command(&["publish", &topic(deployment)], &[])
         .stdin(Stdio::piped())
         .stdout(Stdio::null())
         .spawn()
@@ -51,6 +51,10 @@ fn publish(deployment: &Deployment, values: &[Json]) {
     }
     drop(lines);
     assert!(child.wait().expect("it ends").success());
+}
+
+fn topic(deployment: &Deployment) -> String {
+    format!("{}.customers", deployment.name())
 }
 
 fn registered(name: Json) -> Json {
@@ -79,8 +83,7 @@ const KEY: &str = r#"{"id":"c-1"}"#;
 
 #[tokio::test(flavor = "multi_thread")]
 async fn an_operator_sees_and_steers_what_processes_do() {
-    let Some(deployment) = Deployment::begin("operated").await else { return };
-    deployment.publish(&[], &mut Default::default());
+    let Some(deployment) = Deployment::shop("operated").await else { return };
     run(&deployment, &["status"]).says(0, &["nobody works it: no `kinora project` runs", "nobody"]);
     let folding = [deployment.project(), deployment.project()];
 
@@ -95,7 +98,7 @@ async fn an_operator_sees_and_steers_what_processes_do() {
     assert_eq!(parts.iter().filter_map(|part| part["parked_keys"].as_u64()).sum::<u64>(), 1, "{found}");
     assert!(parts.iter().all(|part| part["owner"]["epoch"].as_u64() >= Some(1)), "{found}");
     assert_eq!(found["state"], "running");
-    run(&deployment, &["status"]).says(0, &["customers", "shop.customers:0", "owner"]);
+    run(&deployment, &["status"]).says(0, &["customers", &format!("{}:0", topic(&deployment)), "owner"]);
 
     let listed = run(&deployment, &["parked", "list", "--format", "json"]).says(0, &[]).json();
     assert_eq!((&listed[0]["key"], &listed[0]["waiting"]), (&json!(KEY), &json!(2)), "{listed}");
@@ -130,7 +133,8 @@ async fn an_operator_sees_and_steers_what_processes_do() {
     assert!(found["state"].as_str().is_some_and(|state| state.starts_with("paused by ada@")), "{found}");
     // The others go on, and those that take the paused one over heed it too.
     let [first, second] = folding;
-    assert_eq!((first.end(), second.end()), (Some(0), Some(0)));
+    first.ends_well().await;
+    second.ends_well().await;
     let third = deployment.project();
     until(&deployment, "the third has its place", |one| {
         let owned = |part: &Json| part["owner"]["process"].is_string();
@@ -141,7 +145,7 @@ async fn an_operator_sees_and_steers_what_processes_do() {
     until(&deployment, "it is folded", |one| one["lag_events"] == 0 && one["state"] == "running");
 
     let mut watch = deployment
-        .command(&["status", "--watch", "--format", "json"])
+        .command(&["status", "--watch", "--format", "json"], &[])
         .stdout(Stdio::piped())
         .spawn()
         .expect("kinora can be run");
@@ -162,7 +166,7 @@ async fn an_operator_sees_and_steers_what_processes_do() {
     // A bad event once more, and nobody is there.
     publish(&deployment, &[registered(json!(7))]);
     until(&deployment, "it is parked", |one| one["parked_keys"] == 1);
-    assert_eq!(third.end(), Some(0));
-    run(&deployment, &["parked", "drop", KEY]).says(4, &["nobody works shop.customers:", "nothing was done"]);
+    third.ends_well().await;
+    run(&deployment, &["parked", "drop", KEY]).says(4, &["nobody works ", "nothing was done"]);
     run(&deployment, &["parked", "list"]).says(0, &[KEY]);
 }

@@ -178,7 +178,15 @@ async fn a_log_that_hangs_is_named_and_who_has_nothing_to_do_is_not() {
     let (stop, stopped) = watch::channel(false);
     let base = Arc::clone(definitions.plan.table(definitions.plan.entity(projection.entity).base));
     let activity = projector.activity();
-    let watched = Arc::new(Watched { generation: 1, projection, base, tables, activity, state });
+    let watched = Arc::new(Watched {
+        generation: 1,
+        projection,
+        partitions: Vec::new(),
+        base,
+        tables,
+        activity,
+        state,
+    });
     let dog = Watchdog::new(source, AFTER);
     dog.watch(&watched);
     gate.set(Gate::Closed);

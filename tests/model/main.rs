@@ -13,6 +13,7 @@ mod events;
 mod language;
 mod mutants;
 mod oracle;
+mod rows;
 mod shop_rules;
 mod subject;
 mod value;

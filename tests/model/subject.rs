@@ -15,18 +15,16 @@ use kinora::engine::{self, Definitions, Embedded, EmbeddedSettings, Serving};
 use kinora::plan::{TablePlan, TableRole};
 use kinora::project::{ProjectSettings, Projector};
 use kinora::resolve::{Limits, Request};
-use kinora::schema::{ColumnType, ReadModel, TypeId};
 use kinora::source::broker::Broker;
 use kinora::source::{NewRecord, Source, TopicInfo};
 use kinora::store::embedded::EmbeddedStore;
 use kinora::store::memory::MemoryStore;
 use kinora::store::{Store, all_parked};
 use kinora::testing::Interrupted;
-use kinora::value::Value;
 
 use crate::driver::{Engine, Held};
 use crate::oracle::Sent;
-use crate::value::time_text;
+use crate::rows;
 
 /// Which store a run is on.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -120,23 +118,11 @@ impl Kinora {
     /// A table's rows as the store holds them, cells by column name.
     fn rows(&self, table: &TablePlan) -> Vec<Json> {
         let serving = self.serving();
-        let model = &self.definitions.model;
-        let mut rows = Vec::new();
-        let mut after = None;
-        loop {
-            let page = serving.tables.all(table.id, after.as_ref(), 7);
-            let page = self.running().runtime.block_on(page).expect("the table can be read");
-            let Some(last) = page.last() else { return rows };
-            after = Some(last.key.clone());
-            for row in page {
-                assert!(row.live, "a row that is not there was listed: {row:?}");
-                let cell = |column: &kinora::schema::ColumnId| {
-                    let declared = model.ty(table.entity).column(*column);
-                    (declared.name.clone(), json(model, &declared.ty, &row.cells[column.0 as usize]))
-                };
-                rows.push(Json::Object(table.columns.iter().map(cell).collect()));
-            }
-        }
+        self.running().runtime.block_on(rows::stored(
+            &self.definitions.model,
+            table,
+            (serving.tables.as_ref(), 7),
+        ))
     }
 }
 
@@ -250,43 +236,4 @@ fn new_record(sent: &Sent) -> NewRecord {
         timestamp_ms: None,
         partition: None,
     }
-}
-
-/// A cell as canonical JSON: records by column name, collections stored by key as lists.
-fn json(model: &ReadModel, ty: &ColumnType, value: &Value) -> Json {
-    match (ty, value) {
-        (_, Value::Null) => Json::Null,
-        (_, Value::Bool(truth)) => Json::from(*truth),
-        (_, Value::Int(int)) => Json::from(*int),
-        (_, Value::Float(float)) => Json::from(*float),
-        (_, Value::Text(text)) => Json::from(&**text),
-        (_, Value::Timestamp(ms)) => Json::from(time_text(*ms)),
-        (_, Value::Decimal(decimal)) => {
-            let dec = crate::value::Dec { digits: decimal.mantissa.into(), scale: decimal.scale };
-            Json::from(dec.to_string())
-        }
-        (ColumnType::List(of), Value::List(items)) => {
-            items.iter().map(|item| json(model, of, item)).collect()
-        }
-        (ColumnType::Record(id), Value::Record(fields)) => record(model, *id, fields),
-        (ColumnType::Map { key, record: id }, Value::Map(entries)) => entries
-            .iter()
-            .map(|(stored_by, element)| {
-                let Value::Record(fields) = element else { panic!("an element is a record: {element:?}") };
-                let mut element = record(model, *id, fields);
-                let name = &model.ty(*id).column(*key).name;
-                let ColumnType::Scalar(_) = model.ty(*id).column(*key).ty else { panic!("keys are scalars") };
-                element[name] = json(model, &model.ty(*id).column(*key).ty, stored_by);
-                element
-            })
-            .collect(),
-        (ty, value) => panic!("the shop has no {ty:?} with {value:?}"),
-    }
-}
-
-fn record(model: &ReadModel, id: TypeId, fields: &[Value]) -> Json {
-    let columns = model.ty(id).columns.iter().zip(fields);
-    Json::Object(
-        columns.map(|(column, value)| (column.name.clone(), json(model, &column.ty, value))).collect(),
-    )
 }

@@ -5,7 +5,8 @@
 #
 # Everything it writes lies in DIRECTORY; `cassandra-down.sh DIRECTORY` ends it. It listens on the loopback ADDRESS alone
 # (127.0.0.1). A second node joins with an address of its own and the SEED `127.0.0.1:STORAGE_PORT` of the first.
-# CASSANDRA_HEAP (384m), CASSANDRA_AUTH=1 (passwords and roles), CASSANDRA_TLS=DIR (`node.p12`, password `kinora`).
+# CASSANDRA_HEAP (384m), CASSANDRA_AUTH=1 (passwords and roles), CASSANDRA_TLS=DIR (`node.p12`, password `kinora`),
+# CASSANDRA_SYNC=batch (acknowledges what is synced; otherwise it syncs once a second).
 # The jars come from Maven Central once, into `jars/` beside this file.
 set -euo pipefail
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
@@ -20,6 +21,8 @@ if is_running "$dir/pid"; then echo "Cassandra runs already, process $(cat "$dir
 fetch_jars cassandra
 mkdir -p "$dir/conf" "$dir/tmp"
 
+sync='commitlog_sync: batch'
+[ "${CASSANDRA_SYNC:-periodic}" = periodic ] && sync=$'commitlog_sync: periodic\ncommitlog_sync_period: 1000ms'
 auth=Allow; [ -n "${CASSANDRA_AUTH:-}" ] && auth=Password
 cat >"$dir/conf/cassandra.yaml" <<Y
 cluster_name: kinora
@@ -40,8 +43,7 @@ commitlog_directory: "$dir/commitlog"
 hints_directory: "$dir/hints"
 saved_caches_directory: "$dir/saved_caches"
 cdc_raw_directory: "$dir/cdc_raw"
-commitlog_sync: periodic
-commitlog_sync_period: 1000ms
+$sync
 commitlog_segment_size: 16MiB
 commitlog_total_space: 128MiB
 storage_compatibility_mode: NONE

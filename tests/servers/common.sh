@@ -48,3 +48,10 @@ stop_server() {
   rm -f "$pidfile"
   echo "the server in $1 did not end within $2 s and was killed" >&2
 }
+
+# Ends the server of a directory at once, with what it had in memory, and waits until it is gone.
+kill_server() {
+  kill -KILL "$(cat "$1/pid")"
+  while is_running "$1/pid"; do sleep 0.02; done
+  rm -f "$1/pid"
+}

@@ -1,5 +1,6 @@
 #!/usr/bin/env bash
-# Ends the broker that `kafka-up.sh DIRECTORY` started; it writes down what it holds first.
+# Ends the broker that `kafka-up.sh DIRECTORY` started; it writes down what it holds first. With `now` behind DIRECTORY it is killed.
 set -euo pipefail
 . "$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)/common.sh"
-stop_server "${1:?usage: kafka-down.sh DIRECTORY}" 30
+dir=${1:?usage: kafka-down.sh DIRECTORY [now]}
+if [ "${2:-}" = now ]; then kill_server "$dir"; else stop_server "$dir" 30; fi

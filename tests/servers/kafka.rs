@@ -85,11 +85,10 @@ impl Server {
         self.directory.join("tls").join(name)
     }
 
-    /// Ends the broker at once, as a power loss would.
+    /// Ends the broker at once, as a power loss would, and waits until it is gone.
     pub fn kill(&self) {
-        let pid = std::fs::read_to_string(self.directory.join("pid")).expect("it was started");
-        let killed = Command::new("kill").args(["-9", pid.trim()]).status().expect("kill can be run");
-        assert!(killed.success(), "the broker was gone already");
+        let killed = Command::new(script("kafka-down.sh")).arg(&self.directory).arg("now").status();
+        assert!(killed.expect("bash can be run").success(), "the broker was gone already");
     }
 
     /// Starts it, again, on what it has stored.

@@ -5,6 +5,8 @@
 //! started is a process of its own that waits for the end of this one, however it comes.
 #![allow(dead_code, reason = "each test binary uses some of it")]
 
+pub mod node;
+
 use std::net::TcpListener;
 use std::path::{Path, PathBuf};
 use std::process::{ChildStdin, Command, Stdio};
@@ -18,12 +20,19 @@ pub struct Server {
     _alive: Option<ChildStdin>,
 }
 
+impl Server {
+    /// One that somebody else started.
+    pub fn running(address: String) -> Server {
+        Server { address, _alive: None }
+    }
+}
+
 /// Cassandra; `None` only where the environment asks for no real servers.
 pub fn cassandra() -> Option<&'static Server> {
     static CASSANDRA: OnceLock<Option<Server>> = OnceLock::new();
     CASSANDRA
         .get_or_init(|| match std::env::var("KINORA_TEST_CASSANDRA") {
-            Ok(address) => Some(Server { address, _alive: None }),
+            Ok(address) => Some(Server::running(address)),
             Err(_) => wants_real().then(|| start_cassandra(&[])),
         })
         .as_ref()
@@ -44,24 +53,40 @@ pub fn start_cassandra(variables: &[(&str, &str)]) -> Server {
 
 /// Starts a server by `NAME-up.sh DIRECTORY ARGUMENTS…`, and what ends it by `NAME-down.sh DIRECTORY`.
 pub fn start(name: &str, arguments: &[&str], variables: &[(&str, &str)]) -> ChildStdin {
-    let directory =
-        std::env::temp_dir().join(format!("kinora-{name}-{}-{}", std::process::id(), arguments[0]));
-    let (up, down) = (script(&format!("{name}-up.sh")), script(&format!("{name}-down.sh")));
-    // First what ends it: so a server is never left behind. It outlives this process, so nobody waits for it.
+    let directory = directory_of(name, arguments[0]);
+    // First what ends it: so a server is never left behind.
+    let alive = guard(name, &directory);
+    up(name, &directory, arguments, variables);
+    alive
+}
+
+/// Where a server of this process has its files.
+fn directory_of(name: &str, which: &str) -> PathBuf {
+    std::env::temp_dir().join(format!("kinora-{name}-{}-{which}", std::process::id()))
+}
+
+/// Begins a process that ends a server, and removes its files, once what this answers is closed.
+fn guard(name: &str, directory: &Path) -> ChildStdin {
+    // It outlives this process, so nobody waits for it.
     #[expect(clippy::zombie_processes, reason = "it ends after this process")]
     let mut guard = Command::new("setsid")
         .args(["sh", "-c", "cat; \"$0\" \"$1\"; rm -rf \"$1\""])
-        .args([&down, &directory])
+        .args([script(&format!("{name}-down.sh")).as_path(), directory])
         .stdin(Stdio::piped())
         .stdout(Stdio::null())
         .stderr(Stdio::null())
         .spawn()
         .expect("setsid and sh are there");
-    let done = Command::new(&up).arg(&directory).args(arguments).envs(variables.iter().copied()).output();
+    guard.stdin.take().expect("it is piped")
+}
+
+/// Runs `NAME-up.sh DIRECTORY ARGUMENTS…`.
+fn up(name: &str, directory: &Path, arguments: &[&str], variables: &[(&str, &str)]) {
+    let up = script(&format!("{name}-up.sh"));
+    let done = Command::new(&up).arg(directory).args(arguments).envs(variables.iter().copied()).output();
     let done = done.unwrap_or_else(|error| panic!("{} cannot be run: {error}", up.display()));
     let said = String::from_utf8_lossy(&done.stderr);
     assert!(done.status.success(), "{} failed:\n{said}", up.display());
-    guard.stdin.take().expect("it is piped")
 }
 
 fn script(name: &str) -> PathBuf {

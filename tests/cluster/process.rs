@@ -143,6 +143,11 @@ impl Process {
         kib << 10
     }
 
+    /// The number that the machine gave it.
+    pub fn id(&self) -> u32 {
+        self.child.id()
+    }
+
     /// All that it has printed.
     pub fn said(&self) -> String {
         std::fs::read_to_string(self.said.path()).unwrap_or_default()

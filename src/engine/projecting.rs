@@ -11,7 +11,7 @@ use std::time::Duration;
 
 use tokio::sync::{mpsc, watch};
 
-use crate::engine::live::{Which, active_of, starts_of, status_of};
+use crate::engine::live::{active_of, starts_of, status_of};
 use crate::engine::loops::{self, LoopSettings, Loops, Worker};
 use crate::engine::reading::topics_of as topics_known;
 use crate::engine::who;
@@ -51,6 +51,14 @@ pub struct Projecting {
     held: Mutex<Held>,
     /// What others know this process by: drawn when it began, and `host:pid`.
     name: (u128, Box<str>),
+}
+
+/// Partitions that a status is of.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Which {
+    All,
+    /// Those that loops of this process work.
+    Worked,
 }
 
 /// What is this process's now.
@@ -161,7 +169,7 @@ impl Projecting {
 
     /// What is being done.
     pub async fn status(&self) -> Status {
-        self.status_within(&self.source.topics().await.unwrap_or_default(), &|_| true)
+        self.status_within(&self.source.topics().await.unwrap_or_default(), Which::All)
     }
 
     /// As [`Projecting::status`], of the partitions that are this process's: it knows them as they are now. The log is asked
@@ -173,8 +181,7 @@ impl Projecting {
             Ok(Ok(topics)) => topics.into_iter().flatten().collect(),
             _ => topics_known(&self.tables.progress()),
         };
-        let ours = self.held().partitions.clone();
-        self.status_within(&topics, &|at| ours.contains(at))
+        self.status_within(&topics, Which::Worked)
     }
 
     /// The budget that all write loops share.
@@ -182,15 +189,19 @@ impl Projecting {
         &self.loops.budget
     }
 
-    fn status_within(&self, topics: &[TopicInfo], is_looked_at: Which<'_>) -> Status {
+    fn status_within(&self, topics: &[TopicInfo], which: Which) -> Status {
         let workers = self.held().workers.clone();
         let of = |projection: &Arc<Projection>| -> ProjectionStatus {
             let worker = workers.iter().find(|worker| worker.projection.name == projection.name);
+            // Until a loop is opened, what is known of its partitions is of another time.
+            let is_looked_at = |at: &TopicPartition| {
+                which == Which::All || worker.is_some_and(|worker| worker.partitions.contains(at))
+            };
             let at = (self.generation, self.tables.as_ref(), self.starts.as_slice());
             status_of(
                 projection,
                 at,
-                (topics, is_looked_at),
+                (topics, &is_looked_at),
                 (worker.map(Arc::as_ref), Some(&self.loops.watchdog)),
             )
         };

@@ -33,7 +33,18 @@ async fn processes_that_fold_and_answer_tell_together_what_was_published() {
     deployment.publish(&events, &mut read_after);
     deployment.wait_until_read(&serving, &read_after).await;
 
-    let seen = [scrape(&folding[0]).await, scrape(&folding[1]).await];
+    // Partitions may be on their way from one to the other.
+    let begun = std::time::Instant::now();
+    let seen = loop {
+        let seen = [scrape(&folding[0]).await, scrape(&folding[1]).await];
+        let sum = |name: &str| seen.iter().map(|seen| seen.sum(name, &[])).sum::<f64>();
+        let of_serve = scrape(&serving).await.sum("kinora_position", &[]);
+        if sum("kinora_lag_events") == 0.0 && sum("kinora_position") == of_serve {
+            break seen;
+        }
+        assert!(begun.elapsed().as_secs() < 60, "they do not agree within a minute");
+        tokio::time::sleep(std::time::Duration::from_millis(50)).await;
+    };
     let both =
         |name: &str, labels: &[(&str, &str)]| seen.iter().map(|seen| seen.sum(name, labels)).sum::<f64>();
     for topic in SHOP_TOPICS {

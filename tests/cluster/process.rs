@@ -77,11 +77,6 @@ impl Process {
         self
     }
 
-    /// The number that the machine gave it.
-    pub fn id(&self) -> u32 {
-        self.child.id()
-    }
-
     /// Ends it as a power loss would.
     pub fn kill(&mut self) {
         self.child.kill().expect("it runs");

@@ -6,8 +6,8 @@
 //! same. `place` says where it continues, `merge` makes one stream of several partitions, `apply` takes records into the
 //! rows of a batch, which `work` holds, `seen` knows which rows are not stored yet, `batch` derives the writes of a row,
 //! `park` holds keys that wait, `retry` and `touch` set them free, `range` deletes rows by the beginning of their key, `stamp`
-//! orders writes. `budget` bounds what all projectors hold, `memory` what one remembers, `activity` says where it is, `counts` what it has
-//! done, `spans` how long each step took.
+//! orders writes. `run` does batch after batch, until `halt` says why it cannot go on. `budget` bounds what all projectors hold, `memory` what
+//! one remembers, `activity` says where it is, `counts` what it has done, `spans` how long each step took.
 //!
 //! A record that cannot be applied parks its key and the loop goes on. Trouble with the store or the log is tried
 //! again, with growing pauses; what cannot be right any more (a log created anew, data damaged) halts the
@@ -18,12 +18,14 @@ mod apply;
 pub mod batch;
 pub mod budget;
 mod counts;
+mod halt;
 mod memory;
 mod merge;
 pub mod park;
 mod place;
 mod range;
 pub mod retry;
+mod run;
 mod seen;
 mod spans;
 pub mod stamp;
@@ -31,7 +33,6 @@ mod touch;
 mod work;
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use tokio::sync::watch;
 use tracing::Instrument;
@@ -47,7 +48,6 @@ use crate::project::memory::{Buckets, Remembered};
 use crate::project::merge::Merge;
 use crate::project::park::ParkedKeys;
 use crate::project::place::{Place, begin, own, places};
-use crate::project::retry::{ParkedRequest, ParkedRequests};
 use crate::project::seen::Seen;
 use crate::project::spans::Spans;
 use crate::project::work::{Due, Touched, Work};
@@ -55,10 +55,11 @@ use crate::route::RowRange;
 use crate::schema::ColumnId;
 use crate::source::{Fetched, Reader, Source, SourceError};
 use crate::store::coordination::Pause;
-use crate::store::{Batch, Began, Owner, Profile, ProgressMark, StoreError, Tables};
+use crate::store::{Batch, Began, Owner, Profile, ProgressMark, Tables};
 use crate::value::encode::RowKey;
 use crate::value::look_at;
 
+pub use halt::{Halt, ProjectorState};
 pub(crate) use place::topics_of;
 
 /// Bounds of a write loop.
@@ -103,56 +104,6 @@ impl ProjectSettings {
     }
 }
 
-/// Why a projection cannot go on. An operator must act.
-#[derive(Debug, thiserror::Error)]
-#[non_exhaustive]
-pub enum Halt {
-    #[error(
-        "topic {topic:?} does not exist; create it, or correct `from.topic` of projection {projection:?}"
-    )]
-    NoTopic { topic: String, projection: String },
-    #[error(
-        "topic {topic:?} was created anew: its id is {found:032x}, progress was made in {expected:032x}; \
-         rebuild the projection, or restore the topic"
-    )]
-    TopicAnew { topic: String, expected: u128, found: u128 },
-    #[error(
-        "progress names partition {partition} of topic {topic:?}, which has {count}; was it created anew?"
-    )]
-    PartitionGone { topic: String, partition: u32, count: usize },
-    #[error(
-        "{topic}:{partition} begins at offset {start}, but {position} is the next to apply: \
-         the log has dropped events that were never folded"
-    )]
-    LogExpired { topic: String, partition: u32, start: Offset, position: Offset },
-    #[error(
-        "{topic}:{partition} ends at offset {end}, but {position} is the next to apply: the log was cut off"
-    )]
-    LogTruncated { topic: String, partition: u32, end: Offset, position: Offset },
-    #[error("{position}: event type {reason}, and `unknown: stop` says to halt")]
-    UnknownType { position: String, reason: String },
-    #[error(
-        "{count} keys are parked, more than `parking.max_keys` allows ({max}); the last: {reason}. \
-         Correct the projection or the events, or raise the setting"
-    )]
-    TooManyParked { count: usize, max: usize, reason: String },
-    #[error(
-        "{count} of {} events in a row parked a key, more than `parking.max_share` allows ({max}); the last: {reason}. \
-         Correct the projection or the events, or raise the setting",
-        park::WINDOW_EVENTS
-    )]
-    TooLargeShareParked { count: usize, max: f64, reason: String },
-    #[error(
-        "projection {projection:?} merges partitions in memory (kind C), which is safe only where the store applies a \
-         batch whole, as the embedded store does; feed its rows from one partition"
-    )]
-    NotAtomic { projection: String },
-    #[error(transparent)]
-    Store(#[from] StoreError),
-    #[error(transparent)]
-    Source(#[from] SourceError),
-}
-
 /// The part of the log that a projector works on.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Scope<'a> {
@@ -165,35 +116,6 @@ pub struct Scope<'a> {
 impl Scope<'_> {
     fn has(&self, at: &TopicPartition) -> bool {
         self.partitions.is_none_or(|partitions| partitions.contains(at))
-    }
-}
-
-/// What a projector is doing.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum ProjectorState {
-    Running,
-    /// The store or the log does not answer; it is being tried again.
-    Waiting(String),
-    /// It folds nothing until it is told to go on, and says who paused it. Nothing had failed before.
-    Paused(String),
-    /// It has stopped and says why.
-    Halted(String),
-    /// It has stopped, because another process has taken a partition of it.
-    Lost(String),
-}
-
-impl ProjectorState {
-    /// Whether nothing that failed is still to be done again.
-    pub fn is_in_order(&self) -> bool {
-        matches!(self, ProjectorState::Running | ProjectorState::Paused(_))
-    }
-
-    /// Why it has stopped; `None` while it runs.
-    pub fn halted(&self) -> Option<&str> {
-        match self {
-            ProjectorState::Halted(reason) | ProjectorState::Lost(reason) => Some(reason),
-            ProjectorState::Running | ProjectorState::Waiting(_) | ProjectorState::Paused(_) => None,
-        }
     }
 }
 
@@ -251,21 +173,6 @@ const FIRST_BYTES: usize = 16 << 10;
 
 /// Records of the first chunk: nothing is known of the size of rows yet.
 const CHUNK_FIRST: usize = 8;
-
-/// What a running projector does next.
-enum Next {
-    Asked((Arc<dyn Source>, ParkedRequest)),
-    /// Other projections are paused, or this one, or it is not any more.
-    Told,
-    Begun(Result<(Option<Fetched>, Share), Halt>),
-}
-
-/// Waits for something that is asked for parked keys; `None` where nobody can ask any more.
-async fn asked(requests: &mut Option<ParkedRequests>) -> Option<(Arc<dyn Source>, ParkedRequest)> {
-    let requests = requests.as_mut()?;
-    let request = requests.asked.recv().await?;
-    Some((Arc::clone(&requests.source), request))
-}
 
 /// What was folded of one partition and is not committed yet.
 struct Folded {
@@ -435,166 +342,6 @@ impl Projector {
     pub async fn catch_up(&mut self, ends: &[Offset]) -> Result<(), Halt> {
         while !self.has_reached(ends) {
             self.step().await?;
-        }
-        Ok(())
-    }
-
-    /// Works until told to stop; says what it is doing in `state`. Ends by itself only when it halts.
-    pub async fn run(self, state: watch::Sender<ProjectorState>, stop: watch::Receiver<bool>) {
-        self.run_with(&mut None, state, stop).await;
-    }
-
-    /// As [`Projector::run`], and between two batches does what is asked for parked keys, while it is paused too. Answers
-    /// itself where it has halted and owns its partitions still.
-    pub async fn run_with(
-        mut self,
-        requests: &mut Option<ParkedRequests>,
-        state: watch::Sender<ProjectorState>,
-        mut stop: watch::Receiver<bool>,
-    ) -> Option<Projector> {
-        let (mut pause, mut pauses, mut is_paused) = (Backoff::default(), self.pauses.clone(), false);
-        loop {
-            is_paused = self.say_paused(&pauses.borrow_and_update(), &state, is_paused);
-            // Only the wait for records is cut short: what was fetched is folded and committed to its end, so that
-            // nothing of this loop is still under way when it has stopped.
-            let next = tokio::select! {
-                biased;
-                _ = stop.wait_for(|stop| *stop) => return None,
-                Some(asked) = asked(requests) => Next::Asked(asked),
-                Ok(()) = pauses.changed() => Next::Told,
-                begun = self.begin(), if !is_paused => Next::Begun(begun),
-            };
-            let worked = match next {
-                Next::Begun(Ok((fetched, share))) => self.work_off(fetched, share).await,
-                Next::Begun(Err(halt)) => Err(halt),
-                Next::Asked((source, request)) => self.answer(source.as_ref(), request).await,
-                // What was fetched meanwhile is gone.
-                Next::Told => self.seek_back(),
-            };
-            if let Err(halt) = &worked {
-                self.counts.failed(halt);
-            }
-            match worked {
-                Ok(()) => {
-                    self.activity.worked();
-                    pause.reset();
-                    if !is_paused {
-                        say(&state, ProjectorState::Running);
-                    }
-                }
-                Err(Halt::Store(StoreError::Unavailable(reason)))
-                | Err(Halt::Source(SourceError::Unavailable(reason))) => {
-                    tracing::warn!(projection = %self.projection.name, %reason, "Trying again.");
-                    self.activity.failed();
-                    say(&state, ProjectorState::Waiting(reason));
-                    if let Err(halt) = self.rewind() {
-                        return self.halt(&state, &halt);
-                    }
-                    tokio::select! {
-                        _ = stop.wait_for(|stop| *stop) => return None,
-                        () = tokio::time::sleep(pause.next()) => {}
-                    }
-                }
-                Err(halt) => return self.halt(&state, &halt),
-            }
-        }
-    }
-
-    /// Says whether this projection is paused, where that is news.
-    fn say_paused(&self, pauses: &[Pause], state: &watch::Sender<ProjectorState>, was_paused: bool) -> bool {
-        let name = &self.projection.name;
-        let paused = pauses.iter().find(|pause| pause.projection == *name).map(Pause::to_string);
-        let before = state.borrow().clone();
-        match &paused {
-            Some(by) if !was_paused => {
-                tracing::warn!(projection = %name, %by, "Projection is paused: it folds nothing.");
-                say(
-                    state,
-                    match before {
-                        // What failed stays to be done again.
-                        ProjectorState::Waiting(reason) => {
-                            ProjectorState::Waiting(format!("paused {by}, while {reason}"))
-                        }
-                        _ => ProjectorState::Paused(by.clone()),
-                    },
-                );
-            }
-            None if was_paused => {
-                tracing::warn!(projection = %name, "Projection is resumed.");
-                if let ProjectorState::Paused(_) = before {
-                    say(state, ProjectorState::Running);
-                }
-            }
-            _ => {}
-        }
-        paused.is_some()
-    }
-
-    /// Does a step for a parked key, and tells whoever asked for it.
-    async fn answer(&mut self, source: &dyn Source, request: ParkedRequest) -> Result<(), Halt> {
-        // What was fetched while this was asked for is gone.
-        self.seek_back()?;
-        let stepped = self.step_parked(source, &request.step).await;
-        let (told, worked) = match stepped {
-            Ok(stepped) => (Ok(stepped), Ok(())),
-            Err(halt) => (Err(halt.to_string()), Err(halt)),
-        };
-        // Whoever asked may be gone: what was done is in the store all the same.
-        let _ = request.reply.send(told);
-        worked
-    }
-
-    fn halt(self, state: &watch::Sender<ProjectorState>, halt: &Halt) -> Option<Projector> {
-        tracing::error!(projection = %self.projection.name, reason = %halt, "Projection halted.");
-        let reason = halt.to_string();
-        if let Halt::Store(StoreError::LostOwnership { .. }) = halt {
-            say(state, ProjectorState::Lost(reason));
-            return None;
-        }
-        say(state, ProjectorState::Halted(reason));
-        Some(self)
-    }
-
-    /// Forgets what is in memory and reads on from the last commit.
-    fn rewind(&mut self) -> Result<(), Halt> {
-        self.rows.forget();
-        self.seen = None;
-        self.buckets.forget();
-        self.parked = ParkedKeys::from_store(&self.projection.name, &self.tables.parked());
-        self.seek_back()
-    }
-
-    /// Learns what has become of decisions that were not acknowledged: what waits is not known without. An event that is
-    /// queued behind others which have left meanwhile would wait for nobody.
-    async fn end_doubt(&mut self) -> Result<(), Halt> {
-        if self.in_doubt {
-            self.tables.reload().await?;
-            self.parked = ParkedKeys::from_store(&self.projection.name, &self.tables.parked());
-            self.in_doubt = false;
-        }
-        Ok(())
-    }
-
-    /// Reads on from the last commit.
-    fn seek_back(&mut self) -> Result<(), Halt> {
-        match &mut self.input {
-            Input::Merged(merge) => {
-                // What failed may have been applied, and what it parked waits: the order goes on where the store stands.
-                let stored = self.tables.progress();
-                for place in &mut self.places {
-                    if let Some(mark) = stored.of(&self.projection.name, &place.at)
-                        && mark.next > place.next
-                    {
-                        (place.next, place.time_ms) = (mark.next, mark.time_ms);
-                    }
-                }
-                merge.rewind(&self.places)?;
-            }
-            Input::Turns(reader) => {
-                for place in &self.places {
-                    reader.seek(&place.at, place.next)?;
-                }
-            }
         }
         Ok(())
     }
@@ -854,14 +601,6 @@ fn len_bytes(fetched: &Fetched) -> usize {
     fetched.records.iter().map(Record::len_bytes).sum()
 }
 
-fn say(state: &watch::Sender<ProjectorState>, new: ProjectorState) {
-    state.send_if_modified(|old| {
-        let changed = *old != new;
-        *old = new;
-        changed
-    });
-}
-
 impl Input {
     /// Waits for records: those of one partition, or `None` where the merge has some at hand.
     async fn next(&mut self, bytes_max: usize) -> Result<Option<Fetched>, SourceError> {
@@ -876,26 +615,5 @@ impl Input {
             Input::Turns(reader) => reader.more(bytes_max),
             Input::Merged(_) => Ok(None),
         }
-    }
-}
-
-/// Growing pauses between tries: 50 ms, doubled up to 5 s.
-struct Backoff(Duration);
-
-impl Default for Backoff {
-    fn default() -> Backoff {
-        Backoff(Duration::from_millis(50))
-    }
-}
-
-impl Backoff {
-    fn next(&mut self) -> Duration {
-        let pause = self.0;
-        self.0 = (pause * 2).min(Duration::from_secs(5));
-        pause
-    }
-
-    fn reset(&mut self) {
-        *self = Backoff::default();
     }
 }

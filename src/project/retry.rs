@@ -6,7 +6,7 @@
 
 use std::sync::Arc;
 
-use tokio::sync::{mpsc, oneshot, watch};
+use tokio::sync::{mpsc, oneshot};
 
 use super::activity::Stage as Activity;
 use super::touch::{Log, Meant};
@@ -17,9 +17,7 @@ use crate::fold::ColumnSet;
 use crate::handler::UpdateKind;
 use crate::route::{KeyCells, RowRange};
 use crate::source::Source;
-use crate::store::{
-    Batch, Begun, Ended, ParkChange, ParkedEntry, ParkedKey, Profile, QueuedEvent, StoreError,
-};
+use crate::store::{Batch, Begun, Ended, ParkChange, ParkedEntry, ParkedKey, Profile, QueuedEvent};
 use crate::value::encode::RowKey;
 
 /// Events of a queue that one step takes: one batch, and what other keys wait for it.
@@ -116,27 +114,6 @@ struct Run {
 type Refused = (Reject, Option<String>);
 
 impl Projector {
-    /// Goes on doing what is asked for parked keys where the loop has halted, and folds nothing, until told to stop or nobody
-    /// can ask any more.
-    pub async fn attend(mut self, mut requests: ParkedRequests, mut stop: watch::Receiver<bool>) {
-        loop {
-            // What was not committed is forgotten; that the log cannot be read on does not matter here.
-            let _ = self.rewind();
-            let request = tokio::select! {
-                biased;
-                _ = stop.wait_for(|stop| *stop) => return,
-                request = requests.asked.recv() => request,
-            };
-            let Some(ParkedRequest { step, reply }) = request else { return };
-            let stepped = self.step_parked(requests.source.as_ref(), &step).await;
-            let is_lost = matches!(stepped, Err(Halt::Store(StoreError::LostOwnership { .. })));
-            let _ = reply.send(stepped.map_err(|halt| halt.to_string()));
-            if is_lost {
-                return;
-            }
-        }
-    }
-
     /// Does one step for a parked key; nothing where the key is not parked.
     ///
     /// # Errors

@@ -49,6 +49,15 @@ impl Process {
     }
 }
 
+impl Process {
+    /// Ends it after a projection of it has halted, which it says.
+    async fn end_halted(self) {
+        self.stop.send_replace(true);
+        let ended = self.task.await.expect("it does not panic");
+        assert!(matches!(ended, Err(EngineError::Stopped { .. })), "{ended:?}");
+    }
+}
+
 struct Deployment {
     definitions: Arc<Definitions>,
     broker: Arc<Broker>,
@@ -364,7 +373,7 @@ async fn keys_of_a_halted_projection_are_set_free_by_its_owner() {
     assert!(told.projections[0].partitions[0].owner.is_some());
     let dropped = operator.release_parked(KEY, action("drop")).await.expect("it is answered");
     assert_eq!((dropped.dropped, dropped.waiting), (1, 0));
-    process.end().await;
+    process.end_halted().await;
     let process = deployment.process_with(settings).await;
     deployment.folded(2).await;
     assert_eq!(parked(&operator).await[0].key, r#"{"id":"b"}"#);

@@ -2,7 +2,7 @@
 
 use serde_json::json;
 
-use tokio::io::AsyncWriteExt;
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 
 use crate::support::{Dev, Project, projection, until, written};
 
@@ -150,7 +150,13 @@ async fn a_second_signal_does_not_wait_for_requests() {
     project.write("kinora.toml", "[serve]\ndrain = \"10m\"\n");
     let dev = Dev::start(&project).await.ready().await;
     let mut stream = tokio::net::TcpStream::connect(dev.endpoint().address).await.expect("it listens");
-    stream.write_all(b"GET /health/live HT").await.expect("sent");
+    let head = "POST /graphql HTTP/1.1\r\nhost: localhost\r\ncontent-type: application/json\r\ncontent-length: 9\r\n\
+                expect: 100-continue\r\n\r\n";
+    stream.write_all(head.as_bytes()).await.expect("sent");
+    // Once it asks for the body, which does not come, the request is under way.
+    let mut told = [0; 12];
+    stream.read_exact(&mut told).await.expect("it goes on");
+    assert_eq!(&told, b"HTTP/1.1 100");
     let address = dev.endpoint().address;
     dev.tell("TERM");
     until("it takes no more", async || tokio::net::TcpStream::connect(address).await.err()).await;

@@ -282,7 +282,9 @@ impl Projecting {
         let mut held = self.held();
         let (gone, revoked) = match change {
             Change::Assigned(partitions) => {
-                tracing::info!(partitions = shown(&partitions), "Partitions are taken.");
+                if !partitions.is_empty() {
+                    tracing::info!(partitions = shown(&partitions), "Partitions are taken.");
+                }
                 metrics().partitions_moved("taken", partitions.len());
                 held.partitions.extend(partitions);
                 return Ok(None);

@@ -3,8 +3,8 @@
 //! Which generation is at work, and why, is known to whoever holds it.
 
 use std::sync::Arc;
-use std::time::{SystemTime, UNIX_EPOCH};
 
+use crate::clock::now_ms;
 use crate::engine::loops::{self, Worker};
 use crate::engine::starts::shown;
 use crate::engine::watchdog::Watchdog;
@@ -45,12 +45,6 @@ pub(super) fn starts_of(manifest: &Manifest, generation: u32) -> Vec<Began> {
     manifest.generation(generation).map(|found| found.starts.clone()).unwrap_or_default()
 }
 
-/// Milliseconds since 1970 by this machine's clock.
-pub(crate) fn now_ms() -> i64 {
-    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-    i64::try_from(since.as_millis()).unwrap_or(i64::MAX)
-}
-
 impl Live {
     pub async fn stop(&self) {
         loops::stop(&self.workers).await;
@@ -69,14 +63,14 @@ impl Live {
     }
 }
 
-/// Which partitions are looked at.
-pub(super) type Which<'a> = &'a dyn Fn(&TopicPartition) -> bool;
+/// The partitions that are looked at.
+pub(super) type Looked<'a> = &'a dyn Fn(&TopicPartition) -> bool;
 
 /// How far a projection has come in the partitions that are looked at.
 pub(super) fn status_of(
     projection: &Projection,
     (generation, tables, starts): (u32, &dyn Tables, &[Began]),
-    (topics, is_looked_at): (&[TopicInfo], Which<'_>),
+    (topics, is_looked_at): (&[TopicInfo], Looked<'_>),
     (worker, watchdog): (Option<&Worker>, Option<&Watchdog>),
 ) -> ProjectionStatus {
     let now_ms = now_ms();

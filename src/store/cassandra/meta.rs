@@ -4,7 +4,7 @@
 //! plain one that carries its next offset as its stamp, so that a late one loses inside the database.
 
 use std::sync::Arc;
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
@@ -12,6 +12,7 @@ use super::answers::{Answer, applied};
 use super::names::{self, within};
 use super::session::{Binds, Reads, Session};
 use super::table::signed;
+use crate::clock::now_ms;
 use crate::event::{Start, TopicPartition};
 use crate::store::{Began, Generation, Manifest, Owner, Progress, ProgressMark, StoreError};
 
@@ -327,12 +328,6 @@ pub(super) async fn grace(place: &Place) -> Result<Duration, StoreError> {
         })
         .await?;
     Ok(Duration::from_secs(u64::try_from(least).unwrap_or_default()))
-}
-
-/// Milliseconds since 1970.
-pub(super) fn now_ms() -> i64 {
-    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-    i64::try_from(since.as_millis()).unwrap_or(i64::MAX)
 }
 
 /// An epoch as the store has it: none before the first.

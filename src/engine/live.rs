@@ -92,8 +92,8 @@ pub(super) fn status_of(
         (lag_events, lag_ms) = (lag_events + behind, lag_ms.max(late));
         let parked_keys = parked.keys_at(&projection.name, &at);
         let began = starts.iter().find(|began| began.projection == projection.name && began.at == at);
-        let (began, start) = began.map_or((0, Start::Earliest), |began| (began.offset, began.start));
-        let (topic, start) = (topic.name.to_string(), shown(start));
+        let (began, start) = began.map_or((0, Start::Earliest), |began| (began.offset, began.start.clone()));
+        let (topic, start) = (topic.name.to_string(), shown(&start));
         partitions.push(PartitionStatus {
             topic,
             partition,

@@ -29,7 +29,7 @@ async fn a_paused_projection_of_dev_folds_nothing_over_a_restart_until_it_is_res
         "{measured}"
     );
     dev.publish("notes", &[written("a", "second")]).await;
-    project.run(&["status"]).says(0, &["1 events", "paused by "]);
+    project.run(&["status"]).says(0, &["1 event, ", "paused by "]);
     dev.signal("TERM").await;
 
     // Also while no `dev` runs.

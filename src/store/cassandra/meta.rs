@@ -121,7 +121,7 @@ struct BeganText {
     topic: String,
     partition: u32,
     topic_id: String,
-    /// `earliest`, `latest`, or milliseconds since 1970.
+    /// `earliest`, `latest`, milliseconds since 1970, `group NAME`, or `offset` where it was given.
     start: String,
     offset: u64,
 }
@@ -132,10 +132,12 @@ fn manifest_bytes(manifest: &Manifest) -> String {
         topic: began.at.topic.to_string(),
         partition: began.at.partition,
         topic_id: format!("{:032x}", began.topic_id),
-        start: match began.start {
+        start: match &began.start {
             Start::Earliest => "earliest".to_owned(),
             Start::Latest => "latest".to_owned(),
             Start::At(ms) => ms.to_string(),
+            Start::Group(name) => format!("group {name}"),
+            Start::Offsets(_) => "offset".to_owned(),
         },
         offset: began.offset,
     };
@@ -161,6 +163,8 @@ fn read_manifest(text: &str) -> Result<Manifest, StoreError> {
             start: match began.start.as_str() {
                 "earliest" => Start::Earliest,
                 "latest" => Start::Latest,
+                "offset" => Start::given(began.partition, began.offset),
+                other if other.starts_with("group ") => Start::Group(other["group ".len()..].into()),
                 ms => Start::At(ms.parse().map_err(|error| damaged(&error))?),
             },
             offset: began.offset,

@@ -105,7 +105,7 @@ impl Ours {
             Mutation::Replace {
                 table: self.table,
                 key,
-                cells: Arc::new(cells),
+                cells: Arc::new(cells).into(),
                 offset: offset as u64,
                 base: 1_000,
             }

@@ -1,14 +1,15 @@
 //! What the write loop promises to a store: no more batches than its bounds ask for, no row written without need.
 
 use std::path::Path;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 
+use futures_util::future::BoxFuture;
 use kinora::engine::{self, Definitions};
 use kinora::project::{ProjectSettings, Projector};
 use kinora::source::file::{Lines, parse_line};
-use kinora::store::Store;
 use kinora::store::memory::MemoryStore;
-use kinora::testing::Interrupted;
+use kinora::store::{Batch, Mutation, Store, StoreError, Tables};
+use kinora::testing::{Around, Interrupted};
 
 fn shop() -> Arc<Definitions> {
     let project = Path::new(env!("CARGO_MANIFEST_DIR"));
@@ -26,10 +27,18 @@ struct Orders {
 
 impl Orders {
     async fn begin(settings: ProjectSettings) -> Orders {
+        Orders::begin_on(settings, |tables| tables, MemoryStore::new()).await
+    }
+
+    async fn begin_on(
+        settings: ProjectSettings,
+        around: impl FnOnce(Arc<dyn Tables>) -> Arc<dyn Tables>,
+        store: MemoryStore,
+    ) -> Orders {
         let shop = shop();
         let log = Lines::default();
         log.create_topic("shop.orders", 1);
-        let tables = MemoryStore::new().open(1, &shop.plan).await.expect("opens");
+        let tables = around(store.open(1, &shop.plan).await.expect("opens"));
         let tables = Arc::new(Interrupted::after(tables, u64::MAX));
         let orders = shop.projections.iter().find(|projection| &*projection.name == "orders");
         let orders = Arc::clone(orders.expect("the shop has it"));
@@ -97,4 +106,52 @@ async fn a_batch_ends_at_its_bounds() {
         (0..100).for_each(|number| orders.place(&format!("o{number}")));
         assert_eq!(orders.fold().await.1, batches, "{settings:?}");
     }
+}
+
+/// Tables that remember the keys of the base rows of each batch, in their order.
+struct Kept {
+    inner: Arc<dyn Tables>,
+    batches: Arc<Mutex<Vec<Vec<Vec<u8>>>>>,
+}
+
+impl Around for Kept {
+    fn inner(&self) -> &dyn Tables {
+        self.inner.as_ref()
+    }
+
+    fn commit(&self, batch: Batch) -> BoxFuture<'_, Result<(), StoreError>> {
+        let keys = |mutation: &Mutation| mutation.key().bytes().to_vec();
+        self.batches.lock().expect("no panic").push(batch.base.iter().map(keys).collect());
+        self.inner.commit(batch)
+    }
+}
+
+#[tokio::test]
+async fn rows_of_whole_batches_are_folded_by_key_and_where_they_grow_too_large_in_the_logs_order() {
+    let small = ProjectSettings { batch_bytes_max: 3 << 10, ..ProjectSettings::default() };
+    let mut found = Vec::new();
+    for (settings, by_key) in [(ProjectSettings::default(), true), (small, false)] {
+        let batches = Arc::new(Mutex::new(Vec::new()));
+        let keep = |inner| Arc::new(Kept { inner, batches: Arc::clone(&batches) }) as Arc<dyn Tables>;
+        let mut orders = Orders::begin_on(settings, keep, MemoryStore::atomic()).await;
+        for number in (100..300).rev() {
+            orders.place(&format!("o{number}"));
+        }
+        for number in (100..300).rev() {
+            orders.publish(&format!("o{number}"), "PaymentTaken", r#", "paymentId": "y1", "amount": "0""#);
+        }
+        orders.fold().await;
+        let batches = std::mem::take(&mut *batches.lock().expect("no panic"));
+        let batches: Vec<_> = batches.into_iter().filter(|keys| keys.len() > 1).collect();
+        assert_eq!(batches.len() == 1, by_key, "{} batches", batches.len());
+        let is_by_key = |keys: &Vec<Vec<u8>>| keys.is_sorted();
+        assert!(batches.iter().all(|keys| is_by_key(keys) == by_key), "by key: {by_key}");
+        let base = shop().plan.tables.iter().find(|table| table.name == "orders").expect("is there").id;
+        let rows = Tables::all(orders.tables.as_ref(), base, None, 1_000).await.expect("can be read");
+        let mut rows: Vec<_> = rows.into_iter().map(|row| (row.key, row.offset, row.cells)).collect();
+        rows.sort_by(|a, b| a.0.cmp(&b.0));
+        assert_eq!(rows.len(), 200);
+        found.push(rows);
+    }
+    assert_eq!(found[0], found[1]);
 }

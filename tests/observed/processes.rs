@@ -23,6 +23,8 @@ pub struct Deployment {
     project: tempfile::TempDir,
     /// Settings of each command, as variables, by its name.
     pub variables: BTreeMap<&'static str, Vec<(&'static str, String)>>,
+    /// Reads of what else it has been given than the shop.
+    pub reads: String,
 }
 
 /// A running `kinora project` or `kinora serve`.
@@ -68,7 +70,12 @@ impl Deployment {
              [cassandra]\nnodes = [\"{node}\"]\nkeyspace = \"{keyspace}\"\nreplication = \"datacenter1: 1\"\n"
         );
         std::fs::write(project.path().join("kinora.toml"), settings).expect("it can be written");
-        Deployment { project, variables: BTreeMap::new() }
+        Deployment { project, variables: BTreeMap::new(), reads: String::new() }
+    }
+
+    /// Gives it a file more.
+    pub fn write(&self, path: &str, text: &str) {
+        std::fs::write(self.project.path().join(path), text).expect("it can be written");
     }
 
     fn command(&self, arguments: &[&str]) -> Command {
@@ -144,7 +151,8 @@ impl Deployment {
         let positions = positions.join(",");
         let begun = Instant::now();
         loop {
-            let body = json!({ "query": QUERY }).to_string();
+            let query = QUERY.replacen('{', &format!("{{ {} ", self.reads), 1);
+            let body = json!({ "query": query }).to_string();
             let headers = [
                 ("content-type", "application/json"),
                 ("x-read-wait", "4s;on-timeout=fail"),

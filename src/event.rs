@@ -1,6 +1,7 @@
 //! What travels: records as a log holds them, events as handlers see them, and the reasons for
 //! which an event is parked. Nothing here reads a log, decodes bytes or applies an event.
 
+use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::Arc;
 
@@ -33,7 +34,7 @@ impl fmt::Display for Position {
 }
 
 /// Where a projection begins to read a log that it has not read before.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub enum Start {
     /// At the first record that the log has.
     #[default]
@@ -42,6 +43,31 @@ pub enum Start {
     Latest,
     /// At the first record whose timestamp is not before this time: milliseconds since 1970.
     At(i64),
+    /// At the position that this consumer group has committed when a generation is made; where it has committed none, at the
+    /// first record.
+    Group(Arc<str>),
+    /// At these offsets, one for each partition.
+    Offsets(Arc<BTreeMap<u32, Offset>>),
+}
+
+impl Start {
+    /// At this offset of a partition.
+    #[must_use]
+    pub fn given(partition: u32, offset: Offset) -> Start {
+        Start::Offsets(Arc::new(BTreeMap::from([(partition, offset)])))
+    }
+
+    /// What it says of one partition.
+    #[must_use]
+    pub fn in_partition(&self, partition: u32) -> Start {
+        match self {
+            Start::Offsets(offsets) => {
+                let own = offsets.get(&partition).map(|offset| (partition, *offset));
+                Start::Offsets(Arc::new(own.into_iter().collect()))
+            }
+            other => other.clone(),
+        }
+    }
 }
 
 /// A record as the log holds it. Its partition is that of the batch it came in.

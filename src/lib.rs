@@ -56,6 +56,7 @@
 struct Readme;
 
 pub mod cli;
+pub mod clock;
 pub mod config;
 pub mod decode;
 pub mod diagnostic;

@@ -13,7 +13,7 @@ const PURE: [&str; 10] =
     ["schema", "value", "expr", "plan", "decode", "upcast", "handler", "lint", "route", "fold"];
 
 /// What every room may import.
-const GROUND: [&str; 2] = ["event", "diagnostic"];
+const GROUND: [&str; 3] = ["event", "diagnostic", "clock"];
 
 /// Rooms that import no other: whoever wants to be seen tells them.
 const ALONE: [&str; 1] = ["observe"];

@@ -11,7 +11,7 @@ use tokio::sync::watch;
 
 use crate::cli::signals::Signals;
 use crate::cli::{Context, Exit, Failed, dev, link, unreachable};
-use crate::config::{self, Flag};
+use crate::config;
 use crate::engine::{Definitions, EngineError, Projecting, Reading};
 use crate::project::Halt;
 use crate::serve::{Backend, Examples, Options, Server, Token};
@@ -20,28 +20,6 @@ use crate::source::kafka::Kafka;
 use crate::source::kafka::group::{Membership, Protocol};
 use crate::store::StoreError;
 use crate::store::cassandra::CassandraStore;
-
-/// Arguments of `project` and `serve`.
-#[derive(clap::Args, Debug)]
-pub struct Arguments {
-    /// Address and port to listen on [default: of `serve` `serve.listen`, 127.0.0.1:4000; of `project` `project.listen`,
-    /// 127.0.0.1:4001]; port 0 takes a free one.
-    #[arg(long, value_name = "ADDR")]
-    listen: Option<String>,
-    /// The form of what is logged: `text` or `json` [default: `log.format`, which is `text`].
-    #[arg(long, value_name = "FORM")]
-    log_format: Option<String>,
-}
-
-impl Arguments {
-    /// The settings that these arguments override.
-    pub fn flags(&self, key: &'static str) -> Vec<Flag> {
-        let flag = |name, key, value: &Option<String>| Some(Flag { name, key, value: value.clone()? });
-        let flags =
-            [flag("--listen", key, &self.listen), flag("--log-format", "log.format", &self.log_format)];
-        flags.into_iter().flatten().collect()
-    }
-}
 
 /// How long loops have at least to come to an end.
 const DRAIN_MIN: Duration = Duration::from_secs(2);

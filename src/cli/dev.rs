@@ -7,8 +7,10 @@ use std::time::{Duration, Instant};
 
 use crate::cli::data::{self, DataLock, Holder};
 use crate::cli::open_files;
+use crate::cli::server;
 use crate::cli::signals::Signals;
 use crate::cli::{Context, Exit, Failed, counted, link, unreachable};
+use crate::clock::now_ms;
 use crate::config::{self, Flag, Settings};
 use crate::diagnostic::{self, Diagnostic, Severity};
 use crate::engine::watch::DefinitionWatch;
@@ -30,12 +32,8 @@ pub struct Arguments {
     /// Directory of log and store [default: `dev.data`, which is `.kinora` in the project].
     #[arg(long, value_name = "DIR")]
     data: Option<PathBuf>,
-    /// Address and port to listen on [default: `serve.listen`, which is 127.0.0.1:4000]; port 0 takes a free one.
-    #[arg(long, value_name = "ADDR")]
-    listen: Option<String>,
-    /// The form of what is logged: `text` or `json` [default: `log.format`, which is `text`].
-    #[arg(long, value_name = "FORM")]
-    log_format: Option<String>,
+    #[command(flatten)]
+    server: server::ServerArguments,
     /// Leaves an empty log empty.
     #[arg(long)]
     no_sample: bool,
@@ -44,12 +42,7 @@ pub struct Arguments {
 impl Arguments {
     /// The settings that these arguments override.
     pub fn flags(&self) -> Vec<Flag> {
-        let flag = |name, key, value: &Option<String>| Some(Flag { name, key, value: value.clone()? });
-        let flags = [
-            flag("--listen", "serve.listen", &self.listen),
-            flag("--log-format", "log.format", &self.log_format),
-        ];
-        flags.into_iter().flatten().collect()
+        self.server.flags("serve.listen")
     }
 }
 
@@ -305,7 +298,7 @@ async fn fill(engine: &Embedded) -> Result<(), crate::source::SourceError> {
         return Ok(());
     }
     let mut by_topic: std::collections::BTreeMap<&'static str, Vec<NewRecord>> = Default::default();
-    for event in sample::shop(SAMPLE_SEED, SAMPLE_EVENTS, engine::now_ms()) {
+    for event in sample::shop(SAMPLE_SEED, SAMPLE_EVENTS, now_ms()) {
         by_topic.entry(event.topic).or_default().push(record(event));
     }
     for (topic, records) in by_topic {

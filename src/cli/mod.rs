@@ -24,6 +24,7 @@ mod publish;
 mod sample;
 mod schema;
 mod sdl;
+mod server;
 mod signals;
 mod status;
 mod teller;
@@ -98,10 +99,10 @@ enum Command {
     Apply(apply::Arguments),
     /// Folds events of Kafka into Cassandra, beside other such processes.
     #[cfg(all(feature = "cassandra", feature = "kafka"))]
-    Project(cluster::Arguments),
+    Project(server::ServerArguments),
     /// Answers from Cassandra what `project` has folded.
     #[cfg(all(feature = "cassandra", feature = "kafka"))]
-    Serve(cluster::Arguments),
+    Serve(server::ServerArguments),
     /// Shows how a read is answered, or what an event does.
     Explain(explain::Arguments),
     /// Makes a new project that checks, tests and runs as it is: of notes, or proposed from a topic's events.

@@ -9,7 +9,7 @@ use serde_json::json;
 
 use crate::cli::data::{self, Holder};
 use crate::cli::{Context, Exit, Failed, counted, unreachable};
-use crate::engine;
+use crate::clock::now_ms;
 use crate::event::Position;
 use crate::sample::{self, SampleEvent};
 use crate::serve::Endpoint;
@@ -94,7 +94,7 @@ async fn publish_sample(context: &Context, arguments: &Arguments, count: usize) 
         return Err((Exit::Usage, reason.to_owned()));
     }
     let mut by_topic: BTreeMap<&str, Vec<SampleEvent>> = BTreeMap::new();
-    for event in sample::shop(SAMPLE_SEED, count, engine::now_ms()) {
+    for event in sample::shop(SAMPLE_SEED, count, now_ms()) {
         by_topic.entry(event.topic).or_default().push(event);
     }
     let bar = bar(context, None);

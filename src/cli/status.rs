@@ -9,7 +9,7 @@ use serde::Serialize;
 
 use crate::cli::signals::Signals;
 use crate::cli::teller::Teller;
-use crate::cli::{Context, Exit, Failed, unreachable};
+use crate::cli::{Context, Exit, Failed, counted, unreachable};
 use crate::engine::{PartitionStatus, ProjectionStatus, Status};
 use crate::plan::stored::{StoredTable, stored};
 
@@ -184,7 +184,7 @@ fn text(status: &Status, with_partitions: bool) -> String {
             projection.entity.clone(),
             projection.topic.clone(),
             format!("{position}/{end}"),
-            format!("{} events, {} ms", projection.lag_events, projection.lag_ms),
+            format!("{}, {} ms", counted(projection.lag_events, "event"), projection.lag_ms),
             projection.parked_keys.to_string(),
             projection.state.clone(),
         ]);
@@ -219,7 +219,7 @@ fn partitions(status: &Status) -> Vec<String> {
                 projection.name.clone(),
                 format!("{}:{}", part.topic, part.partition),
                 format!("{}/{}", part.position, part.end),
-                format!("{} events, {} ms", part.end.saturating_sub(part.position), part.lag_ms),
+                format!("{}, {} ms", counted(part.end.saturating_sub(part.position), "event"), part.lag_ms),
                 part.parked_keys.to_string(),
                 process,
                 epoch,

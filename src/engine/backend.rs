@@ -5,7 +5,7 @@ use std::sync::Arc;
 use futures_util::future::BoxFuture;
 
 use crate::engine::parked::Desk;
-use crate::engine::{Definitions, Embedded, Projecting, Reading, Serving, Status, parked};
+use crate::engine::{Definitions, Embedded, Projecting, Reading, Serving, Status, parked, pausing};
 use crate::event::Position;
 use crate::observe::Measured;
 use crate::resolve::{Answer, Request};
@@ -82,8 +82,6 @@ trait Half: Desk {
 
     fn status(&self) -> BoxFuture<'_, Status>;
 
-    fn set_paused(&self, order: PauseOrder) -> BoxFuture<'_, Result<Paused, ParkedError>>;
-
     fn measured(&self) -> BoxFuture<'_, Measured>;
 }
 
@@ -98,10 +96,6 @@ impl Half for Projecting {
 
     fn status(&self) -> BoxFuture<'_, Status> {
         Box::pin(Projecting::status(self))
-    }
-
-    fn set_paused(&self, order: PauseOrder) -> BoxFuture<'_, Result<Paused, ParkedError>> {
-        Box::pin(Projecting::set_paused(self, order))
     }
 
     fn measured(&self) -> BoxFuture<'_, Measured> {
@@ -120,10 +114,6 @@ impl Half for Reading {
 
     fn status(&self) -> BoxFuture<'_, Status> {
         Box::pin(async { Reading::status(self) })
-    }
-
-    fn set_paused(&self, order: PauseOrder) -> BoxFuture<'_, Result<Paused, ParkedError>> {
-        Box::pin(Reading::set_paused(self, order))
     }
 
     fn measured(&self) -> BoxFuture<'_, Measured> {
@@ -178,6 +168,6 @@ impl<H: Half + 'static> Backend for H {
     }
 
     fn set_paused(&self, order: PauseOrder) -> BoxFuture<'_, Result<Paused, ParkedError>> {
-        Box::pin(Half::set_paused(self, order))
+        Box::pin(async { pausing::order(self.tables()?.as_ref(), self.definitions(), order).await })
     }
 }

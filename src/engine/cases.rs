@@ -8,9 +8,10 @@ use std::sync::Arc;
 use serde::Serialize;
 use serde_json::Value as Json;
 
+use crate::clock::now_ms;
 use crate::diagnostic::{Sources, Span};
 use crate::engine::difference::{self, Change, Difference, Parts};
-use crate::engine::{Definitions, dump, now_ms};
+use crate::engine::{Definitions, dump};
 use crate::event::{Event, Record, TopicPartition};
 use crate::handler::UpdateKind;
 use crate::handler::cases::{Case, ExpectedParked, ExpectedRows, Given};

@@ -10,7 +10,8 @@ use std::time::Duration;
 
 use tokio::sync::{mpsc, watch};
 
-use crate::engine::live::{Live, Made, hash_of, now_ms};
+use crate::clock::now_ms;
+use crate::engine::live::{Live, Made, hash_of};
 use crate::engine::loops::{LoopSettings, Loops};
 use crate::engine::starts::starts;
 use crate::engine::{AnswerSettings, Building, Definitions, EngineError, Serving, Status, TopicStatus};

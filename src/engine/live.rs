@@ -3,8 +3,8 @@
 //! Which generation is at work, and why, is known to whoever holds it.
 
 use std::sync::Arc;
-use std::time::{SystemTime, UNIX_EPOCH};
 
+use crate::clock::now_ms;
 use crate::engine::loops::{self, Worker};
 use crate::engine::starts::shown;
 use crate::engine::watchdog::Watchdog;
@@ -78,12 +78,6 @@ pub(super) fn active_of(manifest: &Manifest, definitions: &Definitions) -> Resul
     Ok(generation)
 }
 
-/// Milliseconds since 1970 by this machine's clock.
-pub(crate) fn now_ms() -> i64 {
-    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-    i64::try_from(since.as_millis()).unwrap_or(i64::MAX)
-}
-
 impl Live {
     pub async fn stop(&self) {
         loops::stop(&self.workers).await;
@@ -102,14 +96,14 @@ impl Live {
     }
 }
 
-/// Which partitions are looked at.
-pub(super) type Which<'a> = &'a dyn Fn(&TopicPartition) -> bool;
+/// The partitions that are looked at.
+pub(super) type Looked<'a> = &'a dyn Fn(&TopicPartition) -> bool;
 
 /// How far a projection has come in the partitions that are looked at.
 pub(super) fn status_of(
     projection: &Projection,
     (generation, tables, made): (u32, &dyn Tables, &Made),
-    (topics, is_looked_at): (&[TopicInfo], Which<'_>),
+    (topics, is_looked_at): (&[TopicInfo], Looked<'_>),
     (worker, watchdog): (Option<&Worker>, Option<&Watchdog>),
 ) -> ProjectionStatus {
     let now_ms = now_ms();
@@ -139,8 +133,8 @@ pub(super) fn status_of(
         lag_ms = lag_ms.max(late);
         let parked_keys = parked.keys_at(&projection.name, &at);
         let began = made.starts.iter().find(|began| began.projection == projection.name && began.at == at);
-        let (began, start) = began.map_or((0, Start::Earliest), |began| (began.offset, began.start));
-        let (topic, start) = (topic.name.to_string(), shown(start));
+        let (began, start) = began.map_or((0, Start::Earliest), |began| (began.offset, began.start.clone()));
+        let (topic, start) = (topic.name.to_string(), shown(&start));
         partitions.push(PartitionStatus {
             topic,
             partition,

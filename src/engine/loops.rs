@@ -9,8 +9,8 @@ use std::time::Duration;
 use tokio::sync::{mpsc, watch};
 use tokio::task::JoinHandle;
 
+use crate::clock::now_ms;
 use crate::engine::Definitions;
-use crate::engine::live::now_ms;
 use crate::engine::watchdog::{Stall, Watchdog, Watched};
 use crate::event::TopicPartition;
 use crate::handler::Projection;

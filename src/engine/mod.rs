@@ -46,7 +46,6 @@ use crate::source::{SourceError, TopicInfo};
 use crate::store::StoreError;
 
 pub use embedded::{Embedded, EmbeddedSettings, Looked};
-pub(crate) use live::now_ms;
 pub use load::{LoadError, Loaded, bind, bind_with, load, load_with};
 pub use loops::LoopSettings;
 pub use overseeing::{Overseeing, Patience};

@@ -10,8 +10,9 @@ use std::time::Duration;
 use futures_util::future::{BoxFuture, join_all};
 use tokio::time::Instant;
 
+use crate::clock::now_ms;
 use crate::engine::errands::StepAnswer;
-use crate::engine::live::{Made, active_of, now_ms, status_of};
+use crate::engine::live::{Made, active_of, status_of};
 use crate::engine::parked::Desk;
 use crate::engine::{
     Definitions, EngineError, PartitionOwner, ProjectionStatus, Status, TopicStatus, parked, pausing, reading,

@@ -8,7 +8,8 @@ use std::sync::Arc;
 use futures_util::future::BoxFuture;
 use tokio::sync::{mpsc, oneshot};
 
-use crate::engine::{Embedded, Projecting, Reading, now_ms};
+use crate::clock::now_ms;
+use crate::engine::{Embedded, Projecting, Reading};
 use crate::event::{Offset, Position, TopicPartition};
 use crate::project::retry::{ParkedRequest, ParkedStep, Release, Stepped};
 use crate::project::{Projector, Scope};

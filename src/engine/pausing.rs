@@ -2,7 +2,8 @@
 //!
 //! A pause is that of a generation: changed definitions fold everything anew, and begin unpaused.
 
-use crate::engine::{Definitions, Embedded, Overseeing, Projecting, Reading, now_ms, parked};
+use crate::clock::now_ms;
+use crate::engine::{Definitions, Embedded, Overseeing, parked};
 use crate::handler::Projection;
 use crate::serve::{ParkedError, PauseOrder, Paused};
 use crate::store::Tables;
@@ -20,8 +21,11 @@ pub(super) fn projection<'d>(
     })
 }
 
-/// Writes down what is ordered; answers what stands now, and what stood.
-async fn order(
+/// Writes down what is ordered; answers what stands now, and what stood. Whoever folds heeds it within about a second.
+///
+/// # Errors
+/// There is no such projection; the store fails.
+pub(super) async fn order(
     tables: &dyn Tables,
     definitions: &Definitions,
     order: PauseOrder,
@@ -62,26 +66,6 @@ impl Embedded {
         let done = order(serving.tables.as_ref(), &definitions, ordered).await?;
         self.set_pauses(&serving.tables.pauses().await.map_err(parked::failed)?);
         Ok(done)
-    }
-}
-
-impl Projecting {
-    /// As [`Overseeing::set_paused`].
-    ///
-    /// # Errors
-    /// There is no such projection; the store fails.
-    pub async fn set_paused(&self, ordered: PauseOrder) -> Result<Paused, ParkedError> {
-        order(self.tables().as_ref(), self.definitions(), ordered).await
-    }
-}
-
-impl Reading {
-    /// As [`Overseeing::set_paused`].
-    ///
-    /// # Errors
-    /// There is no such projection; the store fails.
-    pub async fn set_paused(&self, ordered: PauseOrder) -> Result<Paused, ParkedError> {
-        order(self.serving().tables.as_ref(), self.definitions(), ordered).await
     }
 }
 

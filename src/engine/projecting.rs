@@ -298,6 +298,11 @@ impl Projecting {
         held.workers.iter().map(said).collect()
     }
 
+    /// Whether something is relayed here: how far its sources are folded depends on others too.
+    pub(super) fn relays(&self) -> bool {
+        !self.held().relays.is_empty()
+    }
+
     pub(super) fn set_pauses(&self, pauses: &[Pause]) {
         self.held().workers.iter().for_each(|worker| worker.set_pauses(pauses));
     }
@@ -324,7 +329,9 @@ impl Projecting {
         let mut held = self.held();
         let (gone, revoked) = match change {
             Change::Assigned(partitions) => {
-                tracing::info!(partitions = shown(&partitions), "Partitions are taken.");
+                if !partitions.is_empty() {
+                    tracing::info!(partitions = shown(&partitions), "Partitions are taken.");
+                }
                 metrics().partitions_moved("taken", partitions.len());
                 held.partitions.extend(partitions);
                 return Ok(None);

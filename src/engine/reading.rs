@@ -53,7 +53,6 @@ impl Reading {
         let manifest = store.manifest().await?.ok_or(EngineError::NothingApplied)?;
         let serving = open(&definitions, store.as_ref(), &manifest, &settings).await?;
         let made = Made::of(&manifest, manifest.active);
-        tracing::info!(generation = manifest.active, definitions = definitions.hash, "Generation answers.");
         let now = RwLock::new(Now { serving, made, behind: None });
         let reading = Arc::new(Reading { definitions, store, settings, now });
         tokio::spawn(follow_progress(Arc::downgrade(&reading)));
@@ -100,11 +99,6 @@ impl Reading {
             return Ok(());
         }
         let serving = open(&self.definitions, self.store.as_ref(), &manifest, &self.settings).await?;
-        tracing::info!(
-            generation = manifest.active,
-            definitions = self.definitions.hash,
-            "Generation answers."
-        );
         let mut now = self.now.write().unwrap_or_else(PoisonError::into_inner);
         (now.serving, now.made) = (serving, Made::of(&manifest, manifest.active));
         Ok(())
@@ -133,7 +127,9 @@ async fn open(
 ) -> Result<Arc<Serving>, EngineError> {
     let generation = active_of(manifest, definitions)?;
     let tables = store.open(generation, &definitions.plan).await?;
-    Serving::new(definitions, (generation, tables), settings)
+    let serving = Serving::new(definitions, (generation, tables), settings)?;
+    tracing::info!(generation, definitions = definitions.hash, "Generation answers.");
+    Ok(serving)
 }
 
 /// Asks the store again and again how far it is. Where it does not answer, waiting requests find out by themselves.

@@ -158,8 +158,8 @@ fn shapes_of_projections() -> Vec<Shape> {
                 ),
                 (
                     "start",
-                    json!({ "anyOf": [words(&["earliest", "latest"]), { "type": "string", "format": "date-time" }] }),
-                    "Where a new generation begins to read the log; a time is that of the records.",
+                    json!({ "anyOf": [words(&["earliest", "latest"]), { "type": "string", "format": "date-time" }, starts_of_others()] }),
+                    "Where a new generation begins to read the log; a time is that of the records, a group that of other consumers.",
                 ),
                 ("upcast", upcasts(), "Older versions of event types, each brought to the next."),
             ],
@@ -353,6 +353,13 @@ fn words(words: &[&str]) -> Value {
 
 fn map_of(value: Value) -> Value {
     json!({ "type": ["object", "null"], "additionalProperties": value })
+}
+
+/// Where other consumers have stopped.
+fn starts_of_others() -> Value {
+    let one = |key: &str, value: Value| json!({ "type": "object", "properties": { key: value }, "required": [key], "additionalProperties": false });
+    let offsets = json!({ "type": "object", "additionalProperties": { "type": "integer", "minimum": 0 } });
+    json!({ "anyOf": [one("group", text()), one("offsets", offsets)] })
 }
 
 fn one_or_more(value: Value) -> Value {

@@ -104,7 +104,7 @@ impl Binder<'_> {
             record_key_column: None,
             tombstone: from.tombstone.map(|(tombstone, _)| tombstone),
             unknown: from.unknown.or(unknown).unwrap_or(Unknown::Park),
-            start: from.start,
+            start: from.start.clone(),
             remember,
             sequence,
         })

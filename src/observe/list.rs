@@ -1,6 +1,6 @@
 //! The closed list of metrics: names, kinds, labels, and what each says.
 //!
-//! Nothing is counted under a name that is not here; `docs/metrics.md` has the same list, and a test holds the two together.
+//! Nothing is counted under a name that is not here; `docs/observe.md` has the same list, and a test holds the two together.
 //! Labels have the values of definitions (projections, topics, tables), numbers of partitions, or words of a closed list:
 //! never keys, nor anything that a client or an event says.
 

@@ -48,8 +48,8 @@ pub struct MeasuredPartition {
 }
 
 /// States of a projection.
-pub const STATES: [&str; 7] =
-    ["running", "catching up", "waiting", "stalled", "halted", "stopped", "folded elsewhere"];
+pub const STATES: [&str; 8] =
+    ["running", "catching up", "waiting", "paused", "stalled", "halted", "stopped", "folded elsewhere"];
 
 /// All metrics as text: those that were counted, and the state of an engine.
 pub fn text(measured: &Measured) -> String {

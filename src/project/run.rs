@@ -117,19 +117,19 @@ impl Projector {
     /// Says whether this projection is paused, where that is news.
     fn say_paused(&self, pauses: &[Pause], state: &watch::Sender<ProjectorState>, was_paused: bool) -> bool {
         let name = &self.projection.name;
-        let paused = pauses.iter().find(|pause| pause.projection == *name).map(Pause::to_string);
+        let paused = pauses.iter().find(|pause| pause.projection == *name);
         let before = state.borrow().clone();
-        match &paused {
-            Some(by) if !was_paused => {
-                tracing::warn!(projection = %name, %by, "Projection is paused: it folds nothing.");
+        match paused {
+            Some(pause) if !was_paused => {
+                tracing::warn!(projection = %name, by = %pause.by, "Projection is paused: it folds nothing.");
                 say(
                     state,
                     match before {
                         // What failed stays to be done again.
                         ProjectorState::Waiting(reason) => {
-                            ProjectorState::Waiting(format!("paused {by}, while {reason}"))
+                            ProjectorState::Waiting(format!("paused {pause}, while {reason}"))
                         }
-                        _ => ProjectorState::Paused(by.clone()),
+                        _ => ProjectorState::Paused(pause.to_string()),
                     },
                 );
             }

@@ -6,8 +6,9 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
-use std::time::{Duration, SystemTime};
+use std::time::Duration;
 
+use crate::clock::now_ms;
 use crate::event::{Position, TopicPartition};
 use crate::observe::metrics;
 use crate::plan::Feed;
@@ -142,12 +143,6 @@ fn projections(feeds: &[&Feed], topic: &str) -> usize {
     names.sort_unstable();
     names.dedup();
     names.len()
-}
-
-/// Milliseconds since 1970.
-pub(super) fn now_ms() -> i64 {
-    let now_ms = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default().as_millis();
-    i64::try_from(now_ms).unwrap_or(i64::MAX)
 }
 
 /// How fresh an answer is, at least.

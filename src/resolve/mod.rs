@@ -34,6 +34,7 @@ use std::time::Duration;
 
 use tracing::Instrument;
 
+use crate::clock::now_ms;
 use crate::event::Position;
 use crate::observe::{Limit, OperationKind, Reads, metrics};
 use crate::plan::{Feed, Plan};
@@ -231,7 +232,7 @@ impl Graph {
             homes: &self.homes,
             tables,
             operation: &operation,
-            at_ms: at_ms.unwrap_or_else(fresh::now_ms),
+            at_ms: at_ms.unwrap_or_else(now_ms),
             marking: false,
             room: Room::new(self.settings.limits.read_bytes),
             counts: &self.counts,

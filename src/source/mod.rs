@@ -132,6 +132,24 @@ pub trait Source: Send + Sync + 'static {
     ) -> BoxFuture<'a, Result<Option<Offset>, SourceError>> {
         Box::pin(first_by_reading(self, at, time_ms))
     }
+
+    /// The positions that a group of consumers has committed in partitions: the offsets that it would read next. `None` where
+    /// it has committed none. One for each partition, in their order.
+    ///
+    /// # Errors
+    /// [`SourceError::Refused`] where the log knows no groups, or does not let this one be asked for.
+    fn committed<'a>(
+        &'a self,
+        group: &'a str,
+        partitions: &'a [TopicPartition],
+    ) -> BoxFuture<'a, Result<Vec<Option<Offset>>, SourceError>> {
+        let topic = partitions.first().map(|at| &*at.topic).unwrap_or_default();
+        let reason = format!(
+            "topic {topic:?} is in a log that has no consumer groups, so where {group:?} stands is not known; `from.start` may give \
+             offsets or a time"
+        );
+        Box::pin(async { Err(SourceError::Refused(reason)) })
+    }
 }
 
 /// Bytes read at once while a time is looked for.

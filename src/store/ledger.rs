@@ -109,7 +109,10 @@ impl Epochs {
     /// Refuses a batch of which not all owners own their partitions still.
     pub fn check_all(&self, batch: &Batch) -> Result<(), StoreError> {
         batch.owners.iter().try_for_each(|owner| self.check(owner))?;
-        batch.parked.iter().try_for_each(|change| self.check(&batch.owner_of(change)))
+        batch
+            .parked
+            .iter()
+            .try_for_each(|change| self.check(&batch.owner_of(change.projection(), &change.event().at)))
     }
 }
 

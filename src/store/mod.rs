@@ -380,13 +380,12 @@ pub struct Owner {
 }
 
 impl Batch {
-    /// The owner among those of the batch who decides about an event.
-    fn owner_of(&self, change: &ParkChange) -> Owner {
-        let (projection, at) = (change.projection(), &change.event().at);
-        let found = self.owners.iter().find(|owner| owner.projection == *projection && owner.at == *at);
+    /// The owner among those of the batch who decides about a partition.
+    fn owner_of(&self, projection: &Arc<str>, at: &TopicPartition) -> Owner {
+        let of_it = |owner: &&Owner| owner.projection == *projection && owner.at == *at;
         // Who has taken nothing is older than every owner.
         let nobody = || Owner { projection: Arc::clone(projection), at: at.clone(), epoch: 0 };
-        found.cloned().unwrap_or_else(nobody)
+        self.owners.iter().find(of_it).cloned().unwrap_or_else(nobody)
     }
 }
 

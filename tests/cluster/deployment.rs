@@ -4,7 +4,7 @@
 use std::path::Path;
 use std::process::{Command, Stdio};
 use std::sync::{Arc, OnceLock};
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use kinora::config::{self, Cassandra};
 use kinora::engine::{self, Definitions};
@@ -16,11 +16,8 @@ use kinora::store::{Store, Tables};
 use serde_json::Value as Json;
 
 use crate::load::Publisher;
-use crate::process::{Ended, Process};
+use crate::process::{AT_MOST, Ended, Process};
 use crate::{kafka_server, rows, servers};
-
-/// Longest wait for what must come.
-pub const AT_MOST: Duration = Duration::from_secs(90);
 
 /// Who may do everything on a node that asks for passwords.
 pub const USER: &str = "cassandra";

@@ -13,9 +13,10 @@ use rdkafka::producer::{DeliveryFuture, FutureProducer, FutureRecord};
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
-use crate::deployment::{AT_MOST, Deployment};
+use crate::deployment::Deployment;
 use crate::events::{Mix, draw};
 use crate::oracle::Sent;
+use crate::process::AT_MOST;
 
 /// Records on their way at once.
 const UNDER_WAY_MAX: usize = 10_000;

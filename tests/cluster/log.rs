@@ -225,7 +225,7 @@ async fn make_anew(deployment: &Deployment, topic: &str) {
         // A topic that is being deleted is there for a moment.
         match &admin.create_topics([&new], &options).await.expect("it is asked for")[0] {
             Ok(_) => return,
-            Err(error) => assert!(begun.elapsed() < crate::deployment::AT_MOST, "{error:?}"),
+            Err(error) => assert!(begun.elapsed() < crate::process::AT_MOST, "{error:?}"),
         }
     }
 }

@@ -4,9 +4,10 @@
 
 use std::time::Duration;
 
-use crate::deployment::{AT_MOST, Deployment};
+use crate::deployment::Deployment;
 use crate::kafka_server::Server;
 use crate::load::{Draws, Load, Log, Pace};
+use crate::process::AT_MOST;
 use crate::servers::free_ports;
 use crate::servers::node::Node;
 use crate::{compare, number, seed, sync};

@@ -9,7 +9,8 @@ use std::time::{Duration, Instant};
 use kinora::serve::client;
 use serde_json::{Map, Value as Json, json};
 
-use crate::deployment::AT_MOST;
+/// Longest wait for what must come.
+pub const AT_MOST: Duration = Duration::from_secs(90);
 
 /// How often it is looked whether something has come.
 const LOOK_EVERY: Duration = Duration::from_millis(20);
@@ -172,10 +173,14 @@ impl Process {
         reply.ok().and_then(|reply| serde_json::from_slice(&reply.body).ok()).unwrap_or_default()
     }
 
+    /// What it answers to a path.
+    pub async fn reply(&self, path: &str) -> client::Reply {
+        client::send(self.address, "GET", path, &[], &[]).await.expect("it answers")
+    }
+
     /// What a page of it answers as JSON.
     pub async fn get(&self, path: &str) -> Json {
-        let reply = client::send(self.address, "GET", path, &[], &[]).await.expect("it answers");
-        serde_json::from_slice(&reply.body).expect("it is JSON")
+        serde_json::from_slice(&self.reply(path).await.body).expect("it is JSON")
     }
 
     /// Waits until the graph answers with all up to these positions, by partition, within a time.

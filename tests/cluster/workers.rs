@@ -5,8 +5,9 @@
 
 use std::time::Duration;
 
-use crate::deployment::{AT_MOST, Deployment};
+use crate::deployment::Deployment;
 use crate::load::{Draws, Load, Log, Pace};
+use crate::process::AT_MOST;
 use crate::process::Process;
 use crate::{compare, number, seed};
 

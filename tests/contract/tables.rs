@@ -608,7 +608,12 @@ fn generation(number: u32, hash: &str) -> Generation {
         start,
         offset,
     };
-    let starts = vec![began(0, Start::Latest, 17), began(3, Start::At(-1_500), 0)];
+    let starts = vec![
+        began(0, Start::Latest, 17),
+        began(3, Start::At(-1_500), 0),
+        began(4, Start::Group("old writers".into()), 12),
+        began(5, Start::given(5, 9), 9),
+    ];
     let internal = vec![Internal {
         projection: "merged".into(),
         topic: "kinora.merged".into(),

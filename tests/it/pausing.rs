@@ -23,8 +23,13 @@ async fn a_paused_projection_of_dev_folds_nothing_over_a_restart_until_it_is_res
     project.run(&["pause", "notes"]).says(0, &["notes is paused already, by "]);
     project.run(&["pause", "carts"]).says(2, &["there is no projection \"carts\"; there are notes"]);
     until("the loop has heeded it", async || state(&dev).await.starts_with("paused by ").then_some(())).await;
+    let measured = String::from_utf8(dev.get("/metrics").await.body).expect("it is text");
+    assert!(
+        measured.contains("kinora_projection_state{projection=\"notes\",state=\"paused\"} 1\n"),
+        "{measured}"
+    );
     dev.publish("notes", &[written("a", "second")]).await;
-    project.run(&["status"]).says(0, &["1 events", "paused by "]);
+    project.run(&["status"]).says(0, &["1 event, ", "paused by "]);
     dev.signal("TERM").await;
 
     // Also while no `dev` runs.

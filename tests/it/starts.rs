@@ -116,6 +116,41 @@ async fn a_time_is_the_first_record_that_is_not_older_and_what_follows_it() {
 }
 
 #[tokio::test]
+async fn offsets_are_those_that_are_given_and_are_in_the_log() {
+    let project = Project::notes();
+    let engine = project.engine();
+    engine.take_over(project.definitions()).await.expect("it answers");
+    publish(&engine, &[("a", 1), ("b", 2), ("c", 3)]).await;
+    let all = |first: u64| format!("{{ offsets: {{ 0: {first}, 1: 0, 2: 0, 3: 0 }} }}");
+    project.write("projections/notes.yaml", &from(&all(1), "event.text"));
+    engine.take_over(project.definitions()).await.expect("it answers");
+    assert_eq!(there(&engine, &["a", "b", "c"]).await, "bc");
+    assert_eq!(began(&engine.status().await), (1, "given offset"));
+    let engine = restarted(&project, engine).await;
+    publish(&engine, &[("d", 4)]).await;
+    assert_eq!(there(&engine, &["a", "b", "c", "d"]).await, "bcd");
+
+    for (start, says) in [
+        (
+            all(5),
+            "the offset that `from.start` gives of notes:0 is 5, where the log has offsets from 0 to its end at 4",
+        ),
+        ("{ offsets: { 0: 1 } }".to_owned(), "`from.start` gives no offset of notes:1"),
+        (
+            "{ offsets: { 0: 1, 1: 0, 2: 0, 3: 0, 7: 1 } }".to_owned(),
+            "gives an offset of notes:7, and the topic has 4 partitions",
+        ),
+        ("{ group: old }".to_owned(), "topic \"notes\" is in a log that has no consumer groups"),
+    ] {
+        project.write("projections/notes.yaml", &from(&start, "event.text"));
+        let refused = engine.take_over(project.definitions()).await.expect_err("it is refused").to_string();
+        assert!(refused.contains(says), "{refused}");
+        assert_eq!(there(&engine, &["a", "b", "c", "d"]).await, "bcd", "what answered before answers still");
+    }
+    engine.shut_down().await;
+}
+
+#[tokio::test]
 async fn merged_partitions_begin_each_at_its_own_place() {
     let project = Project::notes();
     let engine = project.engine();

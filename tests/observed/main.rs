@@ -5,10 +5,13 @@
 #![cfg(all(feature = "cassandra", feature = "kafka"))]
 #![allow(clippy::print_stdout, reason = "what was left out is shown")]
 
+mod deployment;
 mod exposition;
 #[path = "../servers/kafka.rs"]
 mod kafka_server;
-mod processes;
+#[path = "../cluster/process.rs"]
+#[allow(dead_code, reason = "processes of clusters are shared")]
+mod process;
 mod rights;
 #[path = "../servers/mod.rs"]
 mod servers;

@@ -5,12 +5,13 @@ use std::collections::{BTreeMap, BTreeSet};
 use kinora::observe::list::ALL;
 use kinora::sample::{self, SHOP_TOPICS, SampleEvent};
 
+use crate::deployment::Deployment;
 use crate::exposition::Scrape;
-use crate::processes::{Deployment, Process};
+use crate::process::Process;
 use crate::{NOW_MS, number};
 
 async fn scrape(process: &Process) -> Scrape {
-    let reply = process.get("/metrics").await;
+    let reply = process.reply("/metrics").await;
     assert_eq!(reply.status, 200, "{}", reply.text());
     let text = reply.text();
     let scrape = Scrape::read(&text).unwrap_or_else(|reason| panic!("{reason}\n{text}"));
@@ -31,7 +32,7 @@ async fn processes_that_fold_and_answer_tell_together_what_was_published() {
     let folding = [deployment.project(), deployment.project()];
     let serving = deployment.serve();
     deployment.publish(&events, &mut read_after);
-    deployment.wait_until_read(&serving, &read_after).await;
+    serving.wait_until_read(&read_after).await;
 
     // Partitions may be on their way from one to the other.
     let begun = std::time::Instant::now();
@@ -77,7 +78,7 @@ async fn processes_that_fold_and_answer_tell_together_what_was_published() {
         println!("{name} holds {mib:.0} MiB");
     }
     for process in folding {
-        assert_eq!(process.end(), Some(0));
+        process.ends_well().await;
     }
-    assert_eq!(serving.end(), Some(0));
+    serving.ends_well().await;
 }

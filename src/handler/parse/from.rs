@@ -3,8 +3,11 @@
 //! Comes in: the node of `from`, and what the defaults say. Goes out: a [`FromDecl`] for each topic, and the upcasts that
 //! stand in it. Expressions and columns are `sources`'s and `memory`'s.
 
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
 use super::super::declaration::{FromDecl, SchemasDecl, SequenceDecl, UpcastDecl};
-use super::super::yaml::{Node, NodeKind, Text};
+use super::super::yaml::{Entry, Node, NodeKind, Text};
 use super::super::{Repeat, Tombstone};
 use super::Reader;
 use crate::diagnostic::{Diagnostic, nearest};
@@ -61,7 +64,7 @@ impl Reader<'_> {
             record_key: text("recordKey", "an expression", defaults.map(|d| &d.record_key)),
             tombstone: defaults.and_then(|d| d.tombstone),
             unknown: defaults.and_then(|d| d.unknown),
-            start: defaults.map(|d| d.start).unwrap_or_default(),
+            start: defaults.map(|d| d.start.clone()).unwrap_or_default(),
             schemas: defaults.and_then(|d| d.schemas.clone()),
             id: text("id", "an expression", defaults.map(|d| &d.id)),
             remember: text("remember", "the name of a column", defaults.map(|d| &d.remember)),
@@ -119,16 +122,21 @@ impl Reader<'_> {
     }
 
     fn start(&mut self, node: &Node) -> Option<Start> {
+        if let NodeKind::Map(_) = node.kind {
+            return self.start_of_others(node);
+        }
         let text = self.text(node, "a place to start")?;
         let words = [("earliest", Start::Earliest), ("latest", Start::Latest)];
-        let word = words.iter().find(|(word, _)| *word == text.text).map(|(_, start)| *start);
+        let word = words.iter().find(|(word, _)| *word == text.text).map(|(_, start)| start.clone());
         let found = word.or_else(|| read_timestamp(&text.text).map(Start::At));
         if found.is_none() {
             let known = || words.iter().map(|(word, _)| *word);
             let help = match nearest(&text.text, known()) {
                 Some(near) => format!("did you mean `{near}`?"),
                 None => {
-                    "write `earliest`, `latest`, or a time with its offset: `2026-01-01T00:00:00Z`".to_owned()
+                    "write `earliest`, `latest`, a time with its offset: `2026-01-01T00:00:00Z`, or where others have stopped: \
+                     `{ group: its-name }` or `{ offsets: { 0: 512, 1: 498 } }`"
+                        .to_owned()
                 }
             };
             let message = format!("`{}` is no place to start", text.text);
@@ -136,5 +144,37 @@ impl Reader<'_> {
             self.faults.push(fault.fix_name(&text.text, known()));
         }
         found
+    }
+
+    /// Where a consumer group has come to, or offsets.
+    fn start_of_others(&mut self, node: &Node) -> Option<Start> {
+        let fields = self.map(node, "`start`", &["group", "offsets"]);
+        match (fields.get("group"), fields.get("offsets")) {
+            (Some(group), None) => {
+                let name = self.text(group, "the name of a consumer group")?;
+                Some(Start::Group(name.text.as_str().into()))
+            }
+            (None, Some(offsets)) => self.offsets(offsets),
+            (Some(_), Some(_)) => {
+                self.fault("P006", node.span, "`start` names a group and offsets, which are two places")
+                    .help("write either `{ group: its-name }` or `{ offsets: { 0: 512, 1: 498 } }`");
+                None
+            }
+            (None, None) => None,
+        }
+    }
+
+    fn offsets(&mut self, node: &Node) -> Option<Start> {
+        let mut offsets = BTreeMap::new();
+        for Entry { key, value } in self.entries(node, "`offsets`") {
+            let offset = self.text(value, "an offset")?;
+            let (Ok(partition), Ok(number)) = (key.text.parse(), offset.text.parse()) else {
+                self.fault("P006", key.span, format!("`{}: {}` is no offset of a partition", key.text, offset.text))
+                    .help("write the number of each partition and the first offset that is to be read: `{ 0: 512, 1: 498 }`");
+                return None;
+            };
+            offsets.insert(partition, number);
+        }
+        Some(Start::Offsets(Arc::new(offsets)))
     }
 }

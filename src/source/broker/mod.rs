@@ -19,7 +19,6 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, PoisonError, RwLock};
-use std::time::{SystemTime, UNIX_EPOCH};
 
 use futures_util::future::BoxFuture;
 use serde::{Deserialize, Serialize};
@@ -27,6 +26,7 @@ use tokio::sync::watch;
 use xxhash_rust::xxh3::xxh3_64;
 
 use super::{NewRecord, PartitionInfo, Reader, Source, SourceError, TopicInfo, partition};
+use crate::clock::now_ms;
 use crate::event::{Offset, Position, Record, TopicPartition};
 use disk::{Disk, Open, RealDisk, is_full};
 use log::{Access, Partition, Shared};
@@ -481,9 +481,4 @@ fn open_topic(path: &Path, shared: &Arc<Shared>) -> Result<Option<Topic>, Source
     }
     let partitions = (0..found.partitions).map(open).collect::<Result<_, SourceError>>()?;
     Ok(Some(Topic { name: name.into(), id, partitions, turn: AtomicU32::new(0) }))
-}
-
-fn now_ms() -> i64 {
-    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-    i64::try_from(since.as_millis()).unwrap_or(i64::MAX)
 }

@@ -8,7 +8,8 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use rdkafka::consumer::Consumer as _;
-use rdkafka::error::RDKafkaErrorCode;
+use rdkafka::error::{KafkaError, RDKafkaErrorCode};
+use rdkafka::topic_partition_list::{Offset as At, TopicPartitionList};
 
 use super::client::{self, Consumer, Context};
 use super::native::{self, Asked, Listed};
@@ -108,6 +109,41 @@ impl Link {
     /// The first record that is not before a time; `None` where there is none.
     pub fn first_from(&self, at: &TopicPartition, time_ms: i64) -> Result<Option<Offset>, SourceError> {
         Ok(self.list(std::slice::from_ref(at), Asked::From(time_ms))?.remove(at))
+    }
+
+    /// The positions that a group has committed in partitions, in their order. The group is asked for, not joined.
+    pub fn committed(
+        &self,
+        group: &str,
+        partitions: &[TopicPartition],
+    ) -> Result<Vec<Option<Offset>>, SourceError> {
+        let mut config = client::config(&self.settings)?;
+        config.set("group.id", group);
+        let client: Consumer = client::create(&config, Context::new(&self.settings))?;
+        let mut asked = TopicPartitionList::new();
+        for at in partitions {
+            asked.add_partition(&at.topic, i32::try_from(at.partition).unwrap_or(i32::MAX));
+        }
+        let found = client.committed_offsets(asked, self.settings.timeout);
+        // Connections tell what is wrong with them only to those who listen.
+        while client.poll(Duration::ZERO).is_some() {}
+        let refused = |error: &KafkaError| match error.rdkafka_error_code() {
+            Some(RDKafkaErrorCode::GroupAuthorizationFailed) => SourceError::Refused(format!(
+                "Kafka does not let this process see where group {group:?} stands; grant its user DESCRIBE on the group"
+            )),
+            code => client.context().why(code),
+        };
+        let found = found.map_err(|error| refused(&error))?;
+        let one = |at: &TopicPartition| {
+            let partition = i32::try_from(at.partition).unwrap_or(i32::MAX);
+            let Some(element) = found.find_partition(&at.topic, partition) else { return Ok(None) };
+            element.error().map_err(|error| refused(&error))?;
+            match element.offset() {
+                At::Offset(offset) => Ok(u64::try_from(offset).ok()),
+                _ => Ok(None),
+            }
+        };
+        partitions.iter().map(one).collect()
     }
 
     fn list(

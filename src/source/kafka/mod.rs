@@ -193,4 +193,13 @@ impl Source for Kafka {
             self.ask(move |link| link.first_from(&place, time_ms)).await
         })
     }
+
+    fn committed<'a>(
+        &'a self,
+        group: &'a str,
+        partitions: &'a [TopicPartition],
+    ) -> BoxFuture<'a, Result<Vec<Option<Offset>>, SourceError>> {
+        let (group, partitions) = (group.to_owned(), partitions.to_vec());
+        Box::pin(self.ask(move |link| link.committed(&group, &partitions)))
+    }
 }

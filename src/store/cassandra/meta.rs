@@ -4,7 +4,7 @@
 //! plain one that carries its next offset as its stamp, so that a late one loses inside the database.
 
 use std::sync::Arc;
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
@@ -12,6 +12,7 @@ use super::answers::{Answer, applied};
 use super::names::{self, within};
 use super::session::{Binds, Reads, Session};
 use super::table::signed;
+use crate::clock::now_ms;
 use crate::event::{Start, TopicPartition};
 use crate::store::{
     Began, Generation, Internal, Manifest, Owner, Progress, ProgressMark, Relayed, StoreError,
@@ -132,7 +133,7 @@ struct BeganText {
     topic: String,
     partition: u32,
     topic_id: String,
-    /// `earliest`, `latest`, or milliseconds since 1970.
+    /// `earliest`, `latest`, milliseconds since 1970, `group NAME`, or `offset` where it was given.
     start: String,
     offset: u64,
 }
@@ -143,10 +144,12 @@ fn manifest_bytes(manifest: &Manifest) -> String {
         topic: began.at.topic.to_string(),
         partition: began.at.partition,
         topic_id: format!("{:032x}", began.topic_id),
-        start: match began.start {
+        start: match &began.start {
             Start::Earliest => "earliest".to_owned(),
             Start::Latest => "latest".to_owned(),
             Start::At(ms) => ms.to_string(),
+            Start::Group(name) => format!("group {name}"),
+            Start::Offsets(_) => "offset".to_owned(),
         },
         offset: began.offset,
     };
@@ -179,6 +182,8 @@ fn read_manifest(text: &str) -> Result<Manifest, StoreError> {
             start: match began.start.as_str() {
                 "earliest" => Start::Earliest,
                 "latest" => Start::Latest,
+                "offset" => Start::given(began.partition, began.offset),
+                other if other.starts_with("group ") => Start::Group(other["group ".len()..].into()),
                 ms => Start::At(ms.parse().map_err(|error| damaged(&error))?),
             },
             offset: began.offset,
@@ -365,12 +370,6 @@ pub(super) async fn grace(place: &Place) -> Result<Duration, StoreError> {
         })
         .await?;
     Ok(Duration::from_secs(u64::try_from(least).unwrap_or_default()))
-}
-
-/// Milliseconds since 1970.
-pub(super) fn now_ms() -> i64 {
-    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-    i64::try_from(since.as_millis()).unwrap_or(i64::MAX)
 }
 
 /// An epoch as the store has it: none before the first.

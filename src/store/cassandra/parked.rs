@@ -191,7 +191,7 @@ async fn write_counts(
             .long(signed(counts.retried)?)
             .long(signed(counts.skipped)?)
             .long(signed(counts.dropped)?);
-        let owner = owner(batch, &projection, &at);
+        let owner = batch.owner_of(&projection, &at);
         compare(place, names::SET_COUNTS, place.binds(binds, &projection, &at), &owner).await?;
         let total = {
             let mut decided = lock(decided);
@@ -201,14 +201,6 @@ async fn write_counts(
         ledger.change_parked(|parked| parked.set_counts(&projection, total));
     }
     Ok(())
-}
-
-/// Who decides about a partition.
-fn owner(batch: &Batch, projection: &Arc<str>, at: &TopicPartition) -> Owner {
-    let of_it = |owner: &&Owner| owner.projection == *projection && owner.at == *at;
-    // Who has taken nothing is older than every owner.
-    let nobody = || Owner { projection: Arc::clone(projection), at: at.clone(), epoch: 0 };
-    batch.owners.iter().find(of_it).cloned().unwrap_or_else(nobody)
 }
 
 /// Sends a write that compares the epoch.
@@ -314,7 +306,7 @@ impl Desk<'_> {
     async fn begin(&self, was: Option<&Begun>, begun: &Begun) -> Result<(), StoreError> {
         let Some(known) = self.known() else { return Ok(()) };
         let (at, text) = (&known.since.at, begun_text(begun));
-        let owner = owner(self.batch, &self.name.0, at);
+        let owner = self.batch.owner_of(&self.name.0, at);
         let name = |binds| self.place.binds(binds, &self.name.0, at).blob(&key_bytes(&self.name.1));
         let binds = name(Binds::default().text(&text)).maybe_long(meta::some(owner.epoch)?);
         let binds = binds.maybe_text(was.map(begun_text).as_deref());
@@ -337,7 +329,7 @@ impl Desk<'_> {
     }
 
     async fn compare(&self, statement: &str, binds: Binds, at: &TopicPartition) -> Result<(), StoreError> {
-        compare(self.place, statement, binds, &owner(self.batch, &self.name.0, at)).await
+        compare(self.place, statement, binds, &self.batch.owner_of(&self.name.0, at)).await
     }
 
     fn queue(&self, binds: Binds) -> Binds {

@@ -15,6 +15,7 @@ use super::rows;
 use super::session::Step;
 use super::table::Physical;
 use super::write;
+use crate::clock::now_ms;
 use crate::event::TopicPartition;
 use crate::plan::TableId;
 use crate::store::coordination::{Coordination, Pause};
@@ -94,7 +95,7 @@ impl Shared {
         };
         let mut owners: Vec<Owner> = batch.owners.iter().filter(of_batch).cloned().collect();
         for change in &batch.parked {
-            let owner = batch.owner_of(change);
+            let owner = batch.owner_of(change.projection(), &change.event().at);
             if !owners.contains(&owner) {
                 owners.push(owner);
             }
@@ -111,7 +112,7 @@ impl Shared {
         let is_due = lock(&self.seen).elapsed() >= SEEN_EVERY;
         let check = |owner| -> Step<'_, ()> {
             match is_due {
-                true => Box::pin(meta::set_seen(&self.place, owner, Some(meta::now_ms()))),
+                true => Box::pin(meta::set_seen(&self.place, owner, Some(now_ms()))),
                 false => Box::pin(meta::check_owner(&self.place, owner)),
             }
         };

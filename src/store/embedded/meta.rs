@@ -223,10 +223,12 @@ fn place_value(at: &TopicPartition) -> Value {
 }
 
 fn began_value(began: &Began) -> Value {
-    let start = match began.start {
+    let start = match &began.start {
         Start::Earliest => Value::Null,
         Start::Latest => Value::text("latest"),
-        Start::At(ms) => Value::Timestamp(ms),
+        Start::At(ms) => Value::Timestamp(*ms),
+        Start::Group(name) => Value::List(vec![Value::text(&**name)]),
+        Start::Offsets(_) => Value::text("offset"),
     };
     Value::Record(vec![
         Value::text(&*began.projection),
@@ -258,13 +260,19 @@ fn internal(value: Value) -> Result<Internal, StoreError> {
 
 fn began(value: Value) -> Result<Began, StoreError> {
     let mut cells = Fields::of(value, "where a generation began")?;
-    Ok(Began {
-        projection: cells.text()?.into(),
-        at: cells.place()?,
-        topic_id: cells.uuid()?,
-        start: cells.start()?,
-        offset: cells.number()?,
-    })
+    let (projection, at, topic_id) = (cells.text()?.into(), cells.place()?, cells.uuid()?);
+    let (start, offset) = (cells.next(), cells.number()?);
+    let start = match start {
+        Value::Null => Start::Earliest,
+        Value::Timestamp(ms) => Start::At(ms),
+        Value::Text(text) if text == "latest" => Start::Latest,
+        Value::Text(text) if text == "offset" => Start::given(at.partition, offset),
+        Value::List(names) => {
+            Start::Group(Fields::of(Value::Record(names), "a consumer group")?.text()?.into())
+        }
+        other => return cells.wrong("a place to start", &other),
+    };
+    Ok(Began { projection, at, topic_id, start, offset })
 }
 
 pub(super) fn event_value(event: &QueuedEvent) -> Value {
@@ -360,15 +368,6 @@ impl Fields {
             Value::Null => Ok(Vec::new()),
             Value::List(values) => Ok(values),
             other => self.wrong("a list or nothing", &other),
-        }
-    }
-
-    fn start(&mut self) -> Result<Start, StoreError> {
-        match self.next() {
-            Value::Null => Ok(Start::Earliest),
-            Value::Timestamp(ms) => Ok(Start::At(ms)),
-            Value::Text(text) if text == "latest" => Ok(Start::Latest),
-            other => self.wrong("a place to start", &other),
         }
     }
 

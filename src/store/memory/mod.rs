@@ -406,7 +406,7 @@ impl MemoryTables {
     fn send_parked(&self, batch: &Batch) -> Result<(), StoreError> {
         let mut data = lock(&self.generation.data);
         for change in &batch.parked {
-            let owner = batch.owner_of(change);
+            let owner = batch.owner_of(change.projection(), &change.event().at);
             self.generation.ledger.epochs().check(&owner)?;
             let fate = self.fate(Write::Park(change));
             if fate.applies() {

@@ -3,14 +3,18 @@
 use std::collections::BTreeSet;
 use std::io::{BufRead, BufReader, Read, Write};
 use std::process::{Child, Command, Stdio};
+use std::sync::Arc;
 use std::time::Duration;
 
 use kinora::config::Kafka as Settings;
+use kinora::engine;
 use kinora::event::TopicPartition;
+use kinora::source::NewRecord;
 use kinora::source::group::{Change, Group as _};
 use kinora::source::kafka::group::{Membership, Protocol};
+use kinora::store::Began;
 use rdkafka::ClientConfig;
-use rdkafka::consumer::{BaseConsumer, Consumer as _};
+use rdkafka::consumer::{BaseConsumer, CommitMode, Consumer as _};
 use rdkafka::topic_partition_list::{Offset, TopicPartitionList};
 
 use super::{OnKafka, within};
@@ -189,6 +193,71 @@ async fn what_is_reported_shows_to_tools_that_look_for_lag() {
         }
     });
     assert_eq!(committed.await, [Offset::Offset(7), Offset::Offset(9)]);
+}
+
+#[tokio::test]
+async fn a_projection_begins_where_a_group_has_come_to() {
+    let Some(subject) = OnKafka::open("adopted").await else { return };
+    subject.create_topic("t", PARTITIONS).await;
+    let record = |partition| NewRecord {
+        partition: Some(partition),
+        value: Some("{}".into()),
+        ..NewRecord::default()
+    };
+    subject.append("t", (0..18).map(|number| record(3 * (number % 2))).collect()).await.expect("is appended");
+    let old: BaseConsumer = ClientConfig::new()
+        .set("bootstrap.servers", subject.settings.brokers.join(","))
+        .set("group.id", subject.name("old"))
+        .create()
+        .expect("is made");
+    let committed = |offset: i64| {
+        let mut list = TopicPartitionList::new();
+        list.add_partition_offset(&subject.name("t"), 0, Offset::Offset(offset)).expect("is an offset");
+        old.commit(&list, CommitMode::Sync).expect("is committed");
+    };
+    let project = tempfile::tempdir().expect("a temporary directory");
+    let write = |path: &str, text: &str| {
+        std::fs::create_dir_all(project.path().join(path).parent().expect("it has one"))
+            .expect("a folder is made");
+        std::fs::write(project.path().join(path), text).expect("it is written");
+    };
+    write(
+        "schema/a.graphql",
+        "type Query { a(id: ID!): A @read } type A @key(fields: \"id\") @table(name: \"a\", partition: \"id\") { id: ID! }",
+    );
+    let start = format!("start: {{ group: {} }}", subject.name("old"));
+    let from = format!(
+        "from: {{ topic: {}, format: json, type: event.type, recordKey: event.id, {start} }}",
+        subject.name("t")
+    );
+    write(
+        "projections/a.yaml",
+        &format!(
+            "projection: a\ninto: A\n{from}\nkey: {{ id: event.id }}\nunknown: park\nevents: {{ Made: {{ upsert: {{}} }} }}\n"
+        ),
+    );
+    let definitions = Arc::new(
+        engine::load(project.path(), &Default::default())
+            .expect("can be read")
+            .definitions
+            .expect("they are right"),
+    );
+
+    committed(7);
+    let began = engine::starts(&definitions, subject.source(), &[]).await.expect("it is found");
+    let offsets = |began: &[Began]| began.iter().map(|began| began.offset).collect::<Vec<_>>();
+    assert_eq!(offsets(&began), [7, 0, 0, 0, 0, 0], "where nothing was committed, all is read");
+    // The group goes on; what was found stays.
+    committed(8);
+    let again = engine::starts(&definitions, subject.source(), &began).await.expect("it is known");
+    assert_eq!(offsets(&again), offsets(&began));
+    committed(10);
+    let refused =
+        engine::starts(&definitions, subject.source(), &[]).await.expect_err("the log has no such offset");
+    assert!(
+        refused.to_string().contains("0 is 10, where the log has offsets from 0 to its end at 9"),
+        "{refused}"
+    );
 }
 
 /// A member in a process of its own: this program, told to be one.

@@ -1,20 +1,14 @@
-//! Processes of one deployment: a keyspace, a group and topics of its own on the servers that all tests share.
+//! One deployment: a keyspace, a group and topics of its own on the servers that all tests share.
 
 use std::collections::BTreeMap;
-use std::io::{BufRead as _, BufReader};
-use std::net::SocketAddr;
 use std::path::Path;
-use std::process::{Child, Command, Output, Stdio};
-use std::time::{Duration, Instant};
+use std::process::{Command, Output, Stdio};
 
 use kinora::sample::{SHOP_TOPICS, SampleEvent};
-use kinora::serve::client;
 use serde_json::{Value as Json, json};
 
+use crate::process::Process;
 use crate::{kafka_server, servers};
-
-/// Longest wait for what must come.
-const AT_MOST: Duration = Duration::from_secs(60);
 
 /// Reads of each projection: an answer waits for what feeds its own reads.
 const QUERY: &str = r#"{ __typename cart(id: "x") { id } order(id: "x") { id } product(id: "x") { id } customer(id: "x") { id } }"#;
@@ -23,17 +17,8 @@ pub struct Deployment {
     project: tempfile::TempDir,
     /// Settings of each command, as variables, by its name.
     pub variables: BTreeMap<&'static str, Vec<(&'static str, String)>>,
-    /// Reads of what else it has been given than the shop.
-    pub reads: String,
-}
-
-/// A running `kinora project` or `kinora serve`.
-pub struct Process {
-    child: Child,
-    /// What it prints to standard error.
-    _errors: tempfile::NamedTempFile,
-    /// Where it listens.
-    address: SocketAddr,
+    /// Reads of each projection.
+    pub query: &'static str,
 }
 
 impl Deployment {
@@ -70,7 +55,7 @@ impl Deployment {
              [cassandra]\nnodes = [\"{node}\"]\nkeyspace = \"{keyspace}\"\nreplication = \"datacenter1: 1\"\n"
         );
         std::fs::write(project.path().join("kinora.toml"), settings).expect("it can be written");
-        Deployment { project, variables: BTreeMap::new(), reads: String::new() }
+        Deployment { project, variables: BTreeMap::new(), query: QUERY }
     }
 
     /// Gives it a file more.
@@ -129,68 +114,6 @@ impl Deployment {
     }
 
     fn start(&self, what: &str) -> Process {
-        let errors = tempfile::NamedTempFile::new().expect("a file can be made");
-        let mut command = self.command(&[what, "--listen", "127.0.0.1:0", "--format", "json"]);
-        let into = errors.reopen().expect("it can be opened");
-        let mut child = command.stdout(Stdio::piped()).stderr(into).spawn().expect("kinora can be run");
-        let mut line = String::new();
-        let out = child.stdout.take().expect("it is piped");
-        BufReader::new(out).read_line(&mut line).expect("it can be read");
-        let said: Json = serde_json::from_str(&line).unwrap_or_else(|_| {
-            let errors = std::fs::read_to_string(errors.path()).unwrap_or_default();
-            panic!("{what} did not start: {errors}")
-        });
-        let base = said["listening"].as_str().and_then(|link| link.strip_prefix("http://"));
-        let address = base.and_then(|base| base.parse().ok()).expect("it says where it listens");
-        Process { child, _errors: errors, address }
-    }
-
-    /// Waits until the graph answers with all that was published.
-    pub async fn wait_until_read(&self, serving: &Process, read_after: &BTreeMap<String, u64>) {
-        let positions: Vec<String> = read_after.iter().map(|(at, offset)| format!("{at}@{offset}")).collect();
-        let positions = positions.join(",");
-        let begun = Instant::now();
-        loop {
-            let query = QUERY.replacen('{', &format!("{{ {} ", self.reads), 1);
-            let body = json!({ "query": query }).to_string();
-            let headers = [
-                ("content-type", "application/json"),
-                ("x-read-wait", "4s;on-timeout=fail"),
-                ("x-read-after", positions.as_str()),
-            ];
-            let reply = client::send(serving.address, "POST", "/graphql", &headers, body.as_bytes()).await;
-            let answer: Json =
-                reply.ok().and_then(|reply| serde_json::from_slice(&reply.body).ok()).unwrap_or_default();
-            if answer["data"]["__typename"] == "Query" && answer["errors"].is_null() {
-                return;
-            }
-            assert!(begun.elapsed() < AT_MOST, "not all was folded in time: {answer}");
-        }
-    }
-}
-
-impl Process {
-    /// What it answers to a path.
-    pub async fn get(&self, path: &str) -> client::Reply {
-        client::send(self.address, "GET", path, &[], &[]).await.expect("it answers")
-    }
-
-    fn signal(&self, name: &str) {
-        let pid = self.child.id().to_string();
-        let sent = Command::new("kill").args([&format!("-{name}"), &pid]).status().expect("kill can be run");
-        assert!(sent.success(), "the process is gone");
-    }
-
-    /// Tells it to end, and waits until it has.
-    pub fn end(mut self) -> Option<i32> {
-        self.signal("TERM");
-        self.child.wait().expect("it can be waited for").code()
-    }
-}
-
-impl Drop for Process {
-    fn drop(&mut self) {
-        let _ = self.child.kill();
-        let _ = self.child.wait();
+        Process::start(self.command(&[what, "--listen", "127.0.0.1:0", "--format", "json"])).asks(self.query)
     }
 }

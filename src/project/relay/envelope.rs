@@ -92,7 +92,10 @@ pub fn open(record: &Record) -> Result<Opened, String> {
 
 fn from(text: &str) -> Option<(u32, TopicPartition, Offset, i64)> {
     let mut words = text.splitn(3, ' ');
-    let (partitions, time_ms) = (words.next()?.parse().ok()?, words.next()?.parse().ok()?);
+    let (partitions, time_ms): (u32, i64) = (words.next()?.parse().ok()?, words.next()?.parse().ok()?);
+    if partitions == 0 {
+        return None;
+    }
     let (place, offset) = words.next()?.rsplit_once('@')?;
     let (topic, partition) = place.rsplit_once(':')?;
     let at = TopicPartition { topic: Arc::from(topic), partition: partition.parse().ok()? };
@@ -103,6 +106,7 @@ fn from(text: &str) -> Option<(u32, TopicPartition, Offset, i64)> {
 mod tests {
     use super::*;
     use crate::store::Come;
+    use crate::testing::spoil;
 
     fn at() -> TopicPartition {
         TopicPartition { topic: "shop.carts".into(), partition: 7 }
@@ -172,6 +176,10 @@ mod tests {
                 "its header \"kinora-from\" is \"1 1 0 a:0\", which this version does not know",
             ),
             (
+                with(FROM, "1 0 0 a:0@0", ""),
+                "its header \"kinora-from\" is \"1 0 0 a:0@0\", which this version does not know",
+            ),
+            (
                 with(MARK, "1 ends", "1 1"),
                 "its header \"kinora-mark\" is \"1 ends\", which this version does not know",
             ),
@@ -179,5 +187,22 @@ mod tests {
         ] {
             assert_eq!(open(&record).expect_err("it is refused"), reason);
         }
+    }
+
+    #[test]
+    fn no_record_makes_it_panic() {
+        let headers = ["1 3 5 a:0@1", "1 0 0 a:0@0", "1 3 -5 shop.carts:7@18446744073709551615", "1 begins"];
+        spoil::never_panics(&headers, |text| {
+            for name in [FROM, MARK] {
+                let headers = vec![(name.to_owned(), Bytes::from(text.to_owned()))];
+                let value = Some(Bytes::from(text.to_owned()));
+                let _ = open(&Record { offset: 0, timestamp_ms: 0, key: None, value, headers });
+            }
+        });
+        let places = Relayed {
+            partitions: 3,
+            sources: vec![Come { at: at(), topic_id: 5, next: 10, end: 12, time_ms: 3 }],
+        };
+        spoil::never_panics(&[places.text().as_str()], |text| drop(Relayed::read(text)));
     }
 }

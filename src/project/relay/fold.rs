@@ -38,7 +38,7 @@ impl Passage {
     /// Takes note of a record.
     fn come(&mut self, at: &TopicPartition, offset: Offset, time_ms: i64) {
         if let Some(come) = self.relayed.of_mut(at) {
-            come.next = offset + 1;
+            come.next = offset.saturating_add(1);
             come.end = come.end.max(come.next);
             come.time_ms = time_ms;
         }

@@ -161,8 +161,8 @@ async fn a_table_of_the_engines_own_gets_the_column_that_an_earlier_version_did_
     );
     let statement = format!("ALTER TABLE {keyspace}.kinora_progress ADD relayed text;");
     let store = connect().await;
-    assert_eq!(store.pending(1, &plan).await.expect("answers"), [statement.clone()]);
-    assert_eq!(store.apply(1, &plan).await.expect("applies"), [statement]);
+    assert_eq!(store.pending(1, &plan).await.expect("answers"), [statement.as_str()]);
+    assert_eq!(store.apply(1, &plan).await.expect("applies"), [statement.as_str()]);
     store.open(1, &plan).await.expect("all of it is there");
 }
 

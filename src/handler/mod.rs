@@ -350,6 +350,16 @@ impl Projection {
         }
     }
 
+    /// Whether an event may concern rows that only the store knows: all whose keys begin as it says.
+    pub fn has_ranges(&self) -> bool {
+        match &self.handling {
+            Handling::Declared(declared) => {
+                declared.events.values().any(|cases| cases.rows.as_ref().is_some_and(|rows| rows.is_range))
+            }
+            Handling::Custom(_) => false,
+        }
+    }
+
     /// Whether events of that type are known, and concern no row.
     pub fn ignores(&self, type_name: &str) -> bool {
         match &self.handling {

@@ -33,16 +33,16 @@ impl Projector {
     pub(super) fn sort(
         &mut self,
         at: &TopicPartition,
-        (records, before): (&[Record], Offset),
+        (records, before): (&[&Record], Offset),
         touched: &mut Touched,
     ) -> Sorted {
         let mut touches = Vec::with_capacity(records.len());
         let base_table = Arc::clone(self.plan.table(self.entity.base));
         let decoded = records
             .chunks(DECODED_AT_ONCE)
-            .flat_map(|some| some.iter().zip(some.iter().map(decode).collect::<Vec<_>>()));
+            .flat_map(|some| some.iter().zip(some.iter().map(|record| decode(record)).collect::<Vec<_>>()));
         for (record, decoded) in decoded {
-            let Record { offset, timestamp_ms: time_ms, .. } = *record;
+            let Record { offset, timestamp_ms: time_ms, .. } = **record;
             let queued =
                 || QueuedEvent { at: at.clone(), offset, order: before.saturating_add(offset), time_ms };
             if let Some(key) = self.waits_by_record_key(at, record.offset, record.key.as_deref()) {
@@ -139,9 +139,9 @@ impl Projector {
         for work in &mut rows[loaded..] {
             let is_stored = self.seen.as_mut().is_none_or(|seen| seen.meet(&work.key));
             work.row = match is_stored {
-                true => self.rows.get(&work.key).and_then(|packed| {
-                    *bytes += packed.len();
-                    Row::unpack(packed, self.columns.len())
+                true => self.rows.get(&work.key).map(|row| {
+                    *bytes += row.bytes().len();
+                    Row::decoded(row)
                 }),
                 false => Some(Row::from_store(None)),
             };
@@ -177,6 +177,16 @@ impl Projector {
         self.follow_all(rows, &mut folded);
     }
 
+    /// As [`Projector::take_all`], where the records of a row follow each other, and it is at hand.
+    pub(super) fn take_each(&mut self, rows: &mut [Work], due: impl IntoIterator<Item = Due>) {
+        for due in due {
+            let work = &mut rows[due.row];
+            if let Some(undo) = self.take(work, due.order, &due.touch) {
+                self.follow_or_park(work, &due, undo);
+            }
+        }
+    }
+
     /// Takes one record of a row up to its copies, which are still to be followed where something is answered.
     fn take(&mut self, work: &mut Work, order: Offset, touch: &Touch) -> Option<Undo> {
         if work.waits || self.is_parked(&work.key, touch.at(), touch.offset()) {
@@ -197,10 +207,13 @@ impl Projector {
 
     fn follow_all(&mut self, rows: &mut [Work], folded: &mut SmallVec<[(Due, Undo); FOLDED_AT_ONCE]>) {
         for (due, undo) in folded.drain(..) {
-            let work = &mut rows[due.row];
-            if let Err(reject) = self.follow(work, due.order, undo) {
-                self.park_row(work, (&due.touch, due.order), &reject);
-            }
+            self.follow_or_park(&mut rows[due.row], &due, undo);
+        }
+    }
+
+    fn follow_or_park(&mut self, work: &mut Work, due: &Due, undo: Undo) {
+        if let Err(reject) = self.follow(work, due.order, undo) {
+            self.park_row(work, (&due.touch, due.order), &reject);
         }
     }
 

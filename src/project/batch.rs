@@ -15,7 +15,7 @@ use crate::expr::{Fault, Read, Slot};
 use crate::fold::{ColumnSet, State};
 use crate::plan::{EntityPlan, Plan, TableId, TablePlan, key};
 use crate::schema::ColumnId;
-use crate::store::{Batch, Mutation};
+use crate::store::{Batch, Mutation, RowCells};
 use crate::value::Value;
 use crate::value::encode::RowKey;
 
@@ -124,14 +124,14 @@ impl Trail {
         Ok(())
     }
 
-    /// Adds the writes of the row, as it now stands, to a batch. A copy that stands where it stood, and of whose
+    /// Adds the writes of the row to a batch: its cells as they now stand, and as they are written; `None` where it is gone. A copy that stands where it stood, and of whose
     /// columns none was changed, is not written again: the base row stored before says that it is there.
     /// `known_bucket` answers whether a bucket's name is surely stored already.
     pub fn finish(
         self,
         copies: &Copies,
         base_table: TableId,
-        (key, state): (&RowKey, &State),
+        (key, row): (&RowKey, Option<(&[Value], &RowCells)>),
         base: i64,
         batch: &mut Batch,
         mut known_bucket: impl FnMut(&TablePlan, &RowKey) -> bool,
@@ -144,21 +144,21 @@ impl Trail {
                     batch.left.push(Mutation::Delete { table, key, offset: left_at, base });
                 }
             }
-            let Some(cells) = state else { continue };
+            let Some((cells, written)) = row else { continue };
             let changed = self.changed.meets(&copy.held);
             for (key, _) in trail.current.into_iter().filter(|(_, stayed)| changed || !stayed) {
                 if let Some(names) = &copy.buckets {
-                    push_name(names, cells, (offset, base), batch, &mut known_bucket);
+                    push_name(names, (cells, written), (offset, base), batch, &mut known_bucket);
                 }
-                batch.derived.push(replace(table, key, cells, offset, base));
+                batch.derived.push(replace(table, key, written, offset, base));
             }
         }
         let key = key.clone();
-        if let (Some(names), Some(cells)) = (&copies.base_buckets, state) {
-            push_name(names, cells, (offset, base), batch, &mut known_bucket);
+        if let (Some(names), Some(row)) = (&copies.base_buckets, row) {
+            push_name(names, row, (offset, base), batch, &mut known_bucket);
         }
-        batch.base.push(match state {
-            Some(cells) => replace(base_table, key, cells, offset, base),
+        batch.base.push(match row {
+            Some((_, written)) => replace(base_table, key, written, offset, base),
             None => Mutation::Bury { table: base_table, key, offset, base },
         });
     }
@@ -204,17 +204,18 @@ pub fn assign(
     batch: &mut Batch,
     mut known_bucket: impl FnMut(&TablePlan, &RowKey) -> bool,
 ) {
-    let row = Some(Arc::new(row.to_vec()));
+    let row = Arc::new(row.to_vec());
+    let written = RowCells::Values(Arc::clone(&row));
     let cells: Vec<(ColumnId, Value)> = set.cells.into_iter().collect();
     let Some(offset) = set.set_at else { return };
     let mut name_bucket = |table: TableId, batch: &mut Batch| {
-        if let (Some(names), Some(cells)) = (plan.table(table).buckets, &row) {
-            push_name(plan.table(names), cells, (offset, base), batch, &mut known_bucket);
+        if let Some(names) = plan.table(table).buckets {
+            push_name(plan.table(names), (&row, &written), (offset, base), batch, &mut known_bucket);
         }
     };
     for id in &entity.copies {
         // A `where` over key columns has a value, or `check` would have made the projection kind B.
-        for copy in copy_keys(plan.table(*id), row.as_ref()).unwrap_or_default() {
+        for copy in copy_keys(plan.table(*id), Some(&row)).unwrap_or_default() {
             name_bucket(*id, batch);
             batch.derived.push(Mutation::Assign {
                 table: *id,
@@ -232,19 +233,19 @@ pub fn assign(
 /// Adds the name of the bucket in which a row stands, unless it is surely stored already.
 fn push_name(
     names: &TablePlan,
-    cells: &Arc<Vec<Value>>,
+    (cells, written): (&[Value], &RowCells),
     (offset, base): (Offset, i64),
     batch: &mut Batch,
     known_bucket: &mut impl FnMut(&TablePlan, &RowKey) -> bool,
 ) {
     let name = key::row_key(names, cells).expect("the key columns of a table's rows are set");
     if !known_bucket(names, &name) {
-        batch.buckets.push(replace(names.id, name, cells, offset, base));
+        batch.buckets.push(replace(names.id, name, written, offset, base));
     }
 }
 
-fn replace(table: TableId, key: RowKey, cells: &Arc<Vec<Value>>, offset: Offset, base: i64) -> Mutation {
-    Mutation::Replace { table, key, cells: Arc::clone(cells), offset, base }
+fn replace(table: TableId, key: RowKey, written: &RowCells, offset: Offset, base: i64) -> Mutation {
+    Mutation::Replace { table, key, cells: written.clone(), offset, base }
 }
 
 /// Where the copies of a row stand in a table: nowhere if the row is not there, a key column is null, or the

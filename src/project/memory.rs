@@ -9,13 +9,14 @@ use rustc_hash::FxBuildHasher;
 use crate::plan::TablePlan;
 use crate::route::RowRange;
 use crate::value::encode::RowKey;
+use crate::value::row::EncodedRow;
 
 /// Bytes that a row takes beside its own.
 const ROW_BYTES: usize = 64;
 
 /// Rows, as bytes: many small values would take several times the memory.
 pub(super) struct Remembered {
-    rows: Cache<RowKey, Box<[u8]>, RowWeight>,
+    rows: Cache<RowKey, EncodedRow, RowWeight>,
 }
 
 /// A row counts its bytes, and at least an equal share of them all: so both rows and bytes are bounded.
@@ -24,9 +25,9 @@ struct RowWeight {
     least: u64,
 }
 
-impl Weighter<RowKey, Box<[u8]>> for RowWeight {
-    fn weight(&self, key: &RowKey, row: &Box<[u8]>) -> u64 {
-        ((key.bytes().len() + row.len() + ROW_BYTES) as u64).max(self.least)
+impl Weighter<RowKey, EncodedRow> for RowWeight {
+    fn weight(&self, key: &RowKey, row: &EncodedRow) -> u64 {
+        ((key.bytes().len() + row.bytes().len() + ROW_BYTES) as u64).max(self.least)
     }
 }
 
@@ -39,11 +40,11 @@ impl Remembered {
         Remembered { rows: Cache::with_weighter(expected, bytes_max, RowWeight { least }) }
     }
 
-    pub fn get(&self, key: &RowKey) -> Option<&[u8]> {
-        self.rows.get(key).map(|row| &**row)
+    pub fn get(&self, key: &RowKey) -> Option<&EncodedRow> {
+        self.rows.get(key)
     }
 
-    pub fn put(&mut self, key: RowKey, row: Box<[u8]>) {
+    pub fn put(&mut self, key: RowKey, row: EncodedRow) {
         self.rows.insert(key, row);
     }
 
@@ -89,14 +90,22 @@ impl Buckets {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::schema::ColumnId;
+    use crate::value::Value;
 
     fn key(number: usize) -> RowKey {
         RowKey::split(format!("{number:05}").into_bytes(), 5).expect("the partition is all of it")
     }
 
+    /// A row of about so many bytes.
+    fn row(bytes: usize) -> EncodedRow {
+        let cells = vec![Value::text("x".repeat(bytes))];
+        EncodedRow::of(0, Some(&cells), &[ColumnId(0)], &mut Vec::new())
+    }
+
     #[test]
     fn rows_are_bounded_by_their_number_and_by_their_bytes() {
-        for (rows, bytes, row, kept_max) in [
+        for (rows, bytes, size, kept_max) in [
             (100, 1 << 20, 10, 100),
             (100, 100_000, 9_000, 11),
             (100, 10_000, 20_000, 0),
@@ -104,19 +113,22 @@ mod tests {
         ] {
             let mut remembered = Remembered::new(rows, bytes);
             for number in 0..1_000 {
-                remembered.put(key(number), vec![0; row].into());
+                remembered.put(key(number), row(size));
             }
             let kept = (0..1_000).filter(|number| remembered.get(&key(*number)).is_some()).count();
-            assert!(kept <= kept_max, "{kept} rows of {row} bytes are kept of {rows} and {bytes}");
-            assert!(kept * 2 >= kept_max, "only {kept} rows of {row} bytes are kept of {rows} and {bytes}");
+            assert!(kept <= kept_max, "{kept} rows of {size} bytes are kept of {rows} and {bytes}");
+            assert!(kept * 2 >= kept_max, "only {kept} rows of {size} bytes are kept of {rows} and {bytes}");
         }
     }
 
     #[test]
     fn a_replaced_row_is_the_newer_one_even_where_it_has_become_too_large() {
         let mut remembered = Remembered::new(10, 10_000);
-        remembered.put(key(1), vec![1; 10].into());
-        remembered.put(key(1), vec![2; 20_000].into());
-        assert!(remembered.get(&key(1)).is_none_or(|row| row[0] == 2), "the old row is remembered");
+        remembered.put(key(1), row(10));
+        remembered.put(key(1), row(20_000));
+        assert!(
+            remembered.get(&key(1)).is_none_or(|row| row.bytes().len() > 20_000),
+            "the old row is remembered"
+        );
     }
 }

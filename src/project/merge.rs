@@ -207,7 +207,7 @@ impl Projector {
             let Some((place, record)) = merge.take()? else { break };
             let at = self.places[place].at.clone();
             self.activity.enter_at(Stage::Routing, place, record.offset);
-            let records = (std::slice::from_ref(&record), order(&gathered.passed, place, 0));
+            let records = (&[&record][..], order(&gathered.passed, place, 0));
             let (decode, touched) = (gathered.spans.decode.clone(), &mut gathered.touched);
             let (found, pause) = decode.in_scope(|| self.sort(&at, records, touched));
             if let Some(pause) = pause {
@@ -262,8 +262,8 @@ impl Projector {
             self.mark(*place, (gathered.passed[*place], end), gathered.times[*place])
         };
         let marks = moved.iter().map(mark).collect();
-        let rows = std::mem::take(&mut gathered.touched).rows;
-        self.write(rows, base, marks, None).instrument(gathered.spans.commit.clone()).await?;
+        let commit = gathered.spans.commit.clone();
+        self.write(&mut gathered.touched, base, marks, None).instrument(commit).await?;
         for place in moved {
             self.places[place].next = gathered.passed[place];
             self.places[place].time_ms = gathered.times[place];

@@ -5,8 +5,8 @@
 //! writes follows from the log's positions alone, so whatever is done twice, late or by two processes ends the
 //! same. `place` says where it continues, `merge` makes one stream of several partitions, `relay` takes that through an internal
 //! topic where a store does not apply batches whole, `apply` takes records into the
-//! rows of a batch, which `work` holds, `seen` knows which rows are not stored yet, `batch` derives the writes of a row,
-//! `park` holds keys that wait, `retry` and `touch` set them free, `range` deletes rows by the beginning of their key, `stamp`
+//! rows of a batch, which `work` holds, `gather` folds them row by row where that makes no difference, `seen` knows which rows
+//! are not stored yet, `batch` derives the writes of a row and `write` commits them, `park` holds keys that wait, `retry` and `touch` set them free, `range` deletes rows by the beginning of their key, `stamp`
 //! orders writes. `run` does batch after batch, until `halt` says why it cannot go on. `budget` bounds what all projectors hold, `memory` what
 //! one remembers, `activity` says where it is, `counts` what it has done, `spans` how long each step took.
 //!
@@ -19,6 +19,7 @@ mod apply;
 pub mod batch;
 pub mod budget;
 mod counts;
+mod gather;
 mod halt;
 mod memory;
 mod merge;
@@ -33,6 +34,7 @@ mod spans;
 pub mod stamp;
 mod touch;
 mod work;
+mod write;
 
 use std::sync::Arc;
 
@@ -41,11 +43,12 @@ use tracing::Instrument;
 
 use crate::event::{Event, Offset, Position, Record, TopicPartition};
 use crate::handler::{Projection, UpdateKind};
-use crate::plan::{EntityPlan, Plan, TablePlan};
+use crate::plan::{EntityPlan, Plan};
 use crate::project::activity::{Activity, Stage};
 use crate::project::batch::{Copies, Trail};
 use crate::project::budget::{Budget, Share};
 use crate::project::counts::{Counts, Tally};
+use crate::project::gather::{ByKey, Gathered};
 use crate::project::memory::{Buckets, Remembered};
 use crate::project::merge::Merge;
 use crate::project::park::ParkedKeys;
@@ -53,13 +56,13 @@ use crate::project::place::{Place, begin, own, places};
 use crate::project::relay::Passage;
 use crate::project::seen::Seen;
 use crate::project::spans::Spans;
-use crate::project::work::{Due, Touched, Work};
+use crate::project::work::{Due, Touched};
+use crate::project::write::Made;
 use crate::route::RowRange;
 use crate::schema::ColumnId;
 use crate::source::{Fetched, Reader, Source, SourceError};
 use crate::store::coordination::Pause;
-use crate::store::{Batch, Began, Internal, Owner, Profile, ProgressMark, QueuedEvent, Tables};
-use crate::value::encode::RowKey;
+use crate::store::{Began, Internal, Owner, Profile, ProgressMark, QueuedEvent, Tables};
 use crate::value::look_at;
 
 pub use halt::{Halt, ProjectorState};
@@ -149,6 +152,10 @@ pub struct Projector {
     rows: Remembered,
     /// What need not be looked for; `None` where any row may be stored.
     seen: Option<Seen>,
+    /// Whether records are taken in the order of their keys.
+    by_key: ByKey,
+    /// Whether rows are written as the bytes that they are remembered as.
+    keeps_encoded: bool,
     /// All columns of a row.
     columns: Vec<ColumnId>,
     /// Names of buckets that are surely stored.
@@ -189,6 +196,11 @@ struct Folded {
     /// Number of the partition.
     place: usize,
     touched: Touched,
+    /// What is to be folded by key.
+    gathered: Gathered,
+    is_by_key: bool,
+    /// What rows that are folded write.
+    made: Made,
     /// The next offset to read after it.
     next: Offset,
     /// End of the partition when it was last read.
@@ -203,14 +215,15 @@ struct Folded {
 
 impl Folded {
     /// Nothing yet.
-    fn after(at: &TopicPartition, places: &[Place], projection: &Projection) -> Folded {
+    fn after(at: &TopicPartition, places: &[Place], projection: &Projection, is_by_key: bool) -> Folded {
         let place = places.iter().position(|place| place.at == *at);
         let place = place.expect("only its own partitions are read");
         let Place { next, time_ms, .. } = places[place];
         let passage = places[place].relayed.clone().map(Passage::from);
         let tally = Tally::default();
         let spans = Spans::of(projection, &Position { at: at.clone(), offset: next });
-        Folded { place, touched: Touched::default(), next, end: next, time_ms, passage, tally, spans }
+        let (touched, gathered, made) = (Touched::default(), Gathered::default(), Made::default());
+        Folded { place, touched, gathered, is_by_key, made, next, end: next, time_ms, passage, tally, spans }
     }
 }
 
@@ -291,6 +304,8 @@ impl Projector {
             entity,
             rows: Remembered::new(settings.cached_rows_max, settings.cached_bytes_max),
             seen,
+            by_key: ByKey::of(&projection, tables.as_ref()),
+            keeps_encoded: tables.keeps_encoded(),
             columns: (0..).map(ColumnId).take(projection.shape.columns.len()).collect(),
             buckets: Buckets::new(settings.cached_buckets_max),
             budget: Budget::new(settings.batch_bytes_max.saturating_mul(4)),
@@ -411,24 +426,40 @@ impl Projector {
     async fn work_off(&mut self, fetched: Option<Fetched>, mut share: Share) -> Result<(), Halt> {
         let Some(fetched) = fetched else { return self.work_off_merged(share).await };
         let bytes_max = self.batch_bytes_max();
-        let mut folded = Folded::after(&fetched.at, &self.places, &self.projection);
+        let is_by_key = self.by_key.begin();
+        let mut folded = Folded::after(&fetched.at, &self.places, &self.projection, is_by_key);
         let (mut fetched, mut bytes) = (Some(fetched), 0);
         while let Some(some) = fetched {
             let len = len_bytes(&some);
             if bytes > 0 && bytes + len > share.bytes() {
                 // A record larger than what is left: what stands before it is written, and it waits for a share as the
                 // first of a batch does.
+                if !self.fold_by_key(&mut folded).await? {
+                    return Ok(());
+                }
                 self.commit(&mut folded).await?;
                 drop(share);
                 (share, bytes) = (self.share(len).await, 0);
             }
-            bytes += len;
             folded.tally.records(some.records.len(), len);
-            self.fold_some(&some, &mut folded).await?;
+            if is_by_key {
+                (folded.next, folded.end) = (some.next, some.end);
+                folded.gathered.add(some.records);
+                bytes = folded.gathered.bytes();
+                if folded.gathered.keys() >= self.settings.batch_rows_max {
+                    break;
+                }
+            } else {
+                bytes += len;
+                self.fold_some(&some, &mut folded).await?;
+            }
             let left = bytes_max.min(share.bytes()).saturating_sub(bytes).min(FETCH_BYTES);
             fetched = if left > 0 { folded.spans.fetch.in_scope(|| self.input.more(left))? } else { None };
         }
-        self.commit(&mut folded).await
+        match self.fold_by_key(&mut folded).await? {
+            true => self.commit(&mut folded).await,
+            false => Ok(()),
+        }
     }
 
     /// Folds what was fetched. Commits what has gathered when its rows fill a batch, and before it halts.
@@ -439,29 +470,8 @@ impl Projector {
         while !rest.is_empty() {
             let room = rows_max.saturating_sub(folded.touched.rows.len()).max(1);
             let (records, after) = rest.split_at(rest.len().min(room).min(self.chunk));
-            self.activity.enter_at(Stage::Routing, folded.place, records[0].offset);
             self.parked.see(records.len());
-            let decode = folded.spans.decode.clone();
-            let Folded { touched, passage, .. } = &mut *folded;
-            let (touches, pause) = decode.in_scope(|| match passage {
-                None => Ok(self.sort(&fetched.at, (records, 0), touched)),
-                Some(passage) => self.sort_relayed(&fetched.at, records, (touched, passage)),
-            })?;
-            if self.projection.kind != UpdateKind::BlindSet {
-                let load = folded.spans.load.clone();
-                self.load_chunk(&mut folded.touched, bytes_max).instrument(load).await?;
-                let rows = touches.iter().map(|(place, _)| &folded.touched.rows[*place]);
-                look_at(rows.filter_map(|work| Some(work.row.as_ref()?.state.as_ref()?.as_slice())));
-            }
-            self.activity.enter(Stage::Folding);
-            folded.tally.events(touches.len());
-            let activity = self.activity();
-            let due = touches.into_iter().map(|(row, touch)| {
-                let order = touch.offset();
-                activity.at(order);
-                Due { row, order, touch }
-            });
-            folded.spans.fold.in_scope(|| self.take_all(&mut folded.touched.rows, due));
+            let pause = self.fold_chunk(&fetched.at, &records.iter().collect::<Vec<_>>(), folded).await?;
             let before_pause = |record: &&Record| pause.as_ref().is_none_or(|at| record.offset < at.offset());
             if let Some(last) = records.iter().rfind(before_pause) {
                 folded.next = last.offset + 1;
@@ -485,6 +495,43 @@ impl Projector {
         }
         folded.next = fetched.next;
         Ok(())
+    }
+
+    /// Folds a few records of a partition into their rows. Ends early at one at which folding must pause.
+    async fn fold_chunk(
+        &mut self,
+        at: &TopicPartition,
+        records: &[&Record],
+        folded: &mut Folded,
+    ) -> Result<Option<Barrier>, Halt> {
+        self.activity.enter_at(Stage::Routing, folded.place, records[0].offset);
+        let decode = folded.spans.decode.clone();
+        let Folded { touched, passage, .. } = &mut *folded;
+        let (touches, pause) = decode.in_scope(|| match passage {
+            None => Ok(self.sort(at, (records, 0), touched)),
+            Some(passage) => self.sort_relayed(at, records, (touched, passage)),
+        })?;
+        if self.projection.kind != UpdateKind::BlindSet {
+            let load = folded.spans.load.clone();
+            let bytes_max = self.batch_bytes_max();
+            self.load_chunk(&mut folded.touched, bytes_max).instrument(load).await?;
+            let rows = touches.iter().map(|(place, _)| &folded.touched.rows[*place]);
+            look_at(rows.filter_map(|work| Some(work.row.as_ref()?.state.as_ref()?.as_slice())));
+        }
+        self.activity.enter(Stage::Folding);
+        folded.tally.events(touches.len());
+        let activity = self.activity();
+        let due = touches.into_iter().map(|(row, touch)| {
+            let order = touch.offset();
+            activity.at(order);
+            Due { row, order, touch }
+        });
+        let rows = &mut folded.touched.rows;
+        folded.spans.fold.in_scope(|| match folded.is_by_key {
+            true => self.take_each(rows, due),
+            false => self.take_all(rows, due),
+        });
+        Ok(pause)
     }
 
     /// Loads the rows of a chunk, and fits the next one to their size.
@@ -522,108 +569,8 @@ impl Projector {
         }
     }
 
-    /// Commits what was folded, and the partition's progress with it.
-    async fn commit(&mut self, folded: &mut Folded) -> Result<(), Halt> {
-        let place = folded.place;
-        if folded.next == self.places[place].next {
-            return Ok(());
-        }
-        self.activity.at(folded.next);
-        // The next batch is about as large.
-        let next = Touched::with_room(folded.touched.rows.len());
-        let rows = std::mem::replace(&mut folded.touched, next).rows;
-        let relayed = folded.passage.as_ref().map(|passage| passage.relayed.clone());
-        let mut mark = self.mark(place, (folded.next, folded.end), folded.time_ms);
-        mark.relayed = relayed.clone().map(Arc::new);
-        let begins_at = Some(self.places[place].next);
-        let commit = folded.spans.commit.clone();
-        self.write(rows, self.places[place].base, vec![mark], begins_at).instrument(commit).await?;
-        self.places[place].next = folded.next;
-        self.places[place].time_ms = folded.time_ms;
-        self.places[place].relayed = relayed;
-        self.counts.batch(&self.places[place].at.topic, std::mem::take(&mut folded.tally));
-        Ok(())
-    }
-
-    /// Writes rows, what was parked, and progress as one batch.
-    async fn write(
-        &mut self,
-        rows: Vec<Work>,
-        base: i64,
-        progress: Vec<ProgressMark>,
-        begins_at: Option<Offset>,
-    ) -> Result<(), Halt> {
-        self.activity.enter(Stage::Committing);
-        let owners = Arc::clone(&self.owners);
-        let mut batch = Batch { progress, begins_at, owners, ..Batch::default() };
-        let remembered = self.finish(rows, base, &mut batch);
-        self.check_parked()?;
-        batch.parked = self.parked.take_changes();
-        // A batch that is applied whole is known whole.
-        self.in_doubt = !batch.parked.is_empty() && self.tables.profile() == Profile::Stamped;
-        let written = self.counts.written(&batch);
-        self.tables.commit(batch).await?;
-        self.counts.committed(&self.plan, written);
-        self.in_doubt = false;
-        self.parked.committed(&self.tables.parked());
-        for (key, row) in remembered {
-            self.rows.put(key, row);
-        }
-        Ok(())
-    }
-
-    /// Refuses a batch that parks one key too many, before anything of it is written.
-    fn check_parked(&self) -> Result<(), Halt> {
-        let (count, max) = (self.parked.len(), self.settings.parked_keys_max);
-        let Some(last) = self.parked.last_parked() else { return Ok(()) };
-        if count > max {
-            return Err(Halt::TooManyParked { count, max, reason: last.reason.to_string() });
-        }
-        let (count, max) = (self.parked.most_of_a_window(), self.settings.parked_share_max);
-        if count as f64 > max * park::WINDOW_EVENTS as f64 {
-            return Err(Halt::TooLargeShareParked { count, max, reason: last.reason.to_string() });
-        }
-        Ok(())
-    }
-
     fn mark(&self, place: usize, (next, end): (Offset, Offset), time_ms: i64) -> ProgressMark {
         self.places[place].mark(&self.projection, (next, end), time_ms)
-    }
-
-    /// Adds the writes of the rows to the batch; answers those that changed as they will stand, for memory.
-    fn finish(&mut self, rows: Vec<Work>, base: i64, batch: &mut Batch) -> Vec<(RowKey, Box<[u8]>)> {
-        let mut folded = Vec::with_capacity(rows.len().min(self.settings.cached_rows_max));
-        batch.base.reserve(rows.len());
-        batch.derived.reserve(rows.len());
-        let mut bytes = Vec::new();
-        let forgotten = rows.len().saturating_sub(self.settings.cached_rows_max);
-        for (at, work) in rows.into_iter().enumerate() {
-            match work.row {
-                Some(row) => {
-                    if let Some(trail) = work.trail {
-                        let buckets = &mut self.buckets;
-                        let known = |table: &TablePlan, name: &RowKey| buckets.is_known(table, name);
-                        let row_now = (&work.key, &row.state);
-                        trail.finish(&self.copies, self.entity.base, row_now, base, batch, known);
-                        if at >= forgotten {
-                            bytes.clear();
-                            row.pack(&self.columns, &mut bytes);
-                            folded.push((work.key, bytes.as_slice().into()));
-                        } else {
-                            self.rows.remove(&work.key);
-                        }
-                    }
-                }
-                None => {
-                    let cells = self.projection.shape.row_of(&work.key_cells);
-                    let buckets = &mut self.buckets;
-                    let known = |table: &TablePlan, name: &RowKey| buckets.is_known(table, name);
-                    let set = work.set.map(|set| *set).unwrap_or_default();
-                    batch::assign(&self.plan, &self.entity, (work.key, &cells), set, base, batch, known);
-                }
-            }
-        }
-        folded
     }
 }
 

@@ -7,7 +7,7 @@
 use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
 
-use crate::event::{Offset, TopicPartition};
+use crate::event::{Offset, Record, TopicPartition};
 use crate::store::{Ended, ParkChange, Parked, ParkedEntry, ParkedIndex, ParkedKey, QueuedEvent};
 use crate::value::encode::RowKey;
 
@@ -34,10 +34,19 @@ struct Window {
     parked: VecDeque<u64>,
     /// The most that there were.
     most: usize,
+    /// Where events are taken up in another order than the log's: which of them have parked a key so far.
+    unordered: Option<Vec<Offset>>,
 }
 
 impl Window {
-    fn park(&mut self) {
+    fn park(&mut self, offset: Offset) {
+        match &mut self.unordered {
+            Some(offsets) => offsets.push(offset),
+            None => self.note(),
+        }
+    }
+
+    fn note(&mut self) {
         self.parked.push_back(self.seen);
         let old = self.parked.partition_point(|at| at + WINDOW_EVENTS <= self.seen);
         self.parked.drain(..old);
@@ -86,6 +95,24 @@ impl ParkedKeys {
         self.window.seen += events as u64;
     }
 
+    /// Events of a partition come in another order than the log's, until [`ParkedKeys::see_all`].
+    pub fn begin_unordered(&mut self) {
+        self.window.unordered = Some(Vec::new());
+    }
+
+    /// Those events were taken up: they are counted as if they had come in the log's order, in which they stand here.
+    pub fn see_all(&mut self, records: &[&Record]) {
+        let mut parked = self.window.unordered.take().unwrap_or_default();
+        parked.sort_unstable();
+        let begun = self.window.seen;
+        for offset in parked {
+            let before = records.partition_point(|record| record.offset < offset);
+            self.window.seen = begun + before as u64;
+            self.window.note();
+        }
+        self.window.seen = begun + records.len() as u64;
+    }
+
     /// How many of [`WINDOW_EVENTS`] events in a row have parked a key: the most that there were since this began.
     pub fn most_of_a_window(&self) -> usize {
         self.window.most
@@ -119,7 +146,7 @@ impl ParkedKeys {
             self.enqueue(key, entry.since);
             return;
         }
-        self.window.park();
+        self.window.park(entry.since.offset);
         self.new.insert(key.clone(), (entry.since.at.clone(), entry.since.offset));
         self.changes.push(ParkChange::Park { projection: Arc::clone(&self.projection), key, entry });
     }
@@ -183,6 +210,23 @@ mod tests {
         park(&mut parked, 4);
         assert_eq!(parked.window.parked.len(), 2, "the first three are 10,000 events ago");
         assert_eq!(parked.most_of_a_window(), 4);
+    }
+
+    #[test]
+    fn events_that_come_in_another_order_are_counted_in_that_of_the_log() {
+        let record = |offset| Record { offset, timestamp_ms: 0, key: None, value: None, headers: Vec::new() };
+        let records: Vec<Record> = (0..25_000).map(record).collect();
+        let mut parked = ParkedKeys::from_store(&"orders".into(), &Parked::default());
+        let park = |parked: &mut ParkedKeys, offset: u64| {
+            parked.park(ParkedKey::Record(offset.to_be_bytes().into()), entry(offset));
+        };
+        parked.begin_unordered();
+        // Any 10,000 in a row have two of them.
+        [20_000, 10_000, 0, 19_999, 9_999].into_iter().for_each(|offset| park(&mut parked, offset));
+        parked.see_all(&records.iter().collect::<Vec<_>>());
+        assert_eq!((parked.most_of_a_window(), parked.window.seen), (2, 25_000));
+        park(&mut parked, 25_000);
+        assert_eq!(parked.most_of_a_window(), 3, "those at 19,999 and 20,000 are not 10,000 events ago");
     }
 
     #[test]

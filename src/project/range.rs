@@ -82,7 +82,7 @@ impl Projector {
             .collect();
         self.take_all(&mut touched.rows, due);
         if !touched.rows.is_empty() {
-            self.write(touched.rows, base, Vec::new(), None).await?;
+            self.write(&mut touched, base, Vec::new(), None).await?;
         }
         Ok(next)
     }
@@ -119,7 +119,7 @@ impl Projector {
             if is_last {
                 return Ok(());
             }
-            self.write(Vec::new(), base, Vec::new(), None).await?;
+            self.write(&mut Touched::default(), base, Vec::new(), None).await?;
         }
     }
 }

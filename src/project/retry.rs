@@ -238,7 +238,7 @@ impl Projector {
     ) -> Result<Stepped, Halt> {
         let ended = std::mem::take(&mut run.ended);
         self.begin_release(&mut run, &ended).await?;
-        let Run { key, entry: before, touched, base, .. } = run;
+        let Run { key, entry: before, mut touched, base, .. } = run;
         let count = |what| ended.iter().filter(|(_, ended)| *ended == what).count() as u64;
         let (applied, skipped, dropped) =
             (count(Ended::Applied), count(Ended::Skipped), count(Ended::Dropped));
@@ -250,7 +250,7 @@ impl Projector {
         if let Some(next) = next {
             self.parked.restate(key.clone(), restated(before, next, refused));
         }
-        self.write(touched.rows, base.unwrap_or_default(), Vec::new(), None).await?;
+        self.write(&mut touched, base.unwrap_or_default(), Vec::new(), None).await?;
         let entry = self.tables.parked_entry(&self.projection.name, &key).await?;
         let waiting = entry.map_or(0, |entry| entry.waiting);
         let (projection, reason) = (&self.projection.name, stopped.as_ref().map(|stopped| &*stopped.reason));

@@ -9,9 +9,9 @@ use crate::fold::State;
 use crate::project::batch::{Assigned, Trail};
 use crate::route::KeyCells;
 use crate::schema::ColumnId;
-use crate::store::{Columns, QueuedEvent, StoredRow};
+use crate::store::{QueuedEvent, StoredRow};
 use crate::value::encode::RowKey;
-use crate::value::row::{decode_row, push_row};
+use crate::value::row::EncodedRow;
 
 /// The rows that a batch touches, in the order in which it met them.
 #[derive(Default)]
@@ -38,10 +38,11 @@ pub(super) struct Work {
 }
 
 impl Touched {
-    /// With room for so many rows.
-    pub fn with_room(rows: usize) -> Touched {
-        let index = FxHashMap::with_capacity_and_hasher(rows, rustc_hash::FxBuildHasher);
-        Touched { index, rows: Vec::with_capacity(rows), bytes: 0 }
+    /// Takes the rows out.
+    pub fn take(&mut self) -> impl ExactSizeIterator<Item = Work> {
+        self.index.clear();
+        self.bytes = 0;
+        self.rows.drain(..)
     }
 
     /// The place of a row.
@@ -162,18 +163,13 @@ impl Row {
         }
     }
 
-    pub fn pack(&self, columns: &[ColumnId], out: &mut Vec<u8>) {
-        // A row that was never stored is one that remembers no event.
-        let (offset, known) = (self.offset.unwrap_or_default(), self.offset.is_some());
-        out.push(u8::from(known));
-        let cells = self.state.as_ref().map_or(&[][..], |cells| cells.as_slice());
-        push_row(out, offset, self.state.is_some(), cells, columns);
+    /// The row as bytes; `None` where nothing was ever stored, so that nothing need be kept.
+    pub fn encoded(&self, columns: &[ColumnId], scratch: &mut Vec<u8>) -> Option<EncodedRow> {
+        Some(EncodedRow::of(self.offset?, self.state.as_deref(), columns, scratch))
     }
 
-    pub fn unpack(bytes: &[u8], width: usize) -> Option<Row> {
-        let (known, row) = bytes.split_first()?;
-        let row = decode_row(row, Columns::All, width).ok()?;
-        let offset = (*known == 1).then_some(row.offset);
-        Some(Row { state: row.live.then(|| Arc::new(row.cells)), offset })
+    pub fn decoded(row: &EncodedRow) -> Row {
+        let row = row.decoded();
+        Row { state: row.live.then(|| Arc::new(row.cells)), offset: Some(row.offset) }
     }
 }

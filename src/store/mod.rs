@@ -29,7 +29,7 @@ use crate::value::encode::RowKey;
 use coordination::{Coordination, Pause};
 
 pub use crate::value::ParkedKey;
-pub use crate::value::row::Columns;
+pub use crate::value::row::{Columns, RowCells};
 pub use parked::{
     Begun, Ended, ParkChange, Parked, ParkedCounts, ParkedEntry, ParkedIndex, ParkedItem, ParkedPage,
     QueuedEvent, all_parked,
@@ -162,6 +162,11 @@ pub trait Store: Send + Sync + 'static {
 pub trait Tables: Send + Sync + 'static {
     /// What the store promises about batches.
     fn profile(&self) -> Profile;
+
+    /// Whether it keeps rows as [`crate::value::row`] encodes them: to write rows that are encoded already spares memory.
+    fn keeps_encoded(&self) -> bool {
+        false
+    }
 
     /// Reads rows by their whole key, also those whose time is over. One answer for each key, in order. Deleted rows
     /// of a base table come with `live == false`, so that their position is known; of a copy they are `None`.
@@ -393,7 +398,7 @@ impl Batch {
 #[derive(Clone, Debug)]
 pub enum Mutation {
     /// Row delete at `offset - 1` and all non-null cells at `offset`: what stood there is gone (B2, B7).
-    Replace { table: TableId, key: RowKey, cells: Arc<Vec<Value>>, offset: Offset, base: i64 },
+    Replace { table: TableId, key: RowKey, cells: RowCells, offset: Offset, base: i64 },
     /// Row delete at `offset`.
     Delete { table: TableId, key: RowKey, offset: Offset, base: i64 },
     /// A base row goes but keeps its position: row delete at `offset - 1`, position at `offset`, not live (B3).

@@ -24,6 +24,10 @@ pub trait Around: Send + Sync + 'static {
         self.inner().profile()
     }
 
+    fn keeps_encoded(&self) -> bool {
+        self.inner().keeps_encoded()
+    }
+
     fn get<'a>(
         &'a self,
         table: TableId,
@@ -132,6 +136,10 @@ pub trait Around: Send + Sync + 'static {
 impl<T: Around> Tables for T {
     fn profile(&self) -> Profile {
         Around::profile(self)
+    }
+
+    fn keeps_encoded(&self) -> bool {
+        Around::keeps_encoded(self)
     }
 
     fn get<'a>(

@@ -97,6 +97,13 @@ pub fn look_at<'r>(rows: impl Iterator<Item = &'r [Value]>) {
     std::hint::black_box(cells.filter(|cell| cell.is_null()).count());
 }
 
+/// As [`look_at`], of bytes.
+pub fn look_at_bytes<'r>(parts: impl Iterator<Item = &'r [u8]>) {
+    const LINE: usize = 64;
+    let bytes = parts.flat_map(|bytes| bytes.iter().step_by(LINE));
+    std::hint::black_box(bytes.fold(0, |all, byte| all ^ byte));
+}
+
 impl Expiry {
     /// Whether a row with these cells is gone at a time, milliseconds since 1970.
     pub fn is_over(&self, cells: &[Value], at_ms: i64) -> bool {

@@ -9,10 +9,11 @@
 //! the others a varint length and that many bytes.
 
 use core::net::IpAddr;
+use std::sync::Arc;
 
 use super::encode::Malformed;
 use super::order::octets;
-use super::{Decimal, Period, Uuid, Value};
+use super::{Cells, Decimal, Period, Uuid, Value, weight};
 use crate::event::Offset;
 use crate::schema::ColumnId;
 
@@ -39,6 +40,96 @@ pub struct DecodedRow {
     pub live: bool,
     /// `width` of them.
     pub cells: Vec<Value>,
+}
+
+/// The cells of a row that is written: as values, or encoded already, for a store that keeps these bytes. Encoded they take
+/// a fraction of the memory.
+#[derive(Clone, Debug)]
+pub enum RowCells {
+    Values(Arc<Cells>),
+    Encoded(EncodedRow),
+}
+
+impl RowCells {
+    /// The cells, one for each column of the entity.
+    pub fn values(&self) -> Arc<Cells> {
+        match self {
+            RowCells::Values(cells) => Arc::clone(cells),
+            RowCells::Encoded(row) => Arc::new(row.cells()),
+        }
+    }
+
+    /// About how many bytes of memory they take.
+    pub fn weight(&self) -> usize {
+        match self {
+            RowCells::Values(cells) => weight(cells),
+            RowCells::Encoded(row) => row.bytes.len(),
+        }
+    }
+}
+
+impl From<Arc<Cells>> for RowCells {
+    fn from(cells: Arc<Cells>) -> RowCells {
+        RowCells::Values(cells)
+    }
+}
+
+/// A row with all its cells, encoded. A clone is the same bytes.
+#[derive(Clone, Debug)]
+pub struct EncodedRow {
+    bytes: Arc<[u8]>,
+    /// How many cells it has, null ones too.
+    width: usize,
+}
+
+impl EncodedRow {
+    /// Encodes a row that is there, or only remembers its position. `scratch` is room to do that in.
+    pub fn of(
+        offset: Offset,
+        state: Option<&Cells>,
+        columns: &[ColumnId],
+        scratch: &mut Vec<u8>,
+    ) -> EncodedRow {
+        scratch.clear();
+        push_row(scratch, offset, state.is_some(), state.map_or(&[], Vec::as_slice), columns);
+        EncodedRow { bytes: scratch.as_slice().into(), width: columns.len() }
+    }
+
+    /// The bytes of the whole row.
+    pub fn bytes(&self) -> &[u8] {
+        &self.bytes
+    }
+
+    /// The row itself.
+    pub fn decoded(&self) -> DecodedRow {
+        decode_row(&self.bytes, Columns::All, self.width).expect("it was encoded by this page")
+    }
+
+    fn cells(&self) -> Cells {
+        self.decoded().cells
+    }
+
+    /// The row as a table holds it that has only these columns, ascending; `scratch` is empty, and room for it.
+    pub fn of_columns<'r>(&'r self, columns: &[ColumnId], scratch: &'r mut Vec<u8>) -> &'r [u8] {
+        if columns.len() == self.width {
+            return &self.bytes;
+        }
+        self.push_columns(scratch, columns);
+        scratch
+    }
+
+    fn push_columns(&self, out: &mut Vec<u8>, columns: &[ColumnId]) {
+        out.extend_from_slice(&self.bytes[..HEAD]);
+        let mut rest = &self.bytes[HEAD..];
+        while !rest.is_empty() {
+            let cell = rest;
+            let column = take_varint(&mut rest).expect("it was encoded by this page");
+            skip_cell(&mut rest).expect("it was encoded by this page");
+            if wanted(Columns::Only(columns), column) {
+                out.extend_from_slice(&cell[..cell.len() - rest.len()]);
+            }
+        }
+    }
 }
 
 /// Encodes a row. Of `cells` only `columns` are written, in that order; null ones are left out.
@@ -390,6 +481,20 @@ mod tests {
              101000000001fffffffe0000000000000003\
              1111047f000001"
         );
+    }
+
+    #[test]
+    fn of_an_encoded_row_a_table_gets_its_columns_as_if_they_alone_had_been_encoded() {
+        let cells = every_kind();
+        let row = EncodedRow::of(7, Some(&cells), &all(18), &mut vec![1, 2, 3]);
+        assert_eq!(*RowCells::Encoded(row.clone()).values(), cells);
+        for columns in [all(18), all(3), vec![ColumnId(2), ColumnId(13), ColumnId(17)], vec![]] {
+            let mut scratch = Vec::new();
+            let found = row.of_columns(&columns, &mut scratch);
+            assert_eq!(found, encode_row(7, true, &cells, &columns), "{columns:?}");
+        }
+        let gone = EncodedRow::of(8, None, &all(18), &mut Vec::new());
+        assert_eq!(gone.bytes(), encode_row(8, false, &[], &[]));
     }
 
     #[test]

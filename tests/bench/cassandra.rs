@@ -27,6 +27,8 @@ use scylla::statement::batch::{Batch as DriverBatch, BatchType};
 use scylla::statement::prepared::PreparedStatement;
 use scylla::value::CqlTimestamp;
 
+#[path = "../../src/allocator.rs"]
+mod allocator;
 #[path = "pairs.rs"]
 mod pairs;
 #[path = "../servers/mod.rs"]
@@ -103,7 +105,7 @@ impl Ours {
             Mutation::Replace {
                 table: self.table,
                 key,
-                cells: Arc::new(cells),
+                cells: Arc::new(cells).into(),
                 offset: offset as u64,
                 base: 1_000,
             }
@@ -194,6 +196,7 @@ impl scylla::serialize::row::SerializeRow for Values<'_> {
 }
 
 fn main() {
+    allocator::set_up();
     let Some(server) = servers::cassandra() else {
         println!("set KINORA_REAL=1 to start a node, or KINORA_TEST_CASSANDRA=host:port to use one");
         return;

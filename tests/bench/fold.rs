@@ -2,7 +2,7 @@
 //! the embedded store, and how they are spent.
 //!
 //! Run `cargo bench --bench fold`; `KINORA_BENCH_EVENTS` sets another number of events, `KINORA_BENCH_BATCH` another
-//! number of bytes that the write loops fetch at once. The events are made and
+//! number of bytes that the write loops fetch at once, `KINORA_BENCH_ROWS` another number of rows of a batch. The events are made and
 //! appended by a process of its own, and each stage runs in one too: what is reported is that of the stage alone. A
 //! stage does what the one before does and one thing more:
 //!
@@ -214,6 +214,9 @@ async fn store(data: &Path, broker: &Broker, definitions: &Definitions) -> Made 
     let mut settings = ProjectSettings::default();
     if let Ok(bytes) = std::env::var("KINORA_BENCH_BATCH") {
         settings.batch_bytes_max = bytes.parse().expect("a number of bytes");
+    }
+    if let Ok(rows) = std::env::var("KINORA_BENCH_ROWS") {
+        settings.batch_rows_max = rows.parse().expect("a number of rows");
     }
     let mut loops = Vec::new();
     for projection in &definitions.projections {

@@ -149,7 +149,7 @@ fn key(plan: &Plan, table: TableId, cells: &[Value]) -> RowKey {
 
 fn replace(plan: &Plan, table: TableId, cells: &[Value], offset: u64) -> Mutation {
     let key = key(plan, table, cells);
-    Mutation::Replace { table, key, cells: Arc::new(cells.to_vec()), offset, base: 1_000 }
+    Mutation::Replace { table, key, cells: Arc::new(cells.to_vec()).into(), offset, base: 1_000 }
 }
 
 fn base(mutations: Vec<Mutation>) -> Batch {

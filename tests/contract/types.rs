@@ -142,7 +142,7 @@ async fn values_of_every_type_come_back(store: impl Store) {
             true => Mutation::Replace {
                 table: THINGS,
                 key: key.clone(),
-                cells: Arc::clone(&cells),
+                cells: Arc::clone(&cells).into(),
                 offset,
                 base: 0,
             },

@@ -132,7 +132,7 @@ impl Slow {
             tokio::task::yield_now().await;
         }
         let rows = batch.base.iter().map(|mutation| match mutation {
-            Mutation::Replace { cells, .. } => weight(cells),
+            Mutation::Replace { cells, .. } => weight(&cells.values()),
             _ => 0,
         });
         self.tally.rows_peak.fetch_max(rows.sum(), Ordering::SeqCst);

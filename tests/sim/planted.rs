@@ -135,7 +135,7 @@ impl Planted {
         let Writing::Row(Mutation::Replace { cells, offset, .. }) = desk.afloat[place].writing.clone() else {
             return row;
         };
-        let cells = cells.to_vec();
+        let cells = cells.values().to_vec();
         match self.plant {
             Some(Plant::RowSplit) => row.map(|row| StoredRow { cells, live: true, ..row }),
             _ => {
@@ -264,7 +264,7 @@ impl Planted {
             let (key, offset) = (mutation.key().clone(), mutation.offset());
             let row = match mutation {
                 Mutation::Replace { cells, .. } => {
-                    StoredRow { key, offset, live: true, cells: cells.to_vec() }
+                    StoredRow { key, offset, live: true, cells: cells.values().to_vec() }
                 }
                 _ => StoredRow { key, offset, live: false, cells: Vec::new() },
             };
@@ -282,9 +282,9 @@ impl Planted {
             }
             mutation if self.is(Plant::BaseAssigned) => Some(assigned(mutation)),
             Mutation::Replace { table, key, cells, offset, base } if self.is(Plant::ColumnsSwapped) => {
-                let mut cells = cells.to_vec();
+                let mut cells = cells.values().to_vec();
                 cells.swap(4, 6);
-                Some(Mutation::Replace { table, key, cells: Arc::new(cells), offset, base })
+                Some(Mutation::Replace { table, key, cells: Arc::new(cells).into(), offset, base })
             }
             mutation => Some(mutation),
         }
@@ -374,7 +374,8 @@ impl Planted {
 fn assigned(mutation: Mutation) -> Mutation {
     match mutation {
         Mutation::Replace { table, key, cells, offset, base } => {
-            let cells = (0..).map(ColumnId).zip(cells.iter().cloned());
+            let values = cells.values();
+            let cells = (0..).map(ColumnId).zip(values.iter().cloned());
             let cells = cells.filter(|(_, cell)| !cell.is_null()).collect();
             Mutation::Assign { table, key, cells, offset, base }
         }

@@ -91,7 +91,7 @@ impl Projector {
     pub(in crate::project) fn sort_relayed(
         &mut self,
         at: &TopicPartition,
-        records: &[Record],
+        records: &[&Record],
         (touched, passage): (&mut Touched, &mut Passage),
     ) -> Result<Sorted, Halt> {
         let mut touches = Vec::with_capacity(records.len());

@@ -105,13 +105,13 @@ impl Shop {
                 batch.derived.push(Mutation::Replace {
                     table: names.id,
                     key,
-                    cells: cells.clone(),
+                    cells: cells.clone().into(),
                     offset: 1,
                     base: 0,
                 });
             }
             let replace =
-                Mutation::Replace { table: table.id, key, cells: cells.clone(), offset: 1, base: 0 };
+                Mutation::Replace { table: table.id, key, cells: cells.clone().into(), offset: 1, base: 0 };
             if table.role == TableRole::Base { batch.base.push(replace) } else { batch.derived.push(replace) }
         }
         self.commit(batch).await;

@@ -22,6 +22,7 @@ mod tables;
 #[cfg(test)]
 mod tests;
 mod tls;
+mod window;
 mod write;
 
 use std::collections::BTreeMap;

@@ -7,9 +7,9 @@
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicI64, Ordering};
 use std::sync::{Arc, Mutex};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
-use futures_util::future::BoxFuture;
+use futures_util::future::{BoxFuture, TryFutureExt};
 use futures_util::stream::{self, StreamExt, TryStreamExt};
 use scylla::client::execution_profile::ExecutionProfile;
 use scylla::client::session::Session as Driver;
@@ -30,6 +30,7 @@ use tokio::sync::OnceCell;
 
 use super::cells::{CellType, push_framed};
 use super::tls;
+use super::window::Window;
 use crate::config::{Cassandra, Consistency};
 use crate::observe::metrics;
 use crate::store::StoreError;
@@ -163,6 +164,8 @@ pub(super) struct Session {
     prepared: Mutex<HashMap<Arc<str>, Arc<OnceCell<PreparedStatement>>>>,
     /// What is left of the retries: each statement earns a tenth of one.
     retries: AtomicI64,
+    /// Statements under way, of everything that this process does.
+    window: Window,
 }
 
 const RETRY: i64 = 10;
@@ -238,6 +241,7 @@ impl Session {
             settings: settings.clone(),
             prepared: Mutex::default(),
             retries: AtomicI64::new(RETRIES_MAX),
+            window: Window::new(settings.concurrent),
         })
     }
 
@@ -321,7 +325,15 @@ impl Session {
 
     /// Takes steps, so many at once as the settings say; answers what they come to, in their order.
     pub fn all<'a, T: Send + 'a>(&self, steps: Vec<Step<'a, T>>) -> Step<'a, Vec<T>> {
-        Box::pin(stream::iter(steps).buffered(self.settings.concurrent).try_collect())
+        let one = |(number, step): (usize, Step<'a, T>)| step.map_ok(move |answer| (number, answer));
+        let numbered: Vec<_> = (0..).zip(steps).map(one).collect();
+        // In any order: one that is slow keeps none behind it from being sent.
+        let found = stream::iter(numbered).buffer_unordered(self.settings.concurrent);
+        Box::pin(async move {
+            let mut found: Vec<(usize, T)> = found.try_collect().await?;
+            found.sort_unstable_by_key(|(number, _)| *number);
+            Ok(found.into_iter().map(|(_, answer)| answer).collect())
+        })
     }
 
     /// Runs a statement that changes the schema, once, and waits until all nodes have it.
@@ -368,7 +380,17 @@ impl Session {
             self.retries.store(RETRIES_MAX, Ordering::Relaxed);
         }
         for left in (0..=self.settings.retries).rev() {
-            match send().await {
+            let place = self.window.enter().await;
+            let sent = send().await;
+            match &sent {
+                Err(error) if is_behind(error) => {
+                    if let Some(room) = self.window.leave_behind(place, Instant::now()) {
+                        tracing::debug!(room, "Cassandra is behind; fewer statements are sent at once.");
+                    }
+                }
+                _ => self.window.leave(place),
+            }
+            match sent {
                 Ok(answer) => return Ok(answer),
                 Err(error) if !may_pass(&error) => return Err(refused(&error)),
                 Err(error) => {
@@ -439,6 +461,24 @@ fn may_pass(error: &ExecutionError) -> bool {
             ),
             _ => false,
         },
+        _ => false,
+    }
+}
+
+/// Whether the cluster did not keep up with what it was sent.
+fn is_behind(error: &ExecutionError) -> bool {
+    match error {
+        ExecutionError::RequestTimeout(_) => true,
+        ExecutionError::LastAttemptError(RequestAttemptError::DbError(error, _)) => matches!(
+            error,
+            DbError::Overloaded
+                | DbError::ReadTimeout { .. }
+                | DbError::WriteTimeout { .. }
+                | DbError::RateLimitReached { .. }
+        ),
+        ExecutionError::LastAttemptError(error) => {
+            matches!(error, RequestAttemptError::UnableToAllocStreamId)
+        }
         _ => false,
     }
 }

@@ -81,7 +81,19 @@ impl Physical {
     ///
     /// # Errors
     /// A value does not fit its column, or the stamp is out of range.
-    pub fn writes<'m>(&self, mutation: &'m Mutation) -> Result<Vec<Written<'_>>, StoreError> {
+    pub fn writes(&self, mutation: &Mutation) -> Result<Vec<Written<'_>>, StoreError> {
+        match mutation {
+            Mutation::Replace { cells, .. } => self.writes_of(mutation, &cells.values()),
+            _ => self.writes_of(mutation, &[]),
+        }
+    }
+
+    /// `replaced` are the cells of a row that is replaced.
+    fn writes_of<'m>(
+        &self,
+        mutation: &'m Mutation,
+        replaced: &'m [Value],
+    ) -> Result<Vec<Written<'_>>, StoreError> {
         let stamp = stamp(mutation)?;
         let key = key_values(self.table(), mutation.key()).map_err(|error| self.layout.corrupt(&error))?;
         let delete = |stamp: i64| {
@@ -106,8 +118,8 @@ impl Physical {
             Ok(Written { text: &self.texts.insert, binds })
         };
         match mutation {
-            Mutation::Replace { cells, .. } => {
-                let held = |id: ColumnId| cells.get(id.0 as usize).filter(|cell| !cell.is_null());
+            Mutation::Replace { .. } => {
+                let held = |id: ColumnId| replaced.get(id.0 as usize).filter(|cell| !cell.is_null());
                 Ok(vec![delete(stamp - 1)?, insert(&held, true)?])
             }
             Mutation::Delete { .. } => Ok(vec![delete(stamp)?]),

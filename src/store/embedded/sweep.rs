@@ -152,7 +152,7 @@ impl Inner {
         for mutation in written {
             let Mutation::Replace { table, cells, offset, base, .. } = mutation else { continue };
             let Some(id) = self.table(*table)?.layout.table.buckets else { continue };
-            let Some(key) = self.name_of(id, cells)? else { continue };
+            let Some(key) = self.name_of(id, &cells.values())? else { continue };
             if unnamed.contains(&(id, key.clone())) {
                 let (cells, offset, base) = (cells.clone(), *offset, *base);
                 names.push(Mutation::Replace { table: id, key, cells, offset, base });

@@ -145,6 +145,10 @@ impl Tables for EmbeddedTables {
         Profile::Atomic
     }
 
+    fn keeps_encoded(&self) -> bool {
+        true
+    }
+
     fn get<'a>(
         &'a self,
         table: TableId,

@@ -39,7 +39,7 @@ fn key(plan: &Plan, id: i64) -> RowKey {
 fn replace(plan: &Plan, id: i64, offset: u64) -> Mutation {
     let number = i64::try_from(offset).expect("is small");
     let cells = Arc::new(vec![Value::Int(id), Value::Int(number)]);
-    Mutation::Replace { table: TableId(0), key: key(plan, id), cells, offset, base: 0 }
+    Mutation::Replace { table: TableId(0), key: key(plan, id), cells: cells.into(), offset, base: 0 }
 }
 
 fn batch(base: Vec<Mutation>) -> Batch {
@@ -129,7 +129,7 @@ async fn a_base_row_that_is_put_aside_is_found_by_whoever_folds() {
     let session = |id: i64, from_ms: i64, offset: u64| {
         let cells = vec![Value::Int(7), Value::Int(id), Value::Timestamp(from_ms)];
         let key = row_key(&plan.tables[0], &cells).expect("the key is not null");
-        Mutation::Replace { table: TableId(0), key, cells: Arc::new(cells), offset, base: 0 }
+        Mutation::Replace { table: TableId(0), key, cells: Arc::new(cells).into(), offset, base: 0 }
     };
     let sessions = (0..6).map(|id| session(id, (id % 2) * 1_000, 1)).collect();
     tables.commit(batch(sessions)).await.expect("commits");
@@ -194,7 +194,13 @@ async fn tables_together_gather_no_more_in_memory_than_they_may() {
     for round in 0..64 {
         let large = |id: i64| {
             let cells = Arc::new(vec![Value::Int(id), Value::text("x".repeat(10_000))]);
-            Mutation::Replace { table: TableId(0), key: key(&plan, id), cells, offset: round + 1, base: 0 }
+            Mutation::Replace {
+                table: TableId(0),
+                key: key(&plan, id),
+                cells: cells.into(),
+                offset: round + 1,
+                base: 0,
+            }
         };
         tables.commit(batch((0..20).map(large).collect())).await.expect("commits");
         let begun = std::time::Instant::now();

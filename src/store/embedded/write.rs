@@ -3,8 +3,6 @@
 //! Comes in: mutations, in the order of their phases. Goes out: what stands under each key after all of them. fjall gives
 //! all of a batch one sequence number, so of two writes of one key in it either might win: a key is written once.
 
-use std::sync::Arc;
-
 use fjall::OwnedWriteBatch as WriteBatch;
 
 use super::meta::MetaWrites;
@@ -14,10 +12,10 @@ use super::rows::Table;
 use super::tables::Inner;
 use crate::event::Offset;
 use crate::schema::ColumnId;
-use crate::store::{Columns, Mutation, StoreError};
+use crate::store::{Columns, Mutation, RowCells, StoreError};
 use crate::value::encode::RowKey;
 use crate::value::row::{DecodedRow, decode_row, encode_row, push_row, row_head};
-use crate::value::{Value, look_at};
+use crate::value::{Value, look_at, look_at_bytes};
 
 /// What is to stand under a key.
 struct PendingRow {
@@ -27,7 +25,7 @@ struct PendingRow {
 }
 
 enum Content {
-    Cells(Arc<Vec<Value>>),
+    Cells(RowCells),
     /// A base row that only remembers its position.
     Buried,
     /// Encoded already.
@@ -62,6 +60,7 @@ impl Inner {
             if ahead < of_the_row {
                 ahead = mutations.len().min(ROWS_LOOKED_AT).max(of_the_row);
                 look_at(mutations.as_slice()[..ahead].iter().filter_map(cells));
+                look_at_bytes(mutations.as_slice()[..ahead].iter().filter_map(encoded));
             }
             ahead -= of_the_row;
             let mut row = None;
@@ -82,7 +81,15 @@ impl Inner {
 /// The cells of the row that is written whole.
 fn cells(mutation: &Mutation) -> Option<&[Value]> {
     match mutation {
-        Mutation::Replace { cells, .. } => Some(cells),
+        Mutation::Replace { cells: RowCells::Values(cells), .. } => Some(cells),
+        _ => None,
+    }
+}
+
+/// The row that is written whole, where it is encoded.
+fn encoded(mutation: &Mutation) -> Option<&[u8]> {
+    match mutation {
+        Mutation::Replace { cells: RowCells::Encoded(row), .. } => Some(row.bytes()),
         _ => None,
     }
 }
@@ -139,7 +146,7 @@ impl Table {
         let nothing = || vec![Value::Null; width];
         let row = match before.map(|row| (row.content, row.offset)) {
             Some((Content::Bytes(bytes), _)) => Some(decode(&bytes)?),
-            Some((Content::Cells(cells), offset)) => Some(whole(offset, cells.to_vec())),
+            Some((Content::Cells(cells), offset)) => Some(whole(offset, cells.values().to_vec())),
             Some((Content::Buried, offset)) => Some(whole(offset, nothing())),
             Some((Content::Removed, _)) => None,
             None => self.bytes(&key)?.map(|bytes| decode(&bytes)).transpose()?,
@@ -166,7 +173,14 @@ impl Table {
         }
         bytes.clear();
         match content {
-            Content::Cells(cells) => push_row(bytes, offset, true, &cells, &self.layout.table.columns),
+            Content::Cells(RowCells::Values(cells)) => {
+                push_row(bytes, offset, true, &cells, &self.layout.table.columns);
+            }
+            Content::Cells(RowCells::Encoded(row)) => {
+                let row = row.of_columns(&self.layout.table.columns, bytes);
+                self.insert(write, &key, row);
+                return Ok(());
+            }
             Content::Buried => push_row(bytes, offset, false, &[], &[]),
             Content::Bytes(encoded) => *bytes = encoded,
             Content::Removed => {
@@ -174,8 +188,12 @@ impl Table {
                 return Ok(());
             }
         }
-        self.gathered.add(key.bytes().len() + bytes.len());
-        write.insert(&self.keyspace, key.bytes(), bytes.as_slice());
+        self.insert(write, &key, bytes);
         Ok(())
+    }
+
+    fn insert(&self, write: &mut WriteBatch, key: &RowKey, row: &[u8]) {
+        self.gathered.add(key.bytes().len() + row.len());
+        write.insert(&self.keyspace, key.bytes(), row);
     }
 }

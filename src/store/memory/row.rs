@@ -36,7 +36,7 @@ impl Row {
         match mutation {
             Mutation::Replace { cells, offset, .. } => {
                 self.delete(stamp - 1);
-                for (column, value) in (0..).map(ColumnId).zip(cells.iter()) {
+                for (column, value) in (0..).map(ColumnId).zip(cells.values().iter()) {
                     if !value.is_null() {
                         self.assign(column, stamp, value);
                     }
@@ -135,7 +135,7 @@ mod tests {
         Mutation::Replace {
             table: TableId(0),
             key: key(),
-            cells: Arc::new(vec![Value::Int(value)]),
+            cells: Arc::new(vec![Value::Int(value)]).into(),
             offset,
             base: 1_000,
         }

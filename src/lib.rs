@@ -35,8 +35,9 @@
 //!   ahead of rows.
 //! - An event at or below a row's position is skipped before it is evaluated.
 //! - A row's writes are replacements: what stood under a key before is gone, whoever wrote it.
-//! - Nothing rests on an event arriving once, or on one process being alone; but projections that merge partitions rest on
-//!   a store that applies a batch whole, and halt on any other.
+//! - Nothing rests on an event arriving once, or on one process being alone; but projections that merge partitions in memory
+//!   rest on a store that applies a batch whole. On any other they go through an internal topic, and a row is folded from one
+//!   partition of that.
 //! - No event is skipped because it is bad: its key waits, and answers say so.
 //! - No read scans. A field that no table can answer from one partition does not pass `check`.
 //! - Each outside crate is named in one room: `apollo_compiler` in `schema` and `resolve`, `cel` in `expr`, `fjall` in

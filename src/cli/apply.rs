@@ -7,6 +7,7 @@ use std::sync::Arc;
 
 use serde::Serialize;
 
+use crate::cli::internal::{self, NewTopic};
 use crate::cli::{Context, Exit, Failed, counted, unreachable};
 use crate::diagnostic::{self, Sources};
 use crate::engine::{self, Definitions};
@@ -15,7 +16,7 @@ use crate::lint;
 #[cfg(feature = "kafka")]
 use crate::source::{Source as _, kafka::Kafka};
 use crate::store::cassandra::CassandraStore;
-use crate::store::{Began, Generation, Manifest, Store, StoreError};
+use crate::store::{Began, Generation, Internal, Manifest, Store, StoreError};
 
 /// What is to be run, or was.
 #[derive(Serialize)]
@@ -25,7 +26,9 @@ struct Changes {
     active: Option<u32>,
     definitions: String,
     statements: Vec<String>,
-    /// Whether the statements were run.
+    /// Internal topics of projections that merge partitions.
+    topics: Vec<NewTopic>,
+    /// Whether the statements were run, and the topics made.
     applied: bool,
     /// What is to be said of the keyspace (L30).
     findings: serde_json::Value,
@@ -85,10 +88,13 @@ async fn changes(
         false => store.pending(generation, &definitions.plan).await,
     };
     let statements = keyspace.into_iter().chain(statements.map_err(failed)?).collect();
+    let topics = internal::missing(context, definitions, (manifest.as_ref(), generation));
     let mut active = manifest.as_ref().map(|manifest| manifest.active);
-    if makes && manifest.as_ref().is_none_or(|manifest| manifest.generation(generation).is_none()) {
+    let is_new = manifest.as_ref().is_none_or(|manifest| manifest.generation(generation).is_none());
+    if makes && (is_new || !topics.is_empty()) {
         let starts = starts(context, definitions, manifest.as_ref()).await?;
-        let new = with(manifest.as_ref(), generation, (&definitions.hash, starts));
+        let internal = internal::make(context, &topics).await?;
+        let new = with(manifest.as_ref(), generation, (&definitions.hash, starts, internal));
         if !store.set_manifest(manifest.as_ref(), &new).await.map_err(failed)? {
             let text = "another process has changed the generations meanwhile; run it again";
             return Err((Exit::Unreachable, text.to_owned()));
@@ -97,7 +103,7 @@ async fn changes(
     }
     let findings = keyspace_findings(context, &store).await?;
     let definitions = definitions.hash.clone();
-    Ok(Changes { generation, active, definitions, statements, applied: makes, findings })
+    Ok(Changes { generation, active, definitions, statements, topics, applied: makes, findings })
 }
 
 /// What is to be said of how the keyspace is replicated and synced; shown beside the statements, which can be run all the same.
@@ -156,17 +162,22 @@ async fn from_kafka(_: &Context, _: &Definitions, _: &[Began]) -> Result<Vec<Beg
     Err((Exit::Invalid, reason.to_owned()))
 }
 
-/// The manifest with one more generation: the first answers, a later one does not yet.
-fn with(manifest: Option<&Manifest>, number: u32, (definitions, starts): (&str, Vec<Began>)) -> Manifest {
-    let generation = Generation { number, definitions: definitions.to_owned(), starts };
-    match manifest {
-        None => Manifest { active: number, generations: vec![generation] },
-        Some(manifest) => {
-            let mut new = manifest.clone();
-            new.generations.push(generation);
-            new
+/// The manifest with one more generation, or with more internal topics of one that is there. The first answers, a later one
+/// does not yet.
+fn with(
+    manifest: Option<&Manifest>,
+    number: u32,
+    (definitions, starts, internal): (&str, Vec<Began>, Vec<Internal>),
+) -> Manifest {
+    let mut new = manifest.cloned().unwrap_or(Manifest { active: number, generations: Vec::new() });
+    match new.generations.iter_mut().find(|generation| generation.number == number) {
+        Some(generation) => generation.internal.extend(internal),
+        None => {
+            let definitions = definitions.to_owned();
+            new.generations.push(Generation { number, definitions, starts, internal });
         }
     }
+    new
 }
 
 fn failed(error: StoreError) -> Failed {
@@ -176,15 +187,24 @@ fn failed(error: StoreError) -> Failed {
 
 fn shown(changes: &Changes) -> String {
     let Changes { generation, active, statements, applied, .. } = changes;
-    let count = counted(statements.len() as u64, "statement");
-    let end = match (statements.is_empty(), applied) {
+    let topics: Vec<String> = changes.topics.iter().map(internal::shown).collect();
+    let mut count = counted(statements.len() as u64, "statement");
+    if !topics.is_empty() {
+        count = format!("{count} and {}", counted(topics.len() as u64, "topic"));
+    }
+    let end = match (statements.is_empty() && topics.is_empty(), applied) {
         (true, _) => format!("-- generation {generation} has all that these definitions need"),
-        (false, true) => format!("-- generation {generation}: {count} run"),
-        (false, false) => format!("-- generation {generation}: {count} to run; `kinora apply` runs them"),
+        (false, true) if topics.is_empty() => format!("-- generation {generation}: {count} run"),
+        (false, true) => format!("-- generation {generation}: {count} made"),
+        (false, false) if topics.is_empty() => {
+            format!("-- generation {generation}: {count} to run; `kinora apply` runs them")
+        }
+        (false, false) => format!("-- generation {generation}: {count} to make; `kinora apply` makes them"),
     };
     let answers = match active {
         Some(active) if active != generation => format!("; generation {active} answers"),
         _ => String::new(),
     };
-    statements.iter().map(|statement| format!("{statement}\n")).collect::<String>() + &end + &answers
+    let statements: String = statements.iter().map(|statement| format!("{statement}\n")).collect();
+    statements + &topics.concat() + &end + &answers
 }

@@ -64,8 +64,9 @@ async fn fold(context: &Context, definitions: Arc<Definitions>) -> Result<(), Fa
     let listens = config::Serve { listen: settings.project.listen, ..settings.serve.clone() };
     let server = bind(context, &listens, Arc::clone(&engine) as _).await?;
     let (stop, stopped) = watch::channel(false);
-    let mut group =
-        Membership::join(&settings.kafka, &engine.topics(), Protocol::Broker).map_err(unreachable)?;
+    let topics = engine.topics();
+    let topics: Vec<&str> = topics.iter().map(|topic| &**topic).collect();
+    let mut group = Membership::join(&settings.kafka, &topics, Protocol::Broker).map_err(unreachable)?;
     greet(context, "project", &server, &format!("group     {}", settings.kafka.group));
     let serving = tokio::spawn(server.run(told(stopped.clone())));
     let mut folding = tokio::spawn(async move { engine.run(&mut group, stopped).await });
@@ -168,7 +169,9 @@ fn greet(context: &Context, what: &str, server: &Server, more: &str) {
 /// How a process ends that could not start or go on.
 pub(super) fn failed(error: EngineError) -> Failed {
     let exit = match &error {
-        EngineError::NothingApplied | EngineError::OtherDefinitions { .. } => Exit::Invalid,
+        EngineError::NothingApplied
+        | EngineError::OtherDefinitions { .. }
+        | EngineError::Halted(Halt::NoInternal { .. }) => Exit::Invalid,
         EngineError::Store(error) | EngineError::Halted(Halt::Store(error)) => match error {
             StoreError::Corrupt(_) | StoreError::LostOwnership { .. } => Exit::Halted,
             _ => Exit::Unreachable,

@@ -14,6 +14,8 @@ mod data;
 mod dev;
 mod explain;
 mod init;
+#[cfg(feature = "cassandra")]
+mod internal;
 mod open_files;
 mod output;
 mod parked;

@@ -37,6 +37,11 @@ pub struct Kafka {
     /// `kafka.memory`: bytes of records that one reader fetches ahead of folding, at least 64 KiB for each of its
     /// partitions. Default `32MiB`, from `1MiB` to `2GiB`.
     pub memory: Bytes,
+    /// `kafka.internal_partitions`: partitions of each internal topic that `kinora apply` makes, for projections that merge
+    /// partitions; for good, and so many processes can fold one at most. Default 12, from 1 to 1,024.
+    pub internal_partitions: u32,
+    /// `kafka.internal_replication`: replicas of each of them. Default: as many as brokers give, from 1 to 100.
+    pub internal_replication: Option<u16>,
 }
 
 /// How connections to brokers are protected; Kafka's own names, in small letters.
@@ -58,7 +63,7 @@ pub enum Mechanism {
     OauthBearer,
 }
 
-pub(super) const KEYS: [&str; 14] = [
+pub(super) const KEYS: [&str; 16] = [
     "kafka.brokers",
     "kafka.group",
     "kafka.instance",
@@ -73,6 +78,8 @@ pub(super) const KEYS: [&str; 14] = [
     "kafka.key_password",
     "kafka.timeout",
     "kafka.memory",
+    "kafka.internal_partitions",
+    "kafka.internal_replication",
 ];
 
 impl Default for Kafka {
@@ -92,6 +99,8 @@ impl Default for Kafka {
             key_password: None,
             timeout: Duration::from_secs(10),
             memory: Bytes::mib(32),
+            internal_partitions: 12,
+            internal_replication: None,
         }
     }
 }
@@ -163,6 +172,12 @@ impl Kafka {
                 self.timeout = value::duration(given, Duration::from_secs(1)..=Duration::from_secs(300))?;
             }
             "memory" => self.memory = value::bytes(given, Bytes::mib(1)..=Bytes::mib(2048))?,
+            "internal_partitions" => {
+                self.internal_partitions = u32::try_from(value::count(given, 1..=1_024)?).unwrap_or(1_024);
+            }
+            "internal_replication" => {
+                self.internal_replication = u16::try_from(value::count(given, 1..=100)?).ok();
+            }
             _ => return Ok(None),
         }
         Ok(Some(()))

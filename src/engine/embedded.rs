@@ -11,7 +11,7 @@ use std::time::Duration;
 use tokio::sync::{mpsc, watch};
 
 use crate::clock::now_ms;
-use crate::engine::live::{Live, hash_of, starts_of};
+use crate::engine::live::{Live, Made, hash_of};
 use crate::engine::loops::{LoopSettings, Loops};
 use crate::engine::starts::starts;
 use crate::engine::{AnswerSettings, Building, Definitions, EngineError, Serving, Status, TopicStatus};
@@ -291,8 +291,8 @@ impl Embedded {
             return Ok(Looked::OtherDefinitions);
         }
         let serving = self.open(manifest.active, definitions).await?;
-        let starts = starts_of(&manifest, manifest.active);
-        self.switch(Live { definitions: Arc::clone(definitions), serving, workers: Vec::new(), starts });
+        let made = Made::of(&manifest, manifest.active);
+        self.switch(Live { definitions: Arc::clone(definitions), serving, workers: Vec::new(), made });
         Ok(Looked::Opened)
     }
 
@@ -318,7 +318,7 @@ impl Embedded {
 
     /// Where the generation that answers began.
     pub(super) fn starts(&self) -> Vec<Began> {
-        self.live().map(|live| live.starts.clone()).unwrap_or_default()
+        self.live().map(|live| live.made.starts.clone()).unwrap_or_default()
     }
 
     fn live(&self) -> Option<Arc<Live>> {
@@ -369,10 +369,15 @@ impl Embedded {
         definitions: &Definitions,
     ) -> Result<(Manifest, u32), EngineError> {
         let hash = definitions.hash.as_str();
-        let before = manifest.as_ref().map(|old| starts_of(old, old.active)).unwrap_or_default();
+        let before = manifest.as_ref().map(|old| Made::of(old, old.active).starts).unwrap_or_default();
         let generation = async |number| {
             let starts = starts(definitions, self.broker.as_ref(), &before).await?;
-            Ok::<_, EngineError>(Generation { number, definitions: hash.to_owned(), starts })
+            Ok::<_, EngineError>(Generation {
+                number,
+                definitions: hash.to_owned(),
+                starts,
+                internal: Vec::new(),
+            })
         };
         let Some(old) = manifest else {
             let first = Manifest { active: 1, generations: vec![generation(1).await?] };
@@ -443,12 +448,12 @@ impl Embedded {
         generation: u32,
         definitions: &Arc<Definitions>,
     ) -> Result<Live, EngineError> {
-        let starts = starts_of(manifest, generation);
+        let made = Made::of(manifest, generation);
         let serving = self.open(generation, definitions).await?;
-        let scope = Scope { starts: &starts, partitions: None };
+        let scope = Scope { starts: &made.starts, ..Scope::default() };
         let at = (generation, &serving.tables);
         let workers = self.loops.start(definitions, &definitions.projections, at, scope).await?;
-        Ok(Live { definitions: Arc::clone(definitions), serving, workers, starts })
+        Ok(Live { definitions: Arc::clone(definitions), serving, workers, made })
     }
 
     /// Lets a generation answer; gives back the one that did.

@@ -161,6 +161,11 @@ impl Projecting {
     async fn announce(&self, desk: &dyn Coordination) -> Infallible {
         let mut said: BTreeMap<Arc<str>, (Worker, Instant)> = BTreeMap::new();
         loop {
+            if self.relays()
+                && let Err(error) = self.tables().reload_progress().await
+            {
+                tracing::debug!(%error, "It could not be read how far what is relayed is folded.");
+            }
             let now = self.as_workers();
             for gone in said.keys().filter(|name| !now.iter().any(|worker| worker.projection == **name)) {
                 let worker = &said[gone].0;

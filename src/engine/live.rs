@@ -12,15 +12,52 @@ use crate::engine::{Definitions, EngineError, PartitionStatus, ProjectionStatus,
 use crate::event::{Start, TopicPartition};
 use crate::handler::Projection;
 use crate::source::TopicInfo;
-use crate::store::{Began, Manifest, Tables};
+use crate::store::{Began, Internal, Manifest, Tables};
 
 /// A generation at work: what answers, and the loops that feed it.
 pub(super) struct Live {
     pub definitions: Arc<Definitions>,
     pub serving: Arc<Serving>,
     pub workers: Vec<Arc<Worker>>,
-    /// Where the generation began.
+    pub made: Made,
+}
+
+/// How a generation was made.
+#[derive(Clone, Default)]
+pub(super) struct Made {
+    /// Where it began, in partitions that it does not read from the log's start.
     pub starts: Vec<Began>,
+    /// The internal topics that it has.
+    pub internal: Vec<Internal>,
+}
+
+impl Made {
+    pub fn of(manifest: &Manifest, generation: u32) -> Made {
+        let found = manifest.generation(generation);
+        found.map_or_else(Made::default, |found| Made {
+            starts: found.starts.clone(),
+            internal: found.internal.clone(),
+        })
+    }
+
+    /// The internal topic that a projection is folded from, if it is.
+    pub fn internal_of(&self, projection: &Projection) -> Option<&Internal> {
+        self.internal.iter().find(|internal| internal.projection == projection.name)
+    }
+
+    /// The topics that a projection is folded from.
+    pub fn folded(&self, projection: &Projection) -> Vec<Arc<str>> {
+        match self.internal_of(projection) {
+            Some(internal) => vec![Arc::clone(&internal.topic)],
+            None => projection.topics().cloned().collect(),
+        }
+    }
+
+    /// All topics that a projection has to do with: those that it reads, and the internal one.
+    pub fn topics(&self, projection: &Projection) -> Vec<Arc<str>> {
+        let internal = self.internal_of(projection).map(|internal| Arc::clone(&internal.topic));
+        projection.topics().cloned().chain(internal).collect()
+    }
 }
 
 pub(super) fn hash_of(manifest: &Manifest, generation: u32) -> Option<&str> {
@@ -41,10 +78,6 @@ pub(super) fn active_of(manifest: &Manifest, definitions: &Definitions) -> Resul
     Ok(generation)
 }
 
-pub(super) fn starts_of(manifest: &Manifest, generation: u32) -> Vec<Began> {
-    manifest.generation(generation).map(|found| found.starts.clone()).unwrap_or_default()
-}
-
 impl Live {
     pub async fn stop(&self) {
         loops::stop(&self.workers).await;
@@ -58,7 +91,7 @@ impl Live {
         watchdog: &Watchdog,
     ) -> ProjectionStatus {
         let worker = self.workers.iter().find(|worker| worker.projection.name == projection.name);
-        let at = (self.serving.generation, self.serving.tables.as_ref(), self.starts.as_slice());
+        let at = (self.serving.generation, self.serving.tables.as_ref(), &self.made);
         status_of(projection, at, (topics, &|_| true), (worker.map(Arc::as_ref), Some(watchdog)))
     }
 }
@@ -69,7 +102,7 @@ pub(super) type Looked<'a> = &'a dyn Fn(&TopicPartition) -> bool;
 /// How far a projection has come in the partitions that are looked at.
 pub(super) fn status_of(
     projection: &Projection,
-    (generation, tables, starts): (u32, &dyn Tables, &[Began]),
+    (generation, tables, made): (u32, &dyn Tables, &Made),
     (topics, is_looked_at): (&[TopicInfo], Looked<'_>),
     (worker, watchdog): (Option<&Worker>, Option<&Watchdog>),
 ) -> ProjectionStatus {
@@ -77,7 +110,10 @@ pub(super) fn status_of(
     let (progress, parked) = (tables.progress(), tables.parked());
     let mut partitions = Vec::new();
     let (mut lag_events, mut lag_ms) = (0, 0i64);
-    let read = projection.topics().filter_map(|name| topics.iter().find(|topic| topic.name == *name));
+    // What is between sources and rows in an internal topic is behind in its sources too.
+    let (mut lag_inside, internal) = (0, made.internal_of(projection));
+    let names = made.topics(projection);
+    let read = names.iter().filter_map(|name| topics.iter().find(|topic| topic.name == *name));
     let read = read
         .flat_map(|topic| (0u32..).zip(&topic.partitions).map(move |(number, info)| (topic, number, info)));
     for (topic, partition, info) in read {
@@ -89,9 +125,14 @@ pub(super) fn status_of(
         let position = mark.map_or(info.start, |mark| mark.next);
         let behind = info.end.saturating_sub(position);
         let late = mark.filter(|_| behind > 0).map_or(0, |mark| now_ms.saturating_sub(mark.time_ms).max(0));
-        (lag_events, lag_ms) = (lag_events + behind, lag_ms.max(late));
+        let through = internal.filter(|internal| internal.topic != topic.name);
+        match internal.is_some() && through.is_none() {
+            true => lag_inside += behind,
+            false => lag_events += behind,
+        }
+        lag_ms = lag_ms.max(late);
         let parked_keys = parked.keys_at(&projection.name, &at);
-        let began = starts.iter().find(|began| began.projection == projection.name && began.at == at);
+        let began = made.starts.iter().find(|began| began.projection == projection.name && began.at == at);
         let (began, start) = began.map_or((0, Start::Earliest), |began| (began.offset, began.start.clone()));
         let (topic, start) = (topic.name.to_string(), shown(&start));
         partitions.push(PartitionStatus {
@@ -103,9 +144,12 @@ pub(super) fn status_of(
             end: info.end,
             lag_ms: u64::try_from(late).unwrap_or(0),
             parked_keys,
+            through: through.map(|internal| internal.topic.to_string()),
             owner: None,
         });
     }
+    // A process that does not relay knows no more of it.
+    lag_events = lag_events.max(lag_inside);
     let counts = parked.counts(&projection.name);
     let stalled = watchdog.and_then(|watchdog| watchdog.stall_of(generation, &projection.name));
     let shown = |worker: &Worker| worker.shown(lag_events, stalled.as_ref());

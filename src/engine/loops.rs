@@ -161,6 +161,7 @@ impl Worker {
         let watched = Arc::new(Watched {
             generation,
             projection: Arc::clone(&projection),
+            topics: projector.topics(),
             partitions: partitions.to_vec(),
             base,
             tables,

@@ -50,6 +50,12 @@ fn projection(status: &ProjectionStatus) -> MeasuredProjection {
 }
 
 fn partition(status: &PartitionStatus) -> MeasuredPartition {
-    let PartitionStatus { topic, partition, position, end, .. } = status;
-    MeasuredPartition { topic: topic.clone(), partition: *partition, position: *position, end: *end }
+    let PartitionStatus { topic, partition, position, end, through, .. } = status;
+    MeasuredPartition {
+        topic: topic.clone(),
+        partition: *partition,
+        position: *position,
+        end: *end,
+        is_folded: through.is_none(),
+    }
 }

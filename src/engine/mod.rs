@@ -3,7 +3,7 @@
 //! `dev`, `test` and embedding programs run this. A change of definitions is built as a new generation beside the
 //! one that answers, and takes its place when it has caught up. `loops` runs the write loops of a process, `serving` is what
 //! answers, `live` both of one generation; `embedded` has all of it in one process,
-//! `projecting` the loops of one among several, `reading` what answers beside them, `overseeing` what an operator sees of all
+//! `projecting` the loops of one among several, `relaying` what they are fed through, `reading` what answers beside them, `overseeing` what an operator sees of all
 //! of them; `errands` is what the former do for the latter.
 
 mod backend;
@@ -24,6 +24,7 @@ mod parked;
 mod pausing;
 mod projecting;
 mod reading;
+mod relaying;
 pub mod sample;
 mod serving;
 mod starts;
@@ -184,6 +185,9 @@ pub struct PartitionStatus {
     /// Parked keys whose first event lies here.
     #[serde(default)]
     pub parked_keys: usize,
+    /// The internal topic that it goes through, on its way to rows.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub through: Option<String>,
     /// Who works it, where processes share the partitions and one says so.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub owner: Option<PartitionOwner>,

@@ -12,7 +12,7 @@ use tokio::time::Instant;
 
 use crate::clock::now_ms;
 use crate::engine::errands::StepAnswer;
-use crate::engine::live::{active_of, starts_of, status_of};
+use crate::engine::live::{Made, active_of, status_of};
 use crate::engine::parked::Desk;
 use crate::engine::{
     Definitions, EngineError, PartitionOwner, ProjectionStatus, Status, TopicStatus, parked, pausing, reading,
@@ -23,7 +23,7 @@ use crate::project::retry::{ParkedStep, Release};
 use crate::serve::{ParkedAction, ParkedDetail, ParkedDone, ParkedError, ParkedList, ParkedQuery};
 use crate::source::{Source, TopicInfo};
 use crate::store::coordination::{Asked, Coordination, Pause, Request, Worker, owner_of};
-use crate::store::{Began, ParkedItem, Store, StoreError, Tables};
+use crate::store::{ParkedItem, Store, StoreError, Tables};
 
 /// How often it is asked whether a request was answered.
 const POLL: Duration = Duration::from_millis(50);
@@ -50,7 +50,7 @@ impl Default for Patience {
 pub struct Overseeing {
     definitions: Arc<Definitions>,
     generation: u32,
-    starts: Vec<Began>,
+    made: Made,
     tables: Arc<dyn Tables>,
     /// Where events and the ends of partitions are read; `None` where no log is named.
     source: Option<Arc<dyn Source>>,
@@ -73,9 +73,9 @@ impl Overseeing {
         let manifest = store.manifest().await?.ok_or(EngineError::NothingApplied)?;
         let generation = active_of(&manifest, &definitions)?;
         let tables = store.open(generation, &definitions.plan).await?;
-        let starts = starts_of(&manifest, generation);
+        let made = Made::of(&manifest, generation);
         let by = by.into();
-        Ok(Arc::new(Overseeing { definitions, generation, starts, tables, source, by, patience }))
+        Ok(Arc::new(Overseeing { definitions, generation, made, tables, source, by, patience }))
     }
 
     /// The definitions that answer.
@@ -130,7 +130,7 @@ impl Overseeing {
         let (workers, pauses) = (desk.workers().await?, self.tables.pauses().await?);
         let (topics, diagnostics) = self.topics().await;
         let of = |projection: &Arc<Projection>| {
-            let at = (self.generation, self.tables.as_ref(), self.starts.as_slice());
+            let at = (self.generation, self.tables.as_ref(), &self.made);
             let status = status_of(projection, at, (&topics, &|_| true), (None, None));
             with_owners(status, &workers, &pauses)
         };
@@ -152,8 +152,8 @@ impl Overseeing {
         let Some(source) = &self.source else {
             return (seen, vec!["`kafka.brokers` is not set: ends are those that were seen last".to_owned()]);
         };
-        let mut names: Vec<&Arc<str>> =
-            self.definitions.projections.iter().flat_map(|projection| projection.topics()).collect();
+        let mut names: Vec<Arc<str>> =
+            self.definitions.projections.iter().flat_map(|projection| self.made.topics(projection)).collect();
         names.sort();
         names.dedup();
         let (mut topics, mut diagnostics) = (Vec::new(), Vec::new());
@@ -162,7 +162,7 @@ impl Overseeing {
                 Ok(Some(topic)) => topics.push(topic),
                 Ok(None) => diagnostics.push(format!("topic {name:?} does not exist")),
                 Err(error) => {
-                    topics.extend(seen.iter().find(|topic| topic.name == **name).cloned());
+                    topics.extend(seen.iter().find(|topic| topic.name == *name).cloned());
                     let told = format!("{error}; ends are those that were seen last");
                     if !diagnostics.contains(&told) {
                         diagnostics.push(told);

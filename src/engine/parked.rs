@@ -213,7 +213,7 @@ impl Desk for Embedded {
                 self.tables()?,
                 self.broker().as_ref(),
                 (self.project_settings(), now_ms().saturating_mul(1_000)),
-                Scope { starts: &starts, partitions: None },
+                Scope { starts: &starts, ..Scope::default() },
             );
             let mut projector = opened.await.map_err(failed)?;
             projector.step_parked(self.broker().as_ref(), &step).await.map(done).map_err(failed)

@@ -11,21 +11,23 @@ use std::time::Duration;
 
 use tokio::sync::{mpsc, watch};
 
-use crate::engine::live::{active_of, starts_of, status_of};
+use crate::engine::live::{Made, active_of, status_of};
 use crate::engine::loops::{self, LoopSettings, Loops, Worker};
 use crate::engine::reading::topics_of as topics_known;
+use crate::engine::relaying::{Relaying, place_of};
 use crate::engine::who;
 use crate::engine::{Definitions, EngineError, ProjectionStatus, Status, TopicStatus};
 use crate::event::{Offset, TopicPartition};
-use crate::handler::Projection;
+use crate::handler::{Projection, UpdateKind};
 use crate::observe::metrics;
 use crate::project::budget::Budget;
+use crate::project::relay::Course;
 use crate::project::retry::ParkedRequest;
-use crate::project::{Halt, ProjectorState, Scope, topics_of};
+use crate::project::{Halt, ProjectorState, Scope, folded_topics, topics_of};
 use crate::source::group::{Change, Group, Revoked};
 use crate::source::{Source, SourceError, TopicInfo};
 use crate::store::coordination::{Pause, Worker as Said};
-use crate::store::{Began, Owner, Store, StoreError, Tables};
+use crate::store::{Internal, Owner, Profile, Store, StoreError, Tables};
 
 /// How often the group is told how far partitions are worked.
 const REPORT_EVERY: Duration = Duration::from_secs(5);
@@ -45,8 +47,7 @@ pub struct Projecting {
     generation: u32,
     tables: Arc<dyn Tables>,
     source: Arc<dyn Source>,
-    /// Where the generation began.
-    starts: Vec<Began>,
+    made: Made,
     loops: Loops,
     held: Mutex<Held>,
     /// What others know this process by: drawn when it began, and `host:pid`.
@@ -66,12 +67,15 @@ enum Which {
 struct Held {
     partitions: BTreeSet<TopicPartition>,
     workers: Vec<Arc<Worker>>,
+    relays: Vec<Arc<Relaying>>,
 }
 
-/// Loops that are to be ended, and projections that are to be opened over other partitions.
+/// Loops and relays that are to be ended, and projections that are to be opened over other partitions, or relayed.
 struct Due {
     ended: Vec<Arc<Worker>>,
     opened: Vec<(Arc<Projection>, Vec<TopicPartition>)>,
+    unrelayed: Vec<Arc<Relaying>>,
+    relayed: Vec<(Arc<Projection>, Internal)>,
 }
 
 impl Projecting {
@@ -87,22 +91,28 @@ impl Projecting {
     ) -> Result<Arc<Projecting>, EngineError> {
         let manifest = store.manifest().await?.ok_or(EngineError::NothingApplied)?;
         let generation = active_of(&manifest, &definitions)?;
+        let made = Made::of(&manifest, generation);
         for projection in &definitions.projections {
+            let internal = made.internal_of(projection);
+            let is_merged = projection.kind == UpdateKind::MergedFold;
+            if is_merged && internal.is_none() && store.profile() == Profile::Stamped {
+                return Err(Halt::NoInternal { projection: projection.name.to_string() }.into());
+            }
             topics_of(projection, source.as_ref()).await?;
+            folded_topics(projection, internal, source.as_ref()).await?;
         }
         let tables = store.open(generation, &definitions.plan).await?;
         let loops = Loops::new(Arc::clone(&source), settings);
         loops.watchdog.begin();
-        let starts = starts_of(&manifest, generation);
         let (held, name) = (Mutex::default(), (fastrand::u128(..), who::process().into()));
         tracing::info!(generation, definitions = definitions.hash, "Generation is folded.");
-        Ok(Arc::new(Projecting { definitions, generation, tables, source, starts, loops, held, name }))
+        Ok(Arc::new(Projecting { definitions, generation, tables, source, made, loops, held, name }))
     }
 
-    /// The topics that the projections read.
-    pub fn topics(&self) -> Vec<&str> {
-        let all = self.definitions.projections.iter().flat_map(|projection| projection.topics());
-        let names: BTreeSet<&str> = all.map(|topic| &**topic).collect();
+    /// The topics that the projections are folded from: their partitions are shared among processes.
+    pub fn topics(&self) -> Vec<Arc<str>> {
+        let all = self.definitions.projections.iter().flat_map(|projection| self.made.folded(projection));
+        let names: BTreeSet<Arc<str>> = all.collect();
         names.into_iter().collect()
     }
 
@@ -151,7 +161,8 @@ impl Projecting {
             }
         };
         let said = self.as_workers();
-        let workers = std::mem::take(&mut *self.held()).workers;
+        let Held { workers, relays, .. } = std::mem::take(&mut *self.held());
+        stop_all(&relays).await;
         loops::stop(&workers).await;
         self.settle(&workers).await;
         self.leave(&said).await;
@@ -161,6 +172,12 @@ impl Projecting {
         for worker in &workers {
             if let ProjectorState::Halted(reason) = &*worker.state.borrow() {
                 let projection = worker.projection.name.to_string();
+                return Err(EngineError::Stopped { projection, reason: reason.clone() });
+            }
+        }
+        for relay in &relays {
+            if let ProjectorState::Halted(reason) = &*relay.state.borrow() {
+                let projection = relay.projection.name.to_string();
                 return Err(EngineError::Stopped { projection, reason: reason.clone() });
             }
         }
@@ -175,8 +192,12 @@ impl Projecting {
     /// As [`Projecting::status`], of the partitions that are this process's: it knows them as they are now. The log is asked
     /// for the topics that are read, and not for long; else their ends are as the loops saw them last.
     pub(super) async fn status_of_ours(&self) -> Status {
-        let names = self.topics();
-        let asked = futures_util::future::try_join_all(names.into_iter().map(|name| self.source.topic(name)));
+        let mut names = self.topics();
+        let relayed = self.held().relays.clone();
+        names.extend(relayed.iter().flat_map(|relay| relay.projection.topics().cloned()));
+        names.sort();
+        names.dedup();
+        let asked = futures_util::future::try_join_all(names.iter().map(|name| self.source.topic(name)));
         let topics = match tokio::time::timeout(ASK_MAX, asked).await {
             Ok(Ok(topics)) => topics.into_iter().flatten().collect(),
             _ => topics_known(&self.tables.progress()),
@@ -190,20 +211,30 @@ impl Projecting {
     }
 
     fn status_within(&self, topics: &[TopicInfo], which: Which) -> Status {
-        let workers = self.held().workers.clone();
+        let (workers, relays) = {
+            let held = self.held();
+            (held.workers.clone(), held.relays.clone())
+        };
         let of = |projection: &Arc<Projection>| -> ProjectionStatus {
             let worker = workers.iter().find(|worker| worker.projection.name == projection.name);
+            let relay = relays.iter().find(|relay| relay.projection.name == projection.name);
             // Until a loop is opened, what is known of its partitions is of another time.
             let is_looked_at = |at: &TopicPartition| {
-                which == Which::All || worker.is_some_and(|worker| worker.partitions.contains(at))
+                which == Which::All
+                    || worker.is_some_and(|worker| worker.partitions.contains(at))
+                    || relay.is_some() && projection.topics().any(|topic| *topic == at.topic)
             };
-            let at = (self.generation, self.tables.as_ref(), self.starts.as_slice());
-            status_of(
+            let at = (self.generation, self.tables.as_ref(), &self.made);
+            let mut status = status_of(
                 projection,
                 at,
                 (topics, &is_looked_at),
                 (worker.map(Arc::as_ref), Some(&self.loops.watchdog)),
-            )
+            );
+            if let Some(told) = relay.and_then(|relay| relay.shown()) {
+                status.state = told;
+            }
+            status
         };
         Status {
             version: env!("CARGO_PKG_VERSION").to_owned(),
@@ -243,18 +274,33 @@ impl Projecting {
     /// What each loop works and does, as others are told.
     pub(super) fn as_workers(&self) -> Vec<Said> {
         let held = self.held();
+        let progress = self.tables.progress();
         let said = |worker: &Arc<Worker>| {
             let projection = Arc::clone(&worker.projection.name);
             let stall = self.loops.watchdog.stall_of(self.generation, &projection);
+            let relay = held.relays.iter().find(|relay| relay.projection.name == projection);
+            let mut partitions: Vec<(TopicPartition, u64)> =
+                worker.owners.iter().map(|owner| (owner.at.clone(), owner.epoch)).collect();
+            if relay.is_some() {
+                // Nobody needs to take what is relayed: its epoch stays 0.
+                let sources = progress.sources.iter().filter(|mark| mark.projection == projection);
+                partitions.extend(sources.map(|mark| (mark.at.clone(), 0)));
+            }
+            let state = relay.and_then(|relay| relay.shown());
             Said {
                 id: self.name.0,
                 process: self.name.1.clone(),
-                partitions: worker.owners.iter().map(|owner| (owner.at.clone(), owner.epoch)).collect(),
-                state: worker.shown(0, stall.as_ref()).into(),
+                partitions,
+                state: state.unwrap_or_else(|| worker.shown(0, stall.as_ref())).into(),
                 projection,
             }
         };
         held.workers.iter().map(said).collect()
+    }
+
+    /// Whether something is relayed here: how far its sources are folded depends on others too.
+    pub(super) fn relays(&self) -> bool {
+        !self.held().relays.is_empty()
     }
 
     pub(super) fn set_pauses(&self, pauses: &[Pause]) {
@@ -270,7 +316,8 @@ impl Projecting {
     }
 
     fn reads(&self, topic: &str) -> bool {
-        self.definitions.projections.iter().any(|projection| projection.topics().any(|read| **read == *topic))
+        let mut projections = self.definitions.projections.iter();
+        projections.any(|projection| self.made.topics(projection).iter().any(|read| **read == *topic))
     }
 
     fn held(&self) -> std::sync::MutexGuard<'_, Held> {
@@ -308,10 +355,15 @@ impl Projecting {
     /// Ends the loops over partitions that are not all of what is ours, and waits until each has committed.
     async fn end_due(&self) {
         let due = self.due();
+        stop_all(&due.unrelayed).await;
         loops::stop(&due.ended).await;
         self.settle(&due.ended).await;
         let is_ended = |worker: &Arc<Worker>| due.ended.iter().any(|ended| Arc::ptr_eq(ended, worker));
-        self.held().workers.retain(|worker| !is_ended(worker));
+        let is_unrelayed =
+            |relay: &Arc<Relaying>| due.unrelayed.iter().any(|ended| Arc::ptr_eq(ended, relay));
+        let mut held = self.held();
+        held.workers.retain(|worker| !is_ended(worker));
+        held.relays.retain(|relay| !is_unrelayed(relay));
     }
 
     /// Says of loops that ended in order that they have left nothing under way. What is not said costs at most that partitions
@@ -326,11 +378,24 @@ impl Projecting {
 
     /// Opens loops over what is ours and has none.
     async fn open_due(&self) -> Result<(), Halt> {
-        for (projection, partitions) in self.due().opened {
-            let scope = Scope { starts: &self.starts, partitions: Some(&partitions) };
+        let Due { opened, relayed, .. } = self.due();
+        for (projection, partitions) in opened {
+            let internal = self.made.internal_of(&projection);
+            let scope = Scope { starts: &self.made.starts, partitions: Some(&partitions), internal };
             let at = (self.generation, &self.tables);
             let opened = self.loops.start(&self.definitions, &[projection], at, scope).await?;
             self.held().workers.extend(opened);
+        }
+        for (projection, internal) in relayed {
+            let course = Course {
+                projection,
+                plan: Arc::clone(&self.definitions.plan),
+                tables: Arc::clone(&self.tables),
+                source: Arc::clone(&self.source),
+                internal,
+            };
+            let relay = Relaying::start(course, self.made.starts.clone());
+            self.held().relays.push(Arc::new(relay));
         }
         Ok(())
     }
@@ -339,8 +404,18 @@ impl Projecting {
     fn due(&self) -> Due {
         let held = self.held();
         let (mut ended, mut opened) = (Vec::new(), Vec::new());
+        let (mut unrelayed, mut relayed) = (Vec::new(), Vec::new());
         for projection in &self.definitions.projections {
-            let of_it = |at: &&TopicPartition| projection.topics().any(|topic| *topic == at.topic);
+            if let Some(internal) = self.made.internal_of(projection) {
+                let relay = held.relays.iter().find(|relay| relay.projection.name == projection.name);
+                match (relay, held.partitions.contains(&place_of(internal))) {
+                    (None, true) => relayed.push((Arc::clone(projection), internal.clone())),
+                    (Some(relay), false) => unrelayed.push(Arc::clone(relay)),
+                    _ => {}
+                }
+            }
+            let folded = self.made.folded(projection);
+            let of_it = |at: &&TopicPartition| folded.contains(&at.topic);
             let ours: Vec<TopicPartition> = held.partitions.iter().filter(of_it).cloned().collect();
             let worker = held.workers.iter().find(|worker| worker.projection.name == projection.name);
             match worker {
@@ -350,7 +425,7 @@ impl Projecting {
                 None => opened.push((Arc::clone(projection), ours)),
             }
         }
-        Due { ended, opened }
+        Due { ended, opened, unrelayed, relayed }
     }
 
     /// Waits until a partition of ours turns out to be another's: a loop was refused, or the store says so. A store that does
@@ -384,15 +459,18 @@ impl Projecting {
         let progress = self.tables.progress();
         let held = self.held();
         let least = |at: &TopicPartition| {
-            let read = self
-                .definitions
-                .projections
-                .iter()
-                .filter(|one| one.topics().any(|topic| *topic == at.topic));
+            let projections = self.definitions.projections.iter();
+            let read = projections.filter(|one| self.made.folded(one).contains(&at.topic));
             let offsets = read.map(|one| progress.of(&one.name, at).map(|mark| mark.next));
             offsets.min().flatten()
         };
         held.partitions.iter().filter_map(|at| Some((at.clone(), least(at)?))).collect()
+    }
+}
+
+async fn stop_all(relays: &[Arc<Relaying>]) {
+    for relay in relays {
+        relay.stop().await;
     }
 }
 

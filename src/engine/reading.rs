@@ -8,13 +8,13 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, PoisonError, RwLock, Weak};
 use std::time::Duration;
 
-use crate::engine::live::{active_of, starts_of, status_of};
+use crate::engine::live::{Made, active_of, status_of};
 use crate::engine::{
     AnswerSettings, Definitions, EngineError, ProjectionStatus, Serving, Status, TopicStatus,
 };
 use crate::handler::Projection;
 use crate::source::{PartitionInfo, TopicInfo};
-use crate::store::{Began, Manifest, Progress, Store};
+use crate::store::{Manifest, Progress, Store};
 
 /// How often the store is asked how far it is: a request that waits for a position waits so much longer at most.
 const PROGRESS_EVERY: Duration = Duration::from_millis(50);
@@ -35,8 +35,7 @@ pub struct Reading {
 
 struct Now {
     serving: Arc<Serving>,
-    /// Where the generation began.
-    starts: Vec<Began>,
+    made: Made,
     /// Why another generation that answers elsewhere is not answered here, or the store cannot be asked.
     behind: Option<String>,
 }
@@ -53,8 +52,8 @@ impl Reading {
     ) -> Result<Arc<Reading>, EngineError> {
         let manifest = store.manifest().await?.ok_or(EngineError::NothingApplied)?;
         let serving = open(&definitions, store.as_ref(), &manifest, &settings).await?;
-        let starts = starts_of(&manifest, manifest.active);
-        let now = RwLock::new(Now { serving, starts, behind: None });
+        let made = Made::of(&manifest, manifest.active);
+        let now = RwLock::new(Now { serving, made, behind: None });
         let reading = Arc::new(Reading { definitions, store, settings, now });
         tokio::spawn(follow_progress(Arc::downgrade(&reading)));
         tokio::spawn(follow_manifest(Arc::downgrade(&reading)));
@@ -74,8 +73,8 @@ impl Reading {
     /// How far the generation is that answers, as its progress says: the log itself is not asked.
     pub fn status(&self) -> Status {
         let now = self.now.read().unwrap_or_else(PoisonError::into_inner);
-        let Now { serving, starts, behind } = &*now;
-        let at = (serving.generation, serving.tables.as_ref(), starts.as_slice());
+        let Now { serving, made, behind } = &*now;
+        let at = (serving.generation, serving.tables.as_ref(), made);
         let topics = topics_of(&serving.tables.progress());
         let of = |projection: &Arc<Projection>| {
             let state = "folded elsewhere".to_owned();
@@ -101,7 +100,7 @@ impl Reading {
         }
         let serving = open(&self.definitions, self.store.as_ref(), &manifest, &self.settings).await?;
         let mut now = self.now.write().unwrap_or_else(PoisonError::into_inner);
-        (now.serving, now.starts) = (serving, starts_of(&manifest, manifest.active));
+        (now.serving, now.made) = (serving, Made::of(&manifest, manifest.active));
         Ok(())
     }
 
@@ -167,7 +166,7 @@ async fn follow_manifest(reading: Weak<Reading>) {
 /// The topics that were folded, as far as progress knows of them.
 pub(super) fn topics_of(progress: &Progress) -> Vec<TopicInfo> {
     let mut topics: BTreeMap<&Arc<str>, TopicInfo> = BTreeMap::new();
-    for mark in &progress.marks {
+    for mark in progress.all() {
         let empty =
             || TopicInfo { name: Arc::clone(&mark.at.topic), id: mark.topic_id, partitions: Vec::new() };
         let partitions = &mut topics.entry(&mark.at.topic).or_insert_with(empty).partitions;

@@ -17,7 +17,8 @@ use crate::handler::Projection;
 use crate::plan::TablePlan;
 use crate::project::ProjectorState;
 use crate::project::activity::{Activity, Doing, Stage};
-use crate::route::{Routed, route};
+use crate::project::relay::route_wherever;
+use crate::route::Routed;
 use crate::source::Source;
 use crate::store::Tables;
 
@@ -53,6 +54,8 @@ impl std::fmt::Display for Stall {
 pub struct Watched {
     pub generation: u32,
     pub projection: Arc<Projection>,
+    /// What it is folded from.
+    pub topics: Vec<Arc<str>>,
     /// Its partitions; none where all are its own. How far others are is not known here.
     pub partitions: Vec<TopicPartition>,
     pub base: Arc<TablePlan>,
@@ -214,7 +217,7 @@ impl Watchdog {
         let fetched = tokio::time::timeout(ASK_MAX, self.source.fetch(&position.at, position.offset)).await;
         let record = fetched.ok()?.ok()??;
         let projection = &watched.projection;
-        match route(projection, &watched.base, &position.at, &record) {
+        match route_wherever(projection, &watched.base, &position.at, &record) {
             Routed::Event { key_cells, .. } | Routed::Delete { key_cells, .. } => {
                 Some(projection.shown_key(&key_cells))
             }
@@ -234,7 +237,7 @@ impl Watchdog {
     async fn lag(&self, watched: &Watched) -> (u64, u64) {
         let (mut lag, mut sum) = (0u64, 0u64);
         let progress = watched.tables.progress();
-        for name in watched.projection.topics() {
+        for name in &watched.topics {
             match tokio::time::timeout(ASK_MAX, self.source.topic(name)).await {
                 Ok(Ok(Some(topic))) => {
                     for (partition, info) in (0u32..).zip(&topic.partitions) {

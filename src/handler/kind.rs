@@ -46,7 +46,7 @@ pub fn choose(
         }
         Err(Several { span, why, help }) => {
             let help = format!(
-                "{help}, or say `order: time`: then partitions are merged by the times of their records, which is safe on the embedded store alone (kind C)"
+                "{help}, or say `order: time`: then partitions are merged by the times of their records (kind C)"
             );
             binder.fault("P015", span, why, help);
             return None;

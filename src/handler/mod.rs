@@ -423,7 +423,7 @@ impl UpdateKind {
             UpdateKind::BlindSet => "the assigned columns are written, nothing is read",
             UpdateKind::OwnedFold => "the row is read once, folded, and written with its position",
             UpdateKind::MergedFold => {
-                "partitions are merged by time in memory, the row is read once, folded, and written in one commit with all progress; on the embedded store alone"
+                "partitions are merged by time, the row is read once, folded, and written in one commit with all progress; on Cassandra they are merged into an internal topic, and the row is written with its position there"
             }
         }
     }

@@ -43,6 +43,8 @@ pub struct MeasuredPartition {
     pub partition: u32,
     pub position: u64,
     pub end: u64,
+    /// Whether rows are folded from it, and not from an internal topic that it goes through.
+    pub is_folded: bool,
 }
 
 /// States of a projection.
@@ -101,7 +103,8 @@ impl Gauges<'_> {
             let keys = number(projection.parked_keys as u64);
             parked.get_or_create(&Labels::new(&list::PARKED_KEYS, [name()])).set(keys);
             if measured.budget.is_some() {
-                let count = number(projection.partitions.len() as u64);
+                let folded = projection.partitions.iter().filter(|one| one.is_folded);
+                let count = number(folded.count() as u64);
                 partitions.get_or_create(&Labels::new(&list::PARTITIONS, [name()])).set(count);
             }
         }

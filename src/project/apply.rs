@@ -24,6 +24,9 @@ const DECODED_AT_ONCE: usize = 16;
 /// Records that are folded before the copies of their rows are followed.
 const FOLDED_AT_ONCE: usize = 16;
 
+/// What records do to rows, by their numbers in the batch; and the record at which folding must pause.
+pub(super) type Sorted = (Vec<(usize, Touch)>, Option<Barrier>);
+
 impl Projector {
     /// Routes records to rows, in order. `before` is how many records of other partitions stand before them. Parks what has
     /// no row, queues what must wait. Ends early at an event at which folding must pause.
@@ -32,7 +35,7 @@ impl Projector {
         at: &TopicPartition,
         (records, before): (&[&Record], Offset),
         touched: &mut Touched,
-    ) -> (Vec<(usize, Touch)>, Option<Barrier>) {
+    ) -> Sorted {
         let mut touches = Vec::with_capacity(records.len());
         let base_table = Arc::clone(self.plan.table(self.entity.base));
         let decoded = records
@@ -46,34 +49,48 @@ impl Projector {
                 self.parked.enqueue(key, queued());
                 continue;
             }
-            match route_decoded(&self.projection, &base_table, at, (record, decoded)) {
-                Routed::Ignore => {}
-                Routed::Stop(reason) => return (touches, Some(Barrier::Stop(record.offset, reason))),
-                Routed::Range { ranges, event } => {
-                    return (touches, Some(Barrier::Range(record.offset, ranges, event)));
-                }
-                // It parks its row only after the row's events before it have been folded.
-                Routed::Rejected { key: ParkedKey::Row(key), key_cells, type_name, reject, .. } => {
-                    let touch = Touch::Rejected { waiting: queued(), type_name, reject };
-                    touches.push((touched.place(key, key_cells), touch));
-                }
-                Routed::Rejected { key, shown, type_name, reject, .. } => {
-                    let entry = self.entry(queued(), &shown, type_name.as_deref(), &reject);
-                    self.parked.park(key, entry);
-                }
-                Routed::Event { key, key_cells, event } => {
-                    touches.push((touched.place(key, key_cells), Touch::Event(event)));
-                }
-                Routed::Events(rows) => touches.extend(
-                    rows.into_iter()
-                        .map(|row| (touched.place(row.key, row.key_cells), Touch::Events(row.events))),
-                ),
-                Routed::Delete { key, key_cells, position, time_ms } => {
-                    touches.push((touched.place(key, key_cells), Touch::Delete { position, time_ms }));
-                }
+            let routed = route_decoded(&self.projection, &base_table, at, (record, decoded));
+            if let Some(barrier) = self.sort_one(routed, (record.offset, &queued), touched, &mut touches) {
+                return (touches, Some(barrier));
             }
         }
         (touches, None)
+    }
+
+    /// Adds what one record does to rows; or answers that folding must pause there. `queued` is where it waits if it must.
+    #[inline]
+    pub(super) fn sort_one(
+        &mut self,
+        routed: Routed,
+        (offset, queued): (Offset, &dyn Fn() -> QueuedEvent),
+        touched: &mut Touched,
+        touches: &mut Vec<(usize, Touch)>,
+    ) -> Option<Barrier> {
+        match routed {
+            Routed::Ignore => {}
+            Routed::Stop(reason) => return Some(Barrier::Stop(offset, reason)),
+            Routed::Range { ranges, event } => return Some(Barrier::Range(offset, ranges, event)),
+            // It parks its row only after the row's events before it have been folded.
+            Routed::Rejected { key: ParkedKey::Row(key), key_cells, type_name, reject, .. } => {
+                let touch = Touch::Rejected { waiting: queued(), type_name, reject };
+                touches.push((touched.place(key, key_cells), touch));
+            }
+            Routed::Rejected { key, shown, type_name, reject, .. } => {
+                let entry = self.entry(queued(), &shown, type_name.as_deref(), &reject);
+                self.parked.park(key, entry);
+            }
+            Routed::Event { key, key_cells, event } => {
+                touches.push((touched.place(key, key_cells), Touch::Event(event)));
+            }
+            Routed::Events(rows) => touches.extend(
+                rows.into_iter()
+                    .map(|row| (touched.place(row.key, row.key_cells), Touch::Events(row.events))),
+            ),
+            Routed::Delete { key, key_cells, position, time_ms } => {
+                touches.push((touched.place(key, key_cells), Touch::Delete { position, time_ms }));
+            }
+        }
+        None
     }
 
     /// The parked record key that this record must wait behind, if there is one.
@@ -177,7 +194,7 @@ impl Projector {
             work.waits = true;
             return None;
         }
-        let taken = match (touch, self.projection.kind) {
+        let taken = match (touch.meant(), self.projection.kind) {
             (Touch::Rejected { reject, .. }, _) => Err(reject.clone()),
             (touch, UpdateKind::OwnedFold | UpdateKind::MergedFold) => self.fold_row(work, order, touch),
             (touch, UpdateKind::BlindSet) => self.assign(work, touch).map(|()| None),
@@ -228,6 +245,7 @@ impl Projector {
             }
             Touch::Delete { .. } => fold::delete(&mut row.state),
             Touch::Rejected { reject, .. } => return Err(reject.clone()),
+            Touch::Relayed { meant, .. } => return self.fold_row(work, order, meant),
         };
         match (undo, begun) {
             (Some(undo), Some(Err(fault))) => {

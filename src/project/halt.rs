@@ -45,10 +45,25 @@ pub enum Halt {
     )]
     TooLargeShareParked { count: usize, max: f64, reason: String },
     #[error(
-        "projection {projection:?} merges partitions in memory (kind C), which is safe only where the store applies a \
-         batch whole, as the embedded store does; feed its rows from one partition"
+        "projection {projection:?} merges partitions (kind C), which goes through an internal topic where the store does not \
+         apply a batch whole, and this generation has none for it: run `kinora apply`, which makes it"
     )]
-    NotAtomic { projection: String },
+    NoInternal { projection: String },
+    #[error(
+        "internal topic {topic:?} of projection {projection:?} does not exist any more; restore it, or fold anew into a new \
+         keyspace: set cassandra.keyspace, then `kinora apply`"
+    )]
+    InternalGone { topic: String, projection: String },
+    #[error(
+        "internal topic {topic:?} has {found} partitions, and {expected} were made: they say where a row is folded, so their \
+         number never changes; fold anew into a new keyspace: set cassandra.keyspace, then `kinora apply`"
+    )]
+    InternalGrown { topic: String, expected: u32, found: u32 },
+    #[error(
+        "{position}, in an internal topic, cannot be folded: {reason}; nobody but `kinora project` may write there, and all \
+         processes that do are of one version"
+    )]
+    NotRelayed { position: String, reason: String },
     #[error(transparent)]
     Store(#[from] StoreError),
     #[error(transparent)]

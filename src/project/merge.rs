@@ -26,6 +26,8 @@ pub(super) struct Merge {
     lanes: Vec<Lane>,
     /// Most bytes fetched of a partition at once: all lanes together hold no more than a batch.
     lane_bytes_max: usize,
+    /// Whether nothing is taken while a partition has more than is at hand: a log far away answers late.
+    waits_for_all: bool,
 }
 
 struct Lane {
@@ -46,31 +48,57 @@ impl Merge {
     ) -> Result<Merge, SourceError> {
         let mut lanes = Vec::with_capacity(places.len());
         for place in places {
-            let reader = source.read(&[(place.at.clone(), place.next)]).await?;
+            let reader = source.read_among(&[(place.at.clone(), place.next)], places.len()).await?;
             lanes.push(Lane { reader, records: VecDeque::new(), next: place.next, end: place.next });
         }
         let lane_bytes_max = (batch_bytes_max / lanes.len().max(1)).clamp(1, FETCH_BYTES);
-        Ok(Merge { lanes, lane_bytes_max })
+        Ok(Merge { lanes, lane_bytes_max, waits_for_all: false })
     }
 
-    /// Waits until a record is at hand. Dropping the future loses nothing.
+    /// From now on waits for each partition that has more, as far as is known: at first these ends. So what the log holds is
+    /// taken in the order of its times, however late it comes.
+    pub fn wait_for_all(&mut self, ends: &[Offset]) {
+        self.waits_for_all = true;
+        for (lane, end) in self.lanes.iter_mut().zip(ends) {
+            lane.end = lane.end.max(*end);
+        }
+    }
+
+    /// Waits until a record is at hand, or a place has moved on without one. Dropping the future loses nothing.
     pub async fn wait(&mut self) -> Result<(), SourceError> {
         let bytes_max = self.lane_bytes_max;
-        for lane in &mut self.lanes {
-            lane.fill(bytes_max)?;
+        loop {
+            for lane in &mut self.lanes {
+                lane.fill(bytes_max)?;
+            }
+            let lacks = self.lacking().is_some();
+            if !lacks && self.lanes.iter().any(|lane| !lane.records.is_empty()) {
+                return Ok(());
+            }
+            let waited = (0..).zip(&mut self.lanes).filter(|(_, lane)| !lacks || lane.lacks());
+            let (numbers, next): (Vec<usize>, Vec<_>) =
+                waited.map(|(number, lane)| (number, lane.reader.next(bytes_max))).unzip();
+            let (fetched, first, rest) = select_all(next).await;
+            drop(rest);
+            let fetched = fetched?;
+            let only_moves = fetched.records.is_empty();
+            self.lanes[numbers[first]].take(fetched);
+            if only_moves || !self.waits_for_all {
+                return Ok(());
+            }
         }
-        if self.lanes.iter().any(|lane| !lane.records.is_empty()) {
-            return Ok(());
-        }
-        let next = self.lanes.iter_mut().map(|lane| lane.reader.next(bytes_max));
-        let (fetched, lane, rest) = select_all(next).await;
-        drop(rest);
-        self.lanes[lane].take(fetched?);
-        Ok(())
+    }
+
+    /// The first partition that has more which is not at hand, and is waited for.
+    pub fn lacking(&self) -> Option<usize> {
+        self.lanes.iter().position(Lane::lacks).filter(|_| self.waits_for_all)
     }
 
     /// The next record and the number of its place; `None` where none is at hand.
     pub fn take(&mut self) -> Result<Option<(usize, Record)>, SourceError> {
+        if self.lacking().is_some() {
+            return Ok(None);
+        }
         let bytes_max = self.lane_bytes_max;
         let fronts = self.lanes.iter().enumerate();
         let fronts = fronts.filter_map(|(lane, found)| Some((found.records.front()?.timestamp_ms, lane)));
@@ -93,6 +121,12 @@ impl Merge {
         self.lanes[place].end
     }
 
+    /// Where a partition goes on behind what was taken of it.
+    pub fn next(&self, place: usize) -> Offset {
+        let lane = &self.lanes[place];
+        lane.records.front().map_or(lane.next, |front| front.offset)
+    }
+
     /// Forgets what is at hand, and reads on from the places.
     pub fn rewind(&mut self, places: &[Place]) -> Result<(), SourceError> {
         for (lane, place) in self.lanes.iter_mut().zip(places) {
@@ -105,6 +139,11 @@ impl Merge {
 }
 
 impl Lane {
+    /// Whether the log has more, and nothing is at hand.
+    fn lacks(&self) -> bool {
+        self.records.is_empty() && self.next < self.end
+    }
+
     /// Fetches more where nothing is left, without waiting.
     fn fill(&mut self, bytes_max: usize) -> Result<(), SourceError> {
         if self.records.is_empty()

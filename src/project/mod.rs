@@ -3,7 +3,8 @@
 //! One [`Projector`] works one projection: it fetches records of a partition, routes them to rows, folds each
 //! row's events in order, and commits rows, copies, parked keys and progress as one [`Batch`]. Everything it
 //! writes follows from the log's positions alone, so whatever is done twice, late or by two processes ends the
-//! same. `place` says where it continues, `merge` makes one stream of several partitions, `apply` takes records into the
+//! same. `place` says where it continues, `merge` makes one stream of several partitions, `relay` takes that through an internal
+//! topic where a store does not apply batches whole, `apply` takes records into the
 //! rows of a batch, which `work` holds, `gather` folds them row by row where that makes no difference, `seen` knows which rows
 //! are not stored yet, `batch` derives the writes of a row and `write` commits them, `park` holds keys that wait, `retry` and `touch` set them free, `range` deletes rows by the beginning of their key, `stamp`
 //! orders writes. `run` does batch after batch, until `halt` says why it cannot go on. `budget` bounds what all projectors hold, `memory` what
@@ -25,6 +26,7 @@ mod merge;
 pub mod park;
 mod place;
 mod range;
+pub mod relay;
 pub mod retry;
 mod run;
 mod seen;
@@ -51,6 +53,7 @@ use crate::project::memory::{Buckets, Remembered};
 use crate::project::merge::Merge;
 use crate::project::park::ParkedKeys;
 use crate::project::place::{Place, begin, own, places};
+use crate::project::relay::Passage;
 use crate::project::seen::Seen;
 use crate::project::spans::Spans;
 use crate::project::work::{Due, Touched};
@@ -59,11 +62,11 @@ use crate::route::RowRange;
 use crate::schema::ColumnId;
 use crate::source::{Fetched, Reader, Source, SourceError};
 use crate::store::coordination::Pause;
-use crate::store::{Began, Owner, Profile, ProgressMark, Tables};
+use crate::store::{Began, Internal, Owner, Profile, ProgressMark, QueuedEvent, Tables};
 use crate::value::look_at;
 
 pub use halt::{Halt, ProjectorState};
-pub(crate) use place::topics_of;
+pub(crate) use place::{folded_topics, topics_of};
 
 /// Bounds of a write loop.
 #[derive(Clone, Copy, Debug)]
@@ -114,6 +117,9 @@ pub struct Scope<'a> {
     pub starts: &'a [Began],
     /// Those that are this projector's; `None`: all.
     pub partitions: Option<&'a [TopicPartition]>,
+    /// What the projection is folded from instead of its sources, where it merges partitions and the store does not apply
+    /// batches whole: the partitions are of this topic.
+    pub internal: Option<&'a Internal>,
 }
 
 impl Scope<'_> {
@@ -136,6 +142,10 @@ pub struct Projector {
     /// Its partitions, as it has taken them: what it decides about parked keys holds while nobody takes them anew.
     owners: Arc<[Owner]>,
     parked: ParkedKeys,
+    /// What it is folded from.
+    topics: Vec<Arc<str>>,
+    /// Whether it is folded from an internal topic: then what its events wait as is their place there.
+    is_relayed: bool,
     /// Whether decisions of it may have been taken, or not: they were sent, and not acknowledged.
     in_doubt: bool,
     /// Rows as they stand in the store, as bytes: many small values would take several times the memory.
@@ -197,6 +207,8 @@ struct Folded {
     end: Offset,
     /// Time of the last event.
     time_ms: i64,
+    /// Of a partition of an internal topic: how far sources have come there.
+    passage: Option<Passage>,
     tally: Tally,
     spans: Spans,
 }
@@ -207,10 +219,11 @@ impl Folded {
         let place = places.iter().position(|place| place.at == *at);
         let place = place.expect("only its own partitions are read");
         let Place { next, time_ms, .. } = places[place];
+        let passage = places[place].relayed.clone().map(Passage::from);
         let tally = Tally::default();
         let spans = Spans::of(projection, &Position { at: at.clone(), offset: next });
         let (touched, gathered, made) = (Touched::default(), Gathered::default(), Made::default());
-        Folded { place, touched, gathered, is_by_key, made, next, end: next, time_ms, tally, spans }
+        Folded { place, touched, gathered, is_by_key, made, next, end: next, time_ms, passage, tally, spans }
     }
 }
 
@@ -259,15 +272,16 @@ impl Projector {
         (settings, now_us): (ProjectSettings, i64),
         scope: Scope<'_>,
     ) -> Result<Projector, Halt> {
-        let is_merged = projection.kind == UpdateKind::MergedFold;
+        let is_merged = projection.kind == UpdateKind::MergedFold && scope.internal.is_none();
         if is_merged && tables.profile() != Profile::Atomic {
-            return Err(Halt::NotAtomic { projection: projection.name.to_string() });
+            return Err(Halt::NoInternal { projection: projection.name.to_string() });
         }
         // Before anything is read: what an earlier owner still decides afterwards does not hold (P3).
-        let owners = own(&projection, &topics_of(&projection, source).await?, tables.as_ref(), scope).await?;
+        let topics = folded_topics(&projection, scope.internal, source).await?;
+        let owners = own(&projection, &topics, tables.as_ref(), scope).await?;
         // Progress first: read after the ends of the log, it could lie beyond them, and the log would seem cut off.
         tables.reload().await?;
-        let topics = topics_of(&projection, source).await?;
+        let topics = folded_topics(&projection, scope.internal, source).await?;
         let mut places = Vec::new();
         for topic in &topics {
             places.extend(self::places(&projection, topic, tables.as_ref(), (now_us, scope))?);
@@ -307,6 +321,8 @@ impl Projector {
             places,
             owners,
             parked,
+            topics: topics.iter().map(|topic| Arc::clone(&topic.name)).collect(),
+            is_relayed: scope.internal.is_some(),
             in_doubt: false,
         })
     }
@@ -333,6 +349,11 @@ impl Projector {
     /// The projection worked here.
     pub fn projection(&self) -> &Arc<Projection> {
         &self.projection
+    }
+
+    /// The topics that it is folded from.
+    pub fn topics(&self) -> Vec<Arc<str>> {
+        self.topics.clone()
     }
 
     /// Its partitions, as it has taken them.
@@ -462,6 +483,7 @@ impl Projector {
                 let offset = pause.offset();
                 self.activity.at(offset);
                 self.pass(folded.place, offset, pause).await?;
+                folded.passage.iter_mut().for_each(Passage::pass_held);
                 let passed = fetched.records.partition_point(|record| record.offset <= offset);
                 rest = &fetched.records[passed..];
                 folded.next = offset + 1;
@@ -484,8 +506,12 @@ impl Projector {
     ) -> Result<Option<Barrier>, Halt> {
         self.activity.enter_at(Stage::Routing, folded.place, records[0].offset);
         let decode = folded.spans.decode.clone();
-        let (touches, pause) = decode.in_scope(|| self.sort(at, (records, 0), &mut folded.touched));
-        if self.projection.kind == UpdateKind::OwnedFold {
+        let Folded { touched, passage, .. } = &mut *folded;
+        let (touches, pause) = decode.in_scope(|| match passage {
+            None => Ok(self.sort(at, (records, 0), touched)),
+            Some(passage) => self.sort_relayed(at, records, (touched, passage)),
+        })?;
+        if self.projection.kind != UpdateKind::BlindSet {
             let load = folded.spans.load.clone();
             let bytes_max = self.batch_bytes_max();
             self.load_chunk(&mut folded.touched, bytes_max).instrument(load).await?;
@@ -534,8 +560,11 @@ impl Projector {
                 let at = self.places[place].at.clone();
                 Err(Halt::UnknownType { position: Position { at, offset }.to_string(), reason })
             }
-            Barrier::Range(_, ranges, event) => {
-                self.delete_ranges((order, self.places[place].base), &ranges, &event).await
+            Barrier::Range(offset, ranges, event) => {
+                let Place { at, base, .. } = &self.places[place];
+                let (place, base) =
+                    (QueuedEvent { at: at.clone(), offset, order, time_ms: event.time_ms }, *base);
+                self.delete_ranges((&place, base), &ranges, &event).await
             }
         }
     }

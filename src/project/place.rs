@@ -6,7 +6,7 @@ use super::{Halt, Scope, stamp};
 use crate::event::{Offset, TopicPartition};
 use crate::handler::Projection;
 use crate::source::{Source, TopicInfo};
-use crate::store::{Batch, Began, Owner, ProgressMark, StoreError, Tables};
+use crate::store::{Batch, Began, Internal, Owner, ProgressMark, Relayed, StoreError, Tables};
 
 #[derive(Clone)]
 pub(super) struct Place {
@@ -16,6 +16,8 @@ pub(super) struct Place {
     pub next: Offset,
     pub base: i64,
     pub time_ms: i64,
+    /// Of a partition of an internal topic: how far sources have come there.
+    pub relayed: Option<Relayed>,
 }
 
 impl Place {
@@ -29,6 +31,7 @@ impl Place {
             end,
             time_ms,
             base: self.base,
+            relayed: self.relayed.clone().map(Arc::new),
         }
     }
 }
@@ -46,6 +49,39 @@ pub(crate) async fn topics_of(projection: &Projection, source: &dyn Source) -> R
         })?);
     }
     Ok(topics)
+}
+
+/// An internal topic, if it is the one that was made with the generation.
+///
+/// # Errors
+/// [`Halt::NoTopic`], [`Halt::TopicAnew`], [`Halt::InternalGrown`]; the log fails.
+pub(super) async fn internal_topic(internal: &Internal, source: &dyn Source) -> Result<TopicInfo, Halt> {
+    let Internal { projection, topic, topic_id: expected, partitions } = internal;
+    let (topic, projection) = (topic.to_string(), projection.to_string());
+    let found = source.topic(&topic).await?;
+    let found = found.ok_or_else(|| Halt::InternalGone { topic: topic.clone(), projection })?;
+    if found.id != *expected {
+        return Err(Halt::TopicAnew { topic, expected: *expected, found: found.id });
+    }
+    match u32::try_from(found.partitions.len()) {
+        Ok(count) if count == *partitions => Ok(found),
+        count => Err(Halt::InternalGrown { topic, expected: *partitions, found: count.unwrap_or(u32::MAX) }),
+    }
+}
+
+/// The topics that a projection is folded from: its own, or the internal one that what it reads goes through.
+///
+/// # Errors
+/// As [`topics_of`] and [`internal_topic`].
+pub(crate) async fn folded_topics(
+    projection: &Projection,
+    internal: Option<&Internal>,
+    source: &dyn Source,
+) -> Result<Vec<TopicInfo>, Halt> {
+    match internal {
+        Some(internal) => Ok(vec![internal_topic(internal, source).await?]),
+        None => topics_of(projection, source).await,
+    }
 }
 
 /// Takes the partitions of a projection's topics that are ours.
@@ -107,7 +143,7 @@ pub(super) fn places(
     let progress = tables.progress();
     let name = || topic.name.to_string();
     let mine = |mark: &&ProgressMark| mark.projection == projection.name && mark.at.topic == topic.name;
-    for mark in progress.marks.iter().filter(mine) {
+    for mark in progress.all().filter(mine) {
         if mark.topic_id != topic.id {
             return Err(Halt::TopicAnew { topic: name(), expected: mark.topic_id, found: topic.id });
         }
@@ -124,20 +160,30 @@ pub(super) fn places(
         }
         let place = match progress.of(&projection.name, &at) {
             Some(mark) => {
-                Place { topic_id: topic.id, next: mark.next, base: mark.base, time_ms: mark.time_ms, at }
+                let relayed = mark.relayed.as_deref().cloned();
+                Place {
+                    topic_id: topic.id,
+                    next: mark.next,
+                    base: mark.base,
+                    time_ms: mark.time_ms,
+                    at,
+                    relayed,
+                }
             }
             None => {
                 let base = stamp::base(now_us, info.end);
                 let begins = |began: &&Began| began.projection == projection.name && began.at == at;
                 let next = scope.starts.iter().find(begins).map_or(0, |began| began.offset);
-                Place { topic_id: topic.id, next, base, time_ms: 0, at }
+                let relayed = scope.internal.map(Internal::not_begun);
+                Place { topic_id: topic.id, next, base, time_ms: 0, at, relayed }
             }
         };
         if place.next > info.end {
             return Err(Halt::LogTruncated { topic: name(), partition, end: info.end, position: place.next });
         }
         if place.next < info.start {
-            if progress.of(&projection.name, &place.at).is_some() {
+            // What was relayed and is gone was never folded, whether or not folding had begun.
+            if scope.internal.is_some() || progress.of(&projection.name, &place.at).is_some() {
                 let (start, position) = (info.start, place.next);
                 return Err(Halt::LogExpired { topic: name(), partition, start, position });
             }

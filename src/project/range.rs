@@ -9,7 +9,7 @@ use std::sync::Arc;
 use super::activity::Stage;
 use super::work::{Due, Row, Touch, Touched};
 use super::{Halt, Projector};
-use crate::event::{Event, Offset, Taken};
+use crate::event::{Event, Taken};
 use crate::route::RowRange;
 use crate::schema::ColumnId;
 use crate::store::{Bound, Columns, ParkedKey, ParkedPage, QueuedEvent, Scan, StoredRow};
@@ -19,10 +19,10 @@ use crate::value::{Value, weight};
 const PAGE: usize = 500;
 
 impl Projector {
-    /// Deletes the rows of ranges for which the event's condition holds. `order` and `base` are its stamp.
+    /// Deletes the rows of ranges for which the event's condition holds. Its place's order and `base` are its stamp.
     pub(super) async fn delete_ranges(
         &mut self,
-        (order, base): (Offset, i64),
+        (place, base): (&QueuedEvent, i64),
         ranges: &[RowRange],
         event: &Arc<Event>,
     ) -> Result<(), Halt> {
@@ -30,10 +30,10 @@ impl Projector {
             // The scan shows no row that another owner has deleted already: what is kept of it in memory stands before that.
             self.rows.remove_range(range);
             let mut after: Option<Vec<u8>> = None;
-            while let Some(last) = self.delete_page((order, base), range, after.as_deref(), event).await? {
+            while let Some(last) = self.delete_page((place, base), range, after.as_deref(), event).await? {
                 after = Some(last);
             }
-            self.queue_parked(range, event, (order, base)).await?;
+            self.queue_parked(range, (place, base)).await?;
         }
         Ok(())
     }
@@ -41,7 +41,7 @@ impl Projector {
     /// Deletes a page of rows behind a place; answers where the next one begins, if there is one.
     async fn delete_page(
         &mut self,
-        (order, base): (Offset, i64),
+        (place, base): (&QueuedEvent, i64),
         range: &RowRange,
         after: Option<&[u8]>,
         event: &Arc<Event>,
@@ -67,19 +67,19 @@ impl Projector {
         let next = stored.last().filter(|_| stored.len() == page).map(|row| row.key.clustering().to_vec());
         let mut touched = Touched::default();
         // A parked row waits, as one does that is not there.
-        let (at, offset) = (&event.position.at, event.position.offset);
+        let (at, offset, order) = (&place.at, place.offset, place.order);
         let free: Vec<StoredRow> =
             stored.into_iter().filter(|row| !self.is_parked(&row.key, at, offset)).collect();
         for row in free {
             let cell = |column: &ColumnId| (*column, row.cells[column.0 as usize].clone());
             let key_cells: Vec<(ColumnId, Value)> = self.entity.base_key.iter().map(cell).collect();
-            let place = touched.place(row.key.clone(), key_cells);
-            touched.rows[place].row = Some(Row::from_store(Some(row)));
+            let number = touched.place(row.key.clone(), key_cells);
+            touched.rows[number].row = Some(Row::from_store(Some(row)));
         }
-        let due = (0..touched.rows.len()).map(|row| {
-            let taken = Taken { event: Arc::clone(event), element: None };
-            Due { row, order, touch: Touch::Events(vec![taken]) }
-        });
+        let touch = || Touch::Events(vec![Taken { event: Arc::clone(event), element: None }]);
+        let due: Vec<Due> = (0..touched.rows.len())
+            .map(|row| Due { row, order, touch: self.placed(touch(), place) })
+            .collect();
         self.take_all(&mut touched.rows, due);
         if !touched.rows.is_empty() {
             self.write(&mut touched, base, Vec::new(), None).await?;
@@ -92,14 +92,11 @@ impl Projector {
     async fn queue_parked(
         &mut self,
         range: &RowRange,
-        event: &Arc<Event>,
-        (order, base): (Offset, i64),
+        (place, base): (&QueuedEvent, i64),
     ) -> Result<(), Halt> {
         if self.parked.is_empty() {
             return Ok(());
         }
-        let (at, offset) = (&event.position.at, event.position.offset);
-        let queued = QueuedEvent { at: at.clone(), offset, order, time_ms: event.time_ms };
         let rows = [range.partition.as_slice(), &range.clustering].concat();
         let name = Arc::clone(&self.projection.name);
         let mut after: Option<ParkedKey> = None;
@@ -115,8 +112,8 @@ impl Projector {
             after = found.last().map(|item| item.key.clone());
             let of_range = |key: &ParkedKey| matches!(key, ParkedKey::Row(row) if range.has(row));
             for key in found.into_iter().map(|item| item.key).filter(of_range) {
-                if self.parked.holds(&key, at, offset) {
-                    self.parked.enqueue(key, queued.clone());
+                if self.parked.holds(&key, &place.at, place.offset) {
+                    self.parked.enqueue(key, place.clone());
                 }
             }
             if is_last {

@@ -281,7 +281,7 @@ impl Projector {
                 let Some(cells) = state else { return Ok(self.passed(work, event)) };
                 let key = self.entity.base_key.iter();
                 let key_cells = key.map(|column| (*column, cells[column.0 as usize].clone())).collect();
-                (key_cells, Touch::Events(vec![taken]))
+                (key_cells, self.placed(Touch::Events(vec![taken]), event))
             }
             Meant::Nothing => return Ok(self.passed(work, event)),
             Meant::Refused(reject, kind) => return Ok(Taken::Refused(reject, kind)),
@@ -356,7 +356,7 @@ impl Projector {
         }
         self.begin_release(run, &[(event.clone(), Ended::Applied)]).await?;
         let base = self.places.iter().find(|place| place.at == event.at).map_or(0, |place| place.base);
-        self.delete_ranges((event.order, base), ranges, &taken.event).await?;
+        self.delete_ranges((event, base), ranges, &taken.event).await?;
         Ok(Taken::Left)
     }
 

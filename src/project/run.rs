@@ -214,7 +214,7 @@ impl Projector {
     }
 }
 
-fn say(state: &watch::Sender<ProjectorState>, new: ProjectorState) {
+pub(super) fn say(state: &watch::Sender<ProjectorState>, new: ProjectorState) {
     state.send_if_modified(|old| {
         let changed = *old != new;
         *old = new;
@@ -223,7 +223,7 @@ fn say(state: &watch::Sender<ProjectorState>, new: ProjectorState) {
 }
 
 /// Growing pauses between tries: 50 ms, doubled up to 5 s.
-struct Backoff(Duration);
+pub(super) struct Backoff(Duration);
 
 impl Default for Backoff {
     fn default() -> Backoff {
@@ -232,13 +232,13 @@ impl Default for Backoff {
 }
 
 impl Backoff {
-    fn next(&mut self) -> Duration {
+    pub fn next(&mut self) -> Duration {
         let pause = self.0;
         self.0 = (pause * 2).min(Duration::from_secs(5));
         pause
     }
 
-    fn reset(&mut self) {
+    pub fn reset(&mut self) {
         *self = Backoff::default();
     }
 }

@@ -89,19 +89,19 @@ impl Projector {
     pub(super) async fn meaning(
         &mut self,
         key: &RowKey,
-        event: &QueuedEvent,
+        place: &QueuedEvent,
         log: &mut Log<'_>,
     ) -> Result<Meant, Halt> {
-        let Some(routed) = self.routed(event, log).await? else { return Ok(gone()) };
+        let Some(routed) = self.routed(place, log, true).await? else { return Ok(gone()) };
         Ok(match routed {
             Routed::Event { key: found, key_cells, event } if found == *key => {
-                Meant::Touch(key_cells, Touch::Event(event))
+                Meant::Touch(key_cells, self.placed(Touch::Event(event), place))
             }
             Routed::Delete { key: found, key_cells, position, time_ms } if found == *key => {
-                Meant::Touch(key_cells, Touch::Delete { position, time_ms })
+                Meant::Touch(key_cells, self.placed(Touch::Delete { position, time_ms }, place))
             }
             Routed::Events(rows) => match rows.into_iter().find(|row| row.key == *key) {
-                Some(row) => Meant::Touch(row.key_cells, Touch::Events(row.events)),
+                Some(row) => Meant::Touch(row.key_cells, self.placed(Touch::Events(row.events), place)),
                 None => Meant::Nothing,
             },
             Routed::Range { ranges, event } if ranges.iter().any(|range| range.has(key)) => {
@@ -119,27 +119,30 @@ impl Projector {
     /// What a record that had no row does to rows.
     pub(super) async fn touches(
         &mut self,
-        event: &QueuedEvent,
+        place: &QueuedEvent,
         log: &mut Log<'_>,
     ) -> Result<Result<Vec<Touching>, Meant>, Halt> {
-        let Some(routed) = self.routed(event, log).await? else { return Ok(Err(gone())) };
+        let Some(routed) = self.routed(place, log, false).await? else { return Ok(Err(gone())) };
         Ok(Ok(match routed {
             Routed::Ignore => Vec::new(),
             Routed::Event { key, key_cells, event } => {
-                vec![Touching::Row(key, key_cells, Touch::Event(event))]
+                vec![Touching::Row(key, key_cells, self.placed(Touch::Event(event), place))]
             }
             Routed::Delete { key, key_cells, position, time_ms } => {
-                vec![Touching::Row(key, key_cells, Touch::Delete { position, time_ms })]
+                vec![Touching::Row(key, key_cells, self.placed(Touch::Delete { position, time_ms }, place))]
             }
             Routed::Events(rows) => rows
                 .into_iter()
-                .map(|row| Touching::Row(row.key, row.key_cells, Touch::Events(row.events)))
+                .map(|row| {
+                    let touch = self.placed(Touch::Events(row.events), place);
+                    Touching::Row(row.key, row.key_cells, touch)
+                })
                 .collect(),
             Routed::Range { ranges, event } => {
                 vec![Touching::Range(ranges, Taken { event, element: None })]
             }
             Routed::Rejected { key: ParkedKey::Row(key), key_cells, type_name, reject, .. } => {
-                let touch = Touch::Rejected { waiting: event.clone(), type_name, reject };
+                let touch = Touch::Rejected { waiting: place.clone(), type_name, reject };
                 vec![Touching::Row(key, key_cells, touch)]
             }
             Routed::Rejected { type_name, reject, .. } => {
@@ -151,10 +154,24 @@ impl Projector {
         }))
     }
 
-    async fn routed(&mut self, event: &QueuedEvent, log: &mut Log<'_>) -> Result<Option<Routed>, Halt> {
-        let record = log.record(&event.at, event.offset).await?;
+    /// What a record that waits is by now; `is_row`: for one row. `None`: the log no longer has it.
+    async fn routed(
+        &mut self,
+        place: &QueuedEvent,
+        log: &mut Log<'_>,
+        is_row: bool,
+    ) -> Result<Option<Routed>, Halt> {
+        let Some(record) = log.record(&place.at, place.offset).await? else { return Ok(None) };
+        if self.is_relayed {
+            return self.route_relayed(place, &record, is_row).map(Some);
+        }
         let base = Arc::clone(self.plan.table(self.entity.base));
-        Ok(record.map(|record| route(&self.projection, &base, &event.at, &record)))
+        Ok(Some(route(&self.projection, &base, &place.at, &record)))
+    }
+
+    /// What a record does to a row, with its place in what is folded where that is not its own.
+    pub(super) fn placed(&self, touch: Touch, place: &QueuedEvent) -> Touch {
+        if self.is_relayed { touch.relayed(place) } else { touch }
     }
 
     /// Whether a row of ranges has gone on past a place in the order.

@@ -72,6 +72,11 @@ pub(super) enum Touch {
         type_name: Option<String>,
         reject: Reject,
     },
+    /// One of these that came through an internal topic: where it stands there, and waits if it must.
+    Relayed {
+        place: QueuedEvent,
+        meant: Box<Touch>,
+    },
 }
 
 /// A record's share that is to be taken by a row.
@@ -84,9 +89,23 @@ pub(super) struct Due {
 }
 
 impl Touch {
-    /// The partition that the record is of.
+    /// One that came through an internal topic, where it stands there.
+    pub fn relayed(self, place: &QueuedEvent) -> Touch {
+        Touch::Relayed { place: place.clone(), meant: Box::new(self) }
+    }
+
+    /// What it does, wherever it came through.
+    pub fn meant(&self) -> &Touch {
+        match self {
+            Touch::Relayed { meant, .. } => meant,
+            touch => touch,
+        }
+    }
+
+    /// The partition that the record is read from.
     pub fn at(&self) -> &TopicPartition {
         match self {
+            Touch::Relayed { place, .. } => &place.at,
             Touch::Event(event) => &event.position.at,
             Touch::Events(events) => &events[0].event.position.at,
             Touch::Delete { position, .. } => &position.at,
@@ -96,6 +115,7 @@ impl Touch {
 
     pub fn offset(&self) -> Offset {
         match self {
+            Touch::Relayed { place, .. } => place.offset,
             Touch::Event(event) => event.position.offset,
             Touch::Events(events) => events[0].event.position.offset,
             Touch::Delete { position, .. } => position.offset,
@@ -109,13 +129,16 @@ impl Touch {
             Touch::Event(event) => (&event.position, event.time_ms),
             Touch::Events(events) => (&events[0].event.position, events[0].event.time_ms),
             Touch::Delete { position, time_ms } => (position, *time_ms),
-            Touch::Rejected { waiting, .. } => return waiting.clone(),
+            Touch::Rejected { waiting, .. } | Touch::Relayed { place: waiting, .. } => {
+                return waiting.clone();
+            }
         };
         QueuedEvent { at: position.at.clone(), offset: position.offset, order, time_ms }
     }
 
     pub fn kind(&self) -> Option<&str> {
         match self {
+            Touch::Relayed { meant, .. } => meant.kind(),
             Touch::Event(event) => Some(&event.kind),
             Touch::Events(events) => Some(&events[0].event.kind),
             Touch::Delete { .. } => None,

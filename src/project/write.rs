@@ -36,8 +36,10 @@ impl Projector {
             return Ok(());
         }
         self.activity.at(folded.next);
-        let (mark, base) =
-            (self.mark(place, (folded.next, folded.end), folded.time_ms), self.places[place].base);
+        let relayed = folded.passage.as_ref().map(|passage| passage.relayed.clone());
+        let base = self.places[place].base;
+        let mut mark = self.mark(place, (folded.next, folded.end), folded.time_ms);
+        mark.relayed = relayed.clone().map(Arc::new);
         let begins_at = Some(self.places[place].next);
         let mut made = std::mem::take(&mut folded.made);
         self.finish_last(&mut folded.touched, base, &mut made);
@@ -45,6 +47,7 @@ impl Projector {
         self.send(made, vec![mark], begins_at).instrument(commit).await?;
         self.places[place].next = folded.next;
         self.places[place].time_ms = folded.time_ms;
+        self.places[place].relayed = relayed;
         self.counts.batch(&self.places[place].at.topic, std::mem::take(&mut folded.tally));
         Ok(())
     }

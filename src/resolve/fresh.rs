@@ -161,7 +161,7 @@ impl Freshness {
         let now_ms = now_ms();
         // For each partition how many projections have come how far at least.
         let mut reached: BTreeMap<&Arc<str>, BTreeMap<u32, (usize, u64)>> = BTreeMap::new();
-        for mark in &progress.marks {
+        for mark in progress.all() {
             let is_fed = |feed: &&Feed| feed.projection == mark.projection && feed.topic == mark.at.topic;
             if !feeds.iter().any(is_fed) {
                 continue;
@@ -281,9 +281,10 @@ mod tests {
             end: 10,
             time_ms: 0,
             base: 0,
+            relayed: None,
         };
         let marks = vec![mark("a", 0, 5), mark("b", 0, 3), mark("a", 1, 5), mark("a", 2, 5), mark("b", 2, 0)];
-        let progress = Progress { marks };
+        let progress = Progress::new(marks);
         // One projection may feed two of the entities that are read.
         let (a, b) = (feed("a", 1), feed("b", 2));
         let of = |feeds: &[&Feed]| Freshness::of(&progress, feeds).header();

@@ -161,6 +161,7 @@ impl Backend for Small {
                             lag_ms: 1_200,
                             parked_keys: 1,
                             owner: None,
+                            through: None,
                         },
                         PartitionStatus {
                             topic: "shop.orders".into(),
@@ -172,6 +173,7 @@ impl Backend for Small {
                             lag_ms: 0,
                             parked_keys: 0,
                             owner: None,
+                            through: None,
                         },
                     ],
                     lag_events: 3,
@@ -190,7 +192,13 @@ impl Backend for Small {
     }
 
     fn measured(&self) -> BoxFuture<'_, Measured> {
-        let partition = MeasuredPartition { topic: "shop.orders".into(), partition: 1, position: 3, end: 5 };
+        let partition = MeasuredPartition {
+            topic: "shop.orders".into(),
+            partition: 1,
+            position: 3,
+            end: 5,
+            is_folded: true,
+        };
         let projection = MeasuredProjection {
             name: "orders".into(),
             state: "catching up",

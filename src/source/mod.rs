@@ -65,6 +65,14 @@ pub struct TopicInfo {
     pub partitions: Vec<PartitionInfo>,
 }
 
+impl TopicInfo {
+    /// Each partition, and what it holds.
+    pub fn all(&self) -> impl Iterator<Item = (TopicPartition, PartitionInfo)> {
+        let at = |partition| TopicPartition { topic: Arc::clone(&self.name), partition };
+        (0u32..).zip(&self.partitions).map(move |(partition, info)| (at(partition), *info))
+    }
+}
+
 /// The offsets that a partition holds: `start..end`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct PartitionInfo {
@@ -88,6 +96,25 @@ pub trait Source: Send + Sync + 'static {
         &'a self,
         from: &'a [(TopicPartition, Offset)],
     ) -> BoxFuture<'a, Result<Box<dyn Reader>, SourceError>>;
+
+    /// As [`Source::read`], by one of so many readers that share the room for what is fetched ahead.
+    fn read_among<'a>(
+        &'a self,
+        from: &'a [(TopicPartition, Offset)],
+        readers: usize,
+    ) -> BoxFuture<'a, Result<Box<dyn Reader>, SourceError>> {
+        let _ = readers;
+        self.read(from)
+    }
+
+    /// Begins to append to a topic in order.
+    ///
+    /// # Errors
+    /// [`SourceError::Refused`] where this source takes no records.
+    fn appender<'a>(&'a self, topic: &'a str) -> BoxFuture<'a, Result<Box<dyn Appender>, SourceError>> {
+        let refused = format!("nothing can be appended to topic {topic:?}: this log is only read");
+        Box::pin(async { Err(SourceError::Refused(refused)) })
+    }
 
     /// Reads single records by position: what waits for a parked key. `None` where the log lacks it.
     fn fetch<'a>(
@@ -146,6 +173,14 @@ async fn first_by_reading<S: Source + ?Sized>(
         next = fetched.next;
     }
     Ok(None)
+}
+
+/// Appends to one topic, without gaps: of the records for a partition those that have arrived are at any time the first ones of
+/// all that were appended, whatever has failed, though some may have arrived more than once, and some after this was dropped.
+pub trait Appender: Send {
+    /// Appends records, each to the partition that it names; answers once all have arrived. After an error nothing more may be
+    /// appended: another appender begins where it is known that all has arrived.
+    fn append(&mut self, records: Vec<NewRecord>) -> BoxFuture<'_, Result<(), SourceError>>;
 }
 
 /// Reads a set of partitions, in order within each.

@@ -51,6 +51,7 @@ impl Ledger {
 
     /// Shows new progress and tells who waits for it.
     pub fn set_progress(&self, progress: Progress) {
+        let progress = Progress::new(progress.marks);
         *self.progress.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(progress);
         self.changes.send_modify(|count| *count += 1);
     }
@@ -148,6 +149,7 @@ mod tests {
             end: 100,
             time_ms: 0,
             base: 0,
+            relayed: None,
         }
     }
 
@@ -172,7 +174,7 @@ mod tests {
         let ledger = Ledger::new(Progress::default(), Parked::default());
         let changes = ledger.changes();
         assert!(!changes.has_changed().expect("the ledger lives"));
-        ledger.set_progress(Progress { marks: vec![mark(0, 1)] });
+        ledger.set_progress(Progress::new(vec![mark(0, 1)]));
         assert!(changes.has_changed().expect("the ledger lives"));
         assert_eq!(ledger.progress().marks.len(), 1);
     }

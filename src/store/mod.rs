@@ -15,6 +15,7 @@ mod layout;
 mod ledger;
 pub mod memory;
 mod parked;
+mod relayed;
 
 use std::sync::Arc;
 
@@ -33,6 +34,7 @@ pub use parked::{
     Begun, Ended, ParkChange, Parked, ParkedCounts, ParkedEntry, ParkedIndex, ParkedItem, ParkedPage,
     QueuedEvent, all_parked,
 };
+pub use relayed::{Come, Internal, Relayed};
 
 /// Which promises a store makes about a [`Batch`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -101,6 +103,8 @@ pub struct Generation {
     pub definitions: String,
     /// Where it began, in partitions that it does not read from the log's start.
     pub starts: Vec<Began>,
+    /// The internal topics of projections that merge partitions, where a batch is not applied whole.
+    pub internal: Vec<Internal>,
 }
 
 /// Where a projection of a generation began in a partition: fixed when the generation was made.
@@ -419,18 +423,32 @@ pub struct ProgressMark {
     /// The partition's base B: the write timestamp of offset n is `B + n` microseconds. That of the first mark which is
     /// stored stays: one that comes with a later mark is not taken.
     pub base: i64,
+    /// Of a partition of an internal topic: how far sources have come there, with this very offset.
+    pub relayed: Option<Arc<Relayed>>,
 }
 
 /// Progress of all projections. A mark never goes back.
 #[derive(Clone, Debug, Default)]
 pub struct Progress {
     pub marks: Vec<ProgressMark>,
+    /// Of what goes through internal topics, how far its sources are folded: it follows from `marks`, and is stored nowhere.
+    pub sources: Vec<ProgressMark>,
 }
 
 impl Progress {
+    /// What marks say, and what follows from them.
+    pub fn new(marks: Vec<ProgressMark>) -> Progress {
+        Progress { sources: relayed::sources(&marks), marks }
+    }
+
     /// The mark of a projection in a partition.
     pub fn of(&self, projection: &str, at: &TopicPartition) -> Option<&ProgressMark> {
-        self.marks.iter().find(|mark| &*mark.projection == projection && mark.at == *at)
+        self.all().find(|mark| &*mark.projection == projection && mark.at == *at)
+    }
+
+    /// All marks: those that are stored, and those of sources that go through internal topics.
+    pub fn all(&self) -> impl Iterator<Item = &ProgressMark> {
+        self.marks.iter().chain(&self.sources)
     }
 }
 

@@ -135,8 +135,8 @@ impl Around for Interrupted {
         }
         let from_the_start = |mark: &ProgressMark| match self.is_whole(std::slice::from_ref(mark)) {
             true => mark.clone(),
-            false => ProgressMark { next: 0, time_ms: 0, ..mark.clone() },
+            false => ProgressMark { next: 0, time_ms: 0, relayed: None, ..mark.clone() },
         };
-        Arc::new(Progress { marks: progress.marks.iter().map(from_the_start).collect() })
+        Arc::new(Progress::new(progress.marks.iter().map(from_the_start).collect()))
     }
 }

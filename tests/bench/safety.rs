@@ -264,6 +264,7 @@ async fn all(
         let (running, state) = watch::channel(ProjectorState::Running);
         let watched = Arc::new(Watched {
             generation: 1,
+            topics: projector.topics(),
             projection: Arc::clone(projection),
             partitions: Vec::new(),
             base: Arc::clone(definitions.plan.table(definitions.plan.entity(projection.entity).base)),

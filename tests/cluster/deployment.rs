@@ -132,7 +132,7 @@ impl Deployment {
         let project = tempfile::tempdir().expect("a temporary directory");
         let settings = format!(
             "[serve]\ncursor_secrets = [\"a key for cursors of the tests\"]\n[parking]\nmax_keys = 1000000\nmax_share = 1\n\
-             [kafka]\nbrokers = [\"{broker}\"]\ngroup = \"{name}\"\n\
+             [kafka]\nbrokers = [\"{broker}\"]\ngroup = \"{name}\"\ninternal_partitions = 3\n\
              [cassandra]\nnodes = [\"{node}\"]\nkeyspace = \"{name}\"\nreplication = \"datacenter1: {replicas}\"\n\
              user = \"{USER}\"\npassword = \"{USER}\"\nconnect = \"60s\"\n"
         );

@@ -24,6 +24,7 @@ mod outage;
 mod process;
 mod proxy;
 mod refusals;
+mod relayed;
 #[path = "../servers/mod.rs"]
 mod servers;
 mod workers;

@@ -143,6 +143,30 @@ async fn what_was_altered_by_hand_is_named_with_what_should_be_there() {
 }
 
 #[tokio::test]
+async fn a_table_of_the_engines_own_gets_the_column_that_an_earlier_version_did_not_have() {
+    let Some((settings, session)) = fresh("earlier").await else { return };
+    make_keyspace(&session, &settings.keyspace).await;
+    let (model, plan) = super::types::planned();
+    let connect = async || CassandraStore::connect(&settings, Arc::clone(&model)).await.expect("connects");
+    connect().await.apply(1, &plan).await.expect("applies");
+    let keyspace = &settings.keyspace;
+    run(&session, &format!("ALTER TABLE {keyspace}.kinora_progress DROP relayed")).await;
+    let refused = connect().await.open(1, &plan).await.err().expect("is refused").to_string();
+    assert_eq!(
+        refused,
+        format!(
+            "column \"relayed\" of table \"kinora_progress\" is missing in keyspace \"{keyspace}\": `kinora apply` makes what these \
+             definitions need"
+        )
+    );
+    let statement = format!("ALTER TABLE {keyspace}.kinora_progress ADD relayed text;");
+    let store = connect().await;
+    assert_eq!(store.pending(1, &plan).await.expect("answers"), [statement.as_str()]);
+    assert_eq!(store.apply(1, &plan).await.expect("applies"), [statement.as_str()]);
+    store.open(1, &plan).await.expect("all of it is there");
+}
+
+#[tokio::test]
 async fn eight_that_apply_at_once_make_each_table_once() {
     let Some((settings, session)) = fresh("at_once").await else { return };
     make_keyspace(&session, &settings.keyspace).await;

@@ -14,6 +14,7 @@ mod merged;
 mod parked;
 mod projector;
 mod ranges;
+mod relayed;
 mod released;
 mod sources;
 mod spoilt;

@@ -303,6 +303,6 @@ async fn a_store_that_does_not_apply_batches_whole_is_refused() {
     let halt = fold(&definitions, tables, &log(), 1).await.expect_err("it is refused");
     assert_eq!(
         halt.to_string(),
-        "projection \"rows\" merges partitions in memory (kind C), which is safe only where the store applies a batch whole, as the embedded store does; feed its rows from one partition"
+        "projection \"rows\" merges partitions (kind C), which goes through an internal topic where the store does not apply a batch whole, and this generation has none for it: run `kinora apply`, which makes it"
     );
 }

@@ -340,6 +340,7 @@ async fn of_an_atomic_store_nothing_of_a_batch_is_applied_for_who_lost_ownership
             end: 9,
             time_ms: 0,
             base: 0,
+            relayed: None,
         };
         let batch = Batch { progress: vec![mark], owners, ..Batch::default() };
         assert!(matches!(

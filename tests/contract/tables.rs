@@ -11,8 +11,8 @@ use kinora::schema::{ColumnId, ColumnType, KeyFunction, KeyPart, Order, Scalar, 
 use kinora::store::embedded::{Durability, EmbeddedStore};
 use kinora::store::memory::{Fate, MemoryStore};
 use kinora::store::{
-    Batch, Began, Bound, Columns, Generation, Manifest, Mutation, ParkChange, ParkedEntry, ParkedKey,
-    ProgressMark, QueuedEvent, Scan, Store, StoreError, StoredRow, Tables, all_parked,
+    Batch, Began, Bound, Columns, Come, Generation, Internal, Manifest, Mutation, ParkChange, ParkedEntry,
+    ParkedKey, ProgressMark, QueuedEvent, Relayed, Scan, Store, StoreError, StoredRow, Tables, all_parked,
 };
 use kinora::value::encode::RowKey;
 use kinora::value::{Decimal, Uuid, Value};
@@ -492,6 +492,7 @@ fn mark(partition: u32, next: u64) -> ProgressMark {
         end: 100,
         time_ms: -1,
         base: i64::MIN,
+        relayed: None,
     }
 }
 
@@ -511,6 +512,21 @@ async fn progress_never_goes_back_and_is_told(store: impl Store) {
         assert_eq!(progress.marks.len(), 2);
         assert_eq!(progress.of("orders", &mark(0, 0).at), Some(&mark(0, 5)));
         assert_eq!(progress.of("orders", &mark(1, 0).at), Some(&mark(1, 6)));
+        tables.reload().await.expect("reads");
+    }
+    // How far sources have come stays with the offset that it belongs to.
+    let relayed = |next, come| {
+        let at = TopicPartition { topic: "source".into(), partition: 3 };
+        let sources = vec![Come { at, topic_id: 7, next: come, end: 50, time_ms: -2 }];
+        ProgressMark { relayed: Some(Arc::new(Relayed { partitions: 1, sources })), ..mark(2, next) }
+    };
+    commit(vec![relayed(4, 9)]).await.expect("commits");
+    commit(vec![relayed(3, 11)]).await.expect("commits");
+    for _ in 0..2 {
+        let progress = tables.progress();
+        assert_eq!(progress.of("orders", &mark(2, 0).at), Some(&relayed(4, 9)));
+        let source = TopicPartition { topic: "source".into(), partition: 3 };
+        assert_eq!(progress.of("orders", &source).map(|mark| (mark.next, mark.end)), Some((9, 50)));
         tables.reload().await.expect("reads");
     }
 }
@@ -598,7 +614,13 @@ fn generation(number: u32, hash: &str) -> Generation {
         began(4, Start::Group("old writers".into()), 12),
         began(5, Start::given(5, 9), 9),
     ];
-    Generation { number, definitions: hash.to_owned(), starts }
+    let internal = vec![Internal {
+        projection: "merged".into(),
+        topic: "kinora.merged".into(),
+        topic_id: u128::MAX - 1,
+        partitions: 12,
+    }];
+    Generation { number, definitions: hash.to_owned(), starts, internal }
 }
 
 async fn the_manifest_is_replaced_only_if_it_is_as_expected(store: impl Store) {

@@ -41,7 +41,7 @@ async fn each_change_answers_from_tables_of_its_own_and_the_old_ones_are_dropped
     let hash = engine.definitions().expect("it answers").hash.clone();
     engine.shut_down().await;
     drop(engine);
-    let last = Generation { number: 5, definitions: hash, starts: Vec::new() };
+    let last = Generation { number: 5, definitions: hash, starts: Vec::new(), internal: Vec::new() };
     assert_eq!(manifest(&project).await, Manifest { active: 5, generations: vec![last] });
 }
 

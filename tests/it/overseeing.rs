@@ -77,7 +77,12 @@ impl Deployment {
         let broker = Arc::new(Broker::open(log.path()).expect("the log opens"));
         broker.create_topic(TOPIC, 1).expect("the topic is made");
         let store = MemoryStore::new();
-        let generation = Generation { number: 1, definitions: definitions.hash.clone(), starts: Vec::new() };
+        let generation = Generation {
+            number: 1,
+            definitions: definitions.hash.clone(),
+            starts: Vec::new(),
+            internal: Vec::new(),
+        };
         let manifest = Manifest { active: 1, generations: vec![generation] };
         assert!(store.set_manifest(None, &manifest).await.expect("it is written"));
         Deployment { definitions, broker, store, _log: log }

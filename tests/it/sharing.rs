@@ -84,7 +84,12 @@ impl Deployment {
             broker.create_topic(topic, PARTITIONS).expect("the topic is made");
         }
         let store = Arc::new(MemoryStore::new());
-        let generation = Generation { number: 1, definitions: definitions.hash.clone(), starts: Vec::new() };
+        let generation = Generation {
+            number: 1,
+            definitions: definitions.hash.clone(),
+            starts: Vec::new(),
+            internal: Vec::new(),
+        };
         let manifest = Manifest { active: 1, generations: vec![generation] };
         assert!(store.set_manifest(None, &manifest).await.expect("it is written"));
         Deployment { definitions, broker, store }
@@ -291,7 +296,8 @@ async fn definitions_that_did_not_make_the_active_generation_are_refused() {
         opened.err().expect("it is refused").to_string()
     };
     assert_eq!(open(&empty).await, "the store has no generation yet: run `kinora apply` first");
-    let generation = Generation { number: 3, definitions: "0123".to_owned(), starts: Vec::new() };
+    let generation =
+        Generation { number: 3, definitions: "0123".to_owned(), starts: Vec::new(), internal: Vec::new() };
     let other = Manifest { active: 3, generations: vec![generation] };
     assert!(empty.set_manifest(None, &other).await.expect("it is written"));
     let said = open(&empty).await;

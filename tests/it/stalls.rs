@@ -180,6 +180,7 @@ async fn a_log_that_hangs_is_named_and_who_has_nothing_to_do_is_not() {
     let activity = projector.activity();
     let watched = Arc::new(Watched {
         generation: 1,
+        topics: projector.topics(),
         projection,
         partitions: Vec::new(),
         base,

@@ -17,6 +17,8 @@ pub struct Deployment {
     project: tempfile::TempDir,
     /// Settings of each command, as variables, by its name.
     pub variables: BTreeMap<&'static str, Vec<(&'static str, String)>>,
+    /// Reads of each projection.
+    pub query: &'static str,
 }
 
 impl Deployment {
@@ -53,7 +55,12 @@ impl Deployment {
              [cassandra]\nnodes = [\"{node}\"]\nkeyspace = \"{keyspace}\"\nreplication = \"datacenter1: 1\"\n"
         );
         std::fs::write(project.path().join("kinora.toml"), settings).expect("it can be written");
-        Deployment { project, variables: BTreeMap::new() }
+        Deployment { project, variables: BTreeMap::new(), query: QUERY }
+    }
+
+    /// Gives it a file more.
+    pub fn write(&self, path: &str, text: &str) {
+        std::fs::write(self.project.path().join(path), text).expect("it can be written");
     }
 
     fn command(&self, arguments: &[&str]) -> Command {
@@ -107,6 +114,6 @@ impl Deployment {
     }
 
     fn start(&self, what: &str) -> Process {
-        Process::start(self.command(&[what, "--listen", "127.0.0.1:0", "--format", "json"])).asks(QUERY)
+        Process::start(self.command(&[what, "--listen", "127.0.0.1:0", "--format", "json"])).asks(self.query)
     }
 }

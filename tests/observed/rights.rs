@@ -18,6 +18,27 @@ use crate::servers;
 const USER: &str = "alice";
 const PASSWORD: &str = "alice-secret";
 
+const PLACED: &str = r#"
+extend type Query { placed(currency: ID!): Placed @read }
+type Placed @key(fields: "currency") @table(name: "placed", partition: "currency") {
+  currency: ID!
+  count: Int!
+}
+"#;
+const COUNTED: &str = "
+projection: placed
+into: Placed
+from: { topic: shop.orders, format: json, type: event.type, recordKey: event.orderId }
+key: { currency: event.currency }
+order: time
+unknown: ignore
+events:
+  OrderPlaced: { upsert: { count: row.?count.orValue(0) + 1 } }
+";
+
+/// Reads of the shop's projections, and of that one.
+const READS: &str = r#"{ __typename cart(id: "x") { id } order(id: "x") { id } product(id: "x") { id } customer(id: "x") { id } placed(currency: "EUR") { count } }"#;
+
 /// What stands in code blocks of a language on the page, block by block.
 fn blocks(language: &str) -> Vec<String> {
     let path = concat!(env!("CARGO_MANIFEST_DIR"), "/docs/deploy.md");
@@ -151,12 +172,22 @@ async fn each_command_works_with_the_rights_that_the_page_lists_and_no_others() 
         }
         deployment.variables.insert(command, variables);
     }
-    deployment.run(&["apply"]);
-    let [producers, project] =
+    // Many orders, in several partitions, are of one currency: this goes through an internal topic.
+    deployment.write("schema/placed.graphql", PLACED);
+    deployment.write("projections/placed.yaml", COUNTED);
+    deployment.query = READS;
+    let [producers, project, internal] =
         &blocks("sh").into_iter().filter(|block| block.contains("kafka-acls.sh")).collect::<Vec<_>>()[..]
     else {
-        panic!("the page lists the rights of producers, and those of `project`")
+        panic!("the page lists the rights of producers, those of `project`, and those for internal topics")
     };
+    let refused = deployment.try_run(&["apply"]);
+    let said = String::from_utf8_lossy(&refused.stderr).into_owned();
+    assert!(!refused.status.success() && said.contains("kinora.kinora.g1.placed"), "{said}");
+    for one in allowed(internal) {
+        allow(&kafka.address(), &one).await;
+    }
+    deployment.run(&["apply"]);
     let events: Vec<SampleEvent> = sample::shop(5, 500, NOW_MS).collect();
     let mut read_after = BTreeMap::new();
     for one in allowed(producers) {

@@ -128,6 +128,7 @@ impl Shop {
             end,
             time_ms: 1000,
             base: 0,
+            relayed: None,
         };
         self.commit(Batch { progress: vec![mark], ..Batch::default() }).await;
     }

@@ -91,15 +91,14 @@ impl Link {
         Ok(starts.into_iter().filter_map(both).collect())
     }
 
-    /// Makes a topic; one that is there stays as it is.
+    /// Makes a topic, with the brokers' own replication where no number of replicas is given; one that is there stays as it is.
     pub fn create_topic(
         &self,
-        name: &str,
-        partitions: u32,
+        (name, partitions, replicas): (&str, u32, Option<u16>),
         settings: &[(String, String)],
     ) -> Result<(), SourceError> {
         let timeout = self.settings.timeout;
-        match native::create_topic(&self.client, (name, partitions), settings, timeout)? {
+        match native::create_topic(&self.client, (name, partitions, replicas), settings, timeout)? {
             None | Some((RDKafkaErrorCode::TopicAlreadyExists, _)) => Ok(()),
             Some((_, reason)) => {
                 Err(SourceError::Refused(format!("Kafka does not make topic {name:?}: {reason}")))

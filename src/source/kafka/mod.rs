@@ -23,7 +23,7 @@ use tokio::sync::Mutex;
 
 use self::link::Link;
 use self::reader::KafkaReader;
-use super::{Reader, Source, SourceError, TopicInfo, within};
+use super::{Appender, Reader, Source, SourceError, TopicInfo, within};
 use crate::config::Kafka as Settings;
 use crate::event::{Offset, Record, TopicPartition};
 
@@ -67,7 +67,11 @@ impl Kafka {
         ask(&self.link, question).await
     }
 
-    async fn open_reader(&self, from: &[(TopicPartition, Offset)]) -> Result<KafkaReader, SourceError> {
+    async fn open_reader(
+        &self,
+        from: &[(TopicPartition, Offset)],
+        readers: usize,
+    ) -> Result<KafkaReader, SourceError> {
         let mut names: Vec<Arc<str>> = from.iter().map(|(at, _)| Arc::clone(&at.topic)).collect();
         names.sort();
         names.dedup();
@@ -90,7 +94,7 @@ impl Kafka {
         }
         let from = from.to_vec();
         let again = Arc::clone(&self.link);
-        self.ask(move |_| KafkaReader::open(again, &topics, &from)).await
+        self.ask(move |_| KafkaReader::open(again, &topics, (&from, readers))).await
     }
 
     /// The record at an offset that the partition has, unless compaction has taken it.
@@ -106,7 +110,7 @@ impl Kafka {
         let mut open = match known {
             Some(open) => open,
             None => {
-                let reader = self.open_reader(&[(at.clone(), offset)]).await?;
+                let reader = self.open_reader(&[(at.clone(), offset)], 1).await?;
                 Finder { at: at.clone(), reader }
             }
         };
@@ -147,7 +151,19 @@ impl Source for Kafka {
         &'a self,
         from: &'a [(TopicPartition, Offset)],
     ) -> BoxFuture<'a, Result<Box<dyn Reader>, SourceError>> {
-        Box::pin(async move { Ok(Box::new(self.open_reader(from).await?) as Box<dyn Reader>) })
+        Box::pin(async move { Ok(Box::new(self.open_reader(from, 1).await?) as Box<dyn Reader>) })
+    }
+
+    fn read_among<'a>(
+        &'a self,
+        from: &'a [(TopicPartition, Offset)],
+        readers: usize,
+    ) -> BoxFuture<'a, Result<Box<dyn Reader>, SourceError>> {
+        Box::pin(async move { Ok(Box::new(self.open_reader(from, readers).await?) as Box<dyn Reader>) })
+    }
+
+    fn appender<'a>(&'a self, topic: &'a str) -> BoxFuture<'a, Result<Box<dyn Appender>, SourceError>> {
+        Box::pin(async move { Ok(Box::new(producer::InOrder::open(self, topic)?) as Box<dyn Appender>) })
     }
 
     fn fetch<'a>(

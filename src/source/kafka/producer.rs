@@ -9,6 +9,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
+use futures_util::future::BoxFuture;
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use rdkafka::message::{Header, OwnedHeaders};
 use rdkafka::producer::future_producer::Delivery;
@@ -18,7 +19,7 @@ use super::Kafka;
 use super::client::{self, Context};
 use super::link::of_topic;
 use crate::event::{Position, TopicPartition};
-use crate::source::{NewRecord, SourceError, partition};
+use crate::source::{Appender, NewRecord, SourceError, partition};
 
 /// Most bytes of a record that this side takes; what the topic takes is `max.message.bytes` there.
 const RECORD_BYTES_MAX: usize = 64 << 20;
@@ -43,6 +44,10 @@ impl Producer {
     /// # Errors
     /// [`SourceError::Refused`] with the setting that cannot be used.
     pub fn open(kafka: &Kafka) -> Result<Producer, SourceError> {
+        Producer::open_with(kafka, &[])
+    }
+
+    fn open_with(kafka: &Kafka, more: &[(&str, &str)]) -> Result<Producer, SourceError> {
         let settings = &kafka.link.settings;
         let mut config = client::config(settings)?;
         config.set("enable.idempotence", "true");
@@ -52,6 +57,9 @@ impl Producer {
         config.set("message.max.bytes", (RECORD_BYTES_MAX + (1 << 20)).to_string());
         let delivery_ms = settings.timeout.as_millis().max(DELIVERY_MS_MIN);
         config.set("message.timeout.ms", delivery_ms.to_string());
+        for (name, value) in more {
+            config.set(*name, *value);
+        }
         let context = Context::new(settings);
         let producer = client::create(&config, context.clone())?;
         Ok(Producer { kafka: kafka.clone(), producer, context, turn: AtomicU32::new(0) })
@@ -75,10 +83,7 @@ impl Producer {
         partitions: u32,
         settings: &[(&str, &str)],
     ) -> Result<(), SourceError> {
-        let owned = settings.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned()));
-        let (topic, settings) = (name.to_owned(), owned.collect::<Vec<_>>());
-        self.kafka.ask(move |link| link.create_topic(&topic, partitions, &settings)).await?;
-        self.wait_for_topic(name).await
+        self.create_replicated((name, partitions, None), settings).await
     }
 
     /// A topic that was just made is not known to all brokers at once.
@@ -148,6 +153,21 @@ impl Producer {
         Ok(positions)
     }
 
+    /// As [`Producer::create_topic_with`], with so many replicas of each partition.
+    ///
+    /// # Errors
+    /// As [`Producer::create_topic`].
+    pub async fn create_replicated(
+        &self,
+        (name, partitions, replicas): (&str, u32, Option<u16>),
+        settings: &[(&str, &str)],
+    ) -> Result<(), SourceError> {
+        let owned = settings.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned()));
+        let (topic, settings) = (name.to_owned(), owned.collect::<Vec<_>>());
+        self.kafka.ask(move |link| link.create_topic((&topic, partitions, replicas), &settings)).await?;
+        self.wait_for_topic(name).await
+    }
+
     fn send(&self, topic: &str, count: u32, record: &NewRecord) -> Result<DeliveryFuture, KafkaError> {
         let number = match (record.partition, &record.key) {
             (Some(number), _) => number,
@@ -203,6 +223,40 @@ impl Producer {
             }
             code => self.context.why(code),
         }
+    }
+}
+
+/// Appends to one topic without gaps: a producer whose first failure is its last, so that nothing can arrive in its place before
+/// what has failed.
+pub(super) struct InOrder {
+    topic: String,
+    /// `None` once something has failed.
+    producer: Option<Producer>,
+}
+
+impl InOrder {
+    pub fn open(kafka: &Kafka, topic: &str) -> Result<InOrder, SourceError> {
+        let producer = Producer::open_with(kafka, &[("enable.gapless.guarantee", "true")])?;
+        Ok(InOrder { topic: topic.to_owned(), producer: Some(producer) })
+    }
+
+    async fn append_all(&mut self, records: Vec<NewRecord>) -> Result<(), SourceError> {
+        // Taken out for the while: dropped in the middle, nothing is appended behind what may not have arrived.
+        let Some(producer) = self.producer.take() else {
+            return Err(SourceError::Halted(format!(
+                "appending to topic {:?} has failed before",
+                self.topic
+            )));
+        };
+        producer.append(&self.topic, records).await?;
+        self.producer = Some(producer);
+        Ok(())
+    }
+}
+
+impl Appender for InOrder {
+    fn append(&mut self, records: Vec<NewRecord>) -> BoxFuture<'_, Result<(), SourceError>> {
+        Box::pin(self.append_all(records))
     }
 }
 

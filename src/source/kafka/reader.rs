@@ -100,13 +100,14 @@ impl Drop for Client {
 }
 
 impl KafkaReader {
-    /// Begins at offsets that were found to be in the topics. Blocks a few milliseconds.
+    /// Begins at offsets that were found to be in the topics, as one of so many readers that share `kafka.memory`. Blocks a
+    /// few milliseconds.
     pub fn open(
         link: Arc<Link>,
         topics: &[TopicInfo],
-        from: &[(TopicPartition, Offset)],
+        (from, readers): (&[(TopicPartition, Offset)], usize),
     ) -> Result<KafkaReader, SourceError> {
-        let config = config(&link.settings, from.len())?;
+        let config = config(&link.settings, from.len().saturating_mul(readers))?;
         let client: Arc<Consumer> = Arc::new(client::create(&config, Context::new(&link.settings))?);
         let wake = Arc::new(Notify::new());
         let mut cursors = Vec::with_capacity(from.len());
@@ -416,7 +417,7 @@ fn seek(client: &Consumer, at: &TopicPartition, offset: Offset) -> Result<(), So
     }
 }
 
-/// How a reader of so many partitions is set up.
+/// How a reader is set up where so many partitions share the memory.
 fn config(settings: &Settings, partitions: usize) -> Result<ClientConfig, SourceError> {
     let mut config = client::config(settings)?;
     // Only for the form: it never joins.

@@ -2,7 +2,8 @@
 //!
 //! Comes in: a plan as CQL, and what the cluster has. Goes out: statements, run one after the other by one process at a time
 //! and each awaited on all nodes; afterwards what was made is read back. `IF NOT EXISTS` is not relied on: two that make one
-//! table at once would make two. Nothing is ever altered.
+//! table at once would make two. Nothing that is there is altered, but that the engine's own tables get columns that they did
+//! not have in an earlier version.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::{Duration, Instant};
@@ -23,6 +24,16 @@ struct Wanted {
     /// Without keyspace and quotes.
     name: String,
     create: String,
+    /// Whether it is the engine's own, and not of the definitions.
+    is_kept: bool,
+}
+
+/// Something that is not there.
+struct Missing {
+    /// For a person.
+    what: String,
+    /// What makes it.
+    statement: String,
 }
 
 enum Kind {
@@ -53,6 +64,12 @@ struct Found {
     indexes: BTreeSet<String>,
 }
 
+impl Found {
+    fn has(&self, table: &str, column: &Wished) -> bool {
+        self.columns.contains_key(&(table.to_owned(), column.name.clone()))
+    }
+}
+
 /// The statements that are yet to be run, in their order.
 ///
 /// # Errors
@@ -62,7 +79,7 @@ pub(super) async fn pending(session: &Session, cql: &Cql<'_>) -> Result<Vec<Stri
     let wanted = wanted(&session.settings.keyspace, cql);
     let (missing, differing) = compare(session, &wanted).await?;
     match differing.first() {
-        None => Ok(missing.into_iter().map(|at| wanted[at].create.clone()).collect()),
+        None => Ok(missing.into_iter().map(|missing| missing.statement).collect()),
         Some(first) => Err(StoreError::Refused(first.clone())),
     }
 }
@@ -77,13 +94,13 @@ pub(super) async fn check(session: &Session, cql: &Cql<'_>) -> Result<(), StoreE
         return Err(StoreError::Refused(first.clone()));
     }
     let Some(first) = missing.first() else { return Ok(()) };
-    let (what, name) = (wanted[*first].kind.word(), &wanted[*first].name);
+    let what = &first.what;
     let others = match missing.len() - 1 {
         0 => String::new(),
         more => format!(", and {more} more"),
     };
     Err(StoreError::Refused(format!(
-        "{what} {name:?} is missing in keyspace {keyspace:?}{others}: `kinora apply` makes what these definitions need"
+        "{what} is missing in keyspace {keyspace:?}{others}: `kinora apply` makes what these definitions need"
     )))
 }
 
@@ -181,21 +198,25 @@ fn wanted(keyspace: &str, cql: &Cql<'_>) -> Vec<Wanted> {
         kind: Kind::Table(wished_kept(kept)),
         name: kept.name.to_owned(),
         create: names::create(&keyspace, kept),
+        is_kept: true,
     });
     let types = cql.types().into_iter().map(|ty| Wanted {
         create: within(&ty.create, "CREATE TYPE "),
         kind: Kind::Type(ty.fields),
         name: ty.name,
+        is_kept: false,
     });
     let tables = cql.tables().into_iter().map(|(_, table)| Wanted {
         create: within(&table.create, "CREATE TABLE "),
         kind: Kind::Table(wished(&table.columns)),
         name: table.name,
+        is_kept: false,
     });
     let indexes = cql.vector_indexes().into_iter().map(|index| Wanted {
         create: within(&index.create, " ON "),
         kind: Kind::Index,
         name: index.name,
+        is_kept: false,
     });
     kept.chain(types).chain(tables).chain(indexes).collect()
 }
@@ -243,14 +264,16 @@ fn wished_kept(kept: &names::Kept) -> Vec<Wished> {
 }
 
 /// What is missing, by its place, and a sentence for each thing that is other than it should be.
-async fn compare(session: &Session, wanted: &[Wanted]) -> Result<(Vec<usize>, Vec<String>), StoreError> {
+async fn compare(session: &Session, wanted: &[Wanted]) -> Result<(Vec<Missing>, Vec<String>), StoreError> {
     let found = found(session).await?;
     let (mut missing, mut differing) = (Vec::new(), Vec::new());
-    for (at, wanted) in wanted.iter().enumerate() {
+    for wanted in wanted {
         let name = &wanted.name;
+        let whole =
+            || Missing { what: format!("{} {name:?}", wanted.kind.word()), statement: wanted.create.clone() };
         match &wanted.kind {
             Kind::Type(fields) => match found.types.get(name) {
-                None => missing.push(at),
+                None => missing.push(whole()),
                 Some((names, types)) => {
                     let there: Vec<(String, String)> =
                         names.iter().cloned().zip(types.iter().map(|ty| plain(ty))).collect();
@@ -267,13 +290,25 @@ async fn compare(session: &Session, wanted: &[Wanted]) -> Result<(Vec<usize>, Ve
                 }
             },
             Kind::Table(columns) if found.tables.contains(name) => {
-                differing.extend(columns.iter().filter_map(|column| differs(&found, name, column)));
+                for column in columns {
+                    match wanted.is_kept && column.kind == "regular" && !found.has(name, column) {
+                        true => missing.push(lacking(&session.settings.keyspace, name, column)),
+                        false => differing.extend(differs(&found, name, column)),
+                    }
+                }
             }
             Kind::Index if found.indexes.contains(name) => {}
-            Kind::Table(_) | Kind::Index => missing.push(at),
+            Kind::Table(_) | Kind::Index => missing.push(whole()),
         }
     }
     Ok((missing, differing))
+}
+
+/// A column that a table of an earlier version lacks.
+fn lacking(keyspace: &str, table: &str, column: &Wished) -> Missing {
+    let Wished { name, ty, .. } = column;
+    let statement = format!("ALTER TABLE {}.{table} ADD {name} {ty};", quoted(keyspace));
+    Missing { what: format!("column {name:?} of table {table:?}"), statement }
 }
 
 fn differs(found: &Found, table: &str, wished: &Wished) -> Option<String> {

@@ -14,7 +14,9 @@ use super::session::{Binds, Reads, Session};
 use super::table::signed;
 use crate::clock::now_ms;
 use crate::event::{Start, TopicPartition};
-use crate::store::{Began, Generation, Manifest, Owner, Progress, ProgressMark, StoreError};
+use crate::store::{
+    Began, Generation, Internal, Manifest, Owner, Progress, ProgressMark, Relayed, StoreError,
+};
 
 /// Where statements go: a session, a keyspace, and a generation.
 #[derive(Clone)]
@@ -113,6 +115,16 @@ struct GenerationText {
     definitions: String,
     #[serde(default)]
     starts: Vec<BeganText>,
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    internal: Vec<InternalText>,
+}
+
+#[derive(Serialize, Deserialize)]
+struct InternalText {
+    projection: String,
+    topic: String,
+    topic_id: String,
+    partitions: u32,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -141,10 +153,17 @@ fn manifest_bytes(manifest: &Manifest) -> String {
         },
         offset: began.offset,
     };
+    let internal = |internal: &Internal| InternalText {
+        projection: internal.projection.to_string(),
+        topic: internal.topic.to_string(),
+        topic_id: format!("{:032x}", internal.topic_id),
+        partitions: internal.partitions,
+    };
     let generation = |generation: &Generation| GenerationText {
         number: generation.number,
         definitions: generation.definitions.clone(),
         starts: generation.starts.iter().map(began).collect(),
+        internal: generation.internal.iter().map(internal).collect(),
     };
     let generations = manifest.generations.iter().map(generation).collect();
     serde_json::to_string(&ManifestText { active: manifest.active, generations })
@@ -170,11 +189,20 @@ fn read_manifest(text: &str) -> Result<Manifest, StoreError> {
             offset: began.offset,
         })
     };
+    let internal = |internal: InternalText| {
+        Ok(Internal {
+            projection: internal.projection.into(),
+            topic: internal.topic.into(),
+            topic_id: u128::from_str_radix(&internal.topic_id, 16).map_err(|error| damaged(&error))?,
+            partitions: internal.partitions,
+        })
+    };
     let generation = |generation: GenerationText| {
         Ok(Generation {
             number: generation.number,
             definitions: generation.definitions,
             starts: generation.starts.into_iter().map(began).collect::<Result<_, StoreError>>()?,
+            internal: generation.internal.into_iter().map(internal).collect::<Result<_, StoreError>>()?,
         })
     };
     let generations = found.generations.into_iter().map(generation).collect::<Result<_, StoreError>>()?;
@@ -195,6 +223,7 @@ pub(super) async fn progress(place: &Place, known: &Progress) -> Result<Progress
                 end: row.offset(5)?,
                 time_ms: row.long(6)?,
                 base: 0,
+                relayed: row.maybe_text(7)?.map(|text| relayed(&text)).transpose()?,
             });
             Ok(())
         })
@@ -202,7 +231,7 @@ pub(super) async fn progress(place: &Place, known: &Progress) -> Result<Progress
     let base_of = |mark: &ProgressMark| known.of(&mark.projection, &mark.at).map(|known| known.base);
     if marks.iter().all(|mark| base_of(mark).is_some()) {
         marks.iter_mut().for_each(|mark| mark.base = base_of(mark).unwrap_or_default());
-        return Ok(Progress { marks });
+        return Ok(Progress::new(marks));
     }
     // A base is written before the first mark, so it is read after the marks.
     let mut bases: Vec<(Arc<str>, TopicPartition, i64)> = Vec::new();
@@ -225,7 +254,7 @@ pub(super) async fn progress(place: &Place, known: &Progress) -> Result<Progress
         };
         mark.base = *base;
     }
-    Ok(Progress { marks })
+    Ok(Progress::new(marks))
 }
 
 /// Fixes the base of a partition, once for all; answers which it is.
@@ -246,14 +275,23 @@ pub(super) async fn fix_base(place: &Place, mark: &ProgressMark) -> Result<i64, 
 /// Writes a mark. It has its next offset as its stamp.
 pub(super) async fn set_progress(place: &Place, mark: &ProgressMark) -> Result<(), StoreError> {
     let next = signed(mark.next)?;
-    let binds = place
+    let mut binds = place
         .binds(Binds::default(), &mark.projection, &mark.at)
         .blob(&mark.topic_id.to_be_bytes())
         .long(next)
         .long(signed(mark.end)?)
-        .long(mark.time_ms)
-        .long(next);
-    place.run(names::SET_PROGRESS, binds).await
+        .long(mark.time_ms);
+    match &mark.relayed {
+        Some(relayed) => binds = binds.text(&relayed.text()),
+        // A null would be a tombstone for each batch.
+        None => binds.unset(),
+    }
+    place.run(names::SET_PROGRESS, binds.long(next)).await
+}
+
+fn relayed(text: &str) -> Result<Arc<Relayed>, StoreError> {
+    let damaged = |reason| StoreError::Corrupt(format!("column relayed of kinora_progress: {reason}"));
+    Relayed::read(text).map(Arc::new).map_err(damaged)
 }
 
 /// Takes a partition: raises its epoch by one.

@@ -28,6 +28,7 @@ pub(super) const KEPT: [Kept; 10] = [
             ("next_offset", "bigint"),
             ("end_offset", "bigint"),
             ("time_ms", "bigint"),
+            ("relayed", "text"),
         ],
         key: "generation, projection, topic, partition",
     },
@@ -151,10 +152,10 @@ statements! {
     LEASE = "INSERT INTO {}.kinora_lease (name, holder) VALUES (?, ?) IF NOT EXISTS USING TTL 120";
     KEEP_LEASE = "UPDATE {}.kinora_lease USING TTL 120 SET holder = ? WHERE name = ? IF holder = ?";
     END_LEASE = "DELETE FROM {}.kinora_lease WHERE name = ? IF holder = ?";
-    PROGRESS = "SELECT projection, topic, partition, topic_id, next_offset, end_offset, time_ms FROM {}.kinora_progress \
+    PROGRESS = "SELECT projection, topic, partition, topic_id, next_offset, end_offset, time_ms, relayed FROM {}.kinora_progress \
                 WHERE generation = ?";
     SET_PROGRESS = "INSERT INTO {}.kinora_progress (generation, projection, topic, partition, topic_id, next_offset, \
-                    end_offset, time_ms) VALUES (?, ?, ?, ?, ?, ?, ?, ?) USING TIMESTAMP ?";
+                    end_offset, time_ms, relayed) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?) USING TIMESTAMP ?";
     DROP_PROGRESS = "DELETE FROM {}.kinora_progress WHERE generation = ?";
     BASES = "SELECT projection, topic, partition, base FROM {}.kinora_bases WHERE generation = ?";
     NEW_BASE = "INSERT INTO {}.kinora_bases (generation, projection, topic, partition, base) VALUES (?, ?, ?, ?, ?) \

@@ -15,7 +15,8 @@ use crate::schema::{ColumnId, Order};
 use crate::store::coordination::Pause;
 use crate::store::ledger::Epochs;
 use crate::store::{
-    Began, Columns, Generation, Manifest, Owner, ParkedKey, Progress, ProgressMark, QueuedEvent, StoreError,
+    Began, Columns, Generation, Internal, Manifest, Owner, ParkedKey, Progress, ProgressMark, QueuedEvent,
+    Relayed, StoreError,
 };
 use crate::value::encode::{RowKey, push_part};
 use crate::value::row::{decode_row, encode_row};
@@ -44,6 +45,7 @@ pub(super) fn manifest(meta: &Keyspace) -> Result<Option<Manifest>, StoreError> 
             number: entry.number()?,
             definitions: entry.text()?.into(),
             starts: entry.optional_list()?.into_iter().map(began).collect::<Result<_, _>>()?,
+            internal: entry.optional_list()?.into_iter().map(internal).collect::<Result<_, _>>()?,
         });
     }
     Ok(Some(Manifest { active, generations }))
@@ -58,7 +60,11 @@ pub(super) fn set_manifest(
     let entry = |generation: &Generation| {
         let starts = generation.starts.iter().map(began_value).collect();
         let Generation { number, definitions, .. } = generation;
-        Value::Record(vec![int(*number), Value::text(definitions.as_str()), Value::List(starts)])
+        let mut cells = vec![int(*number), Value::text(definitions.as_str()), Value::List(starts)];
+        if !generation.internal.is_empty() {
+            cells.push(Value::List(generation.internal.iter().map(internal_value).collect()));
+        }
+        Value::Record(cells)
     };
     let generations = manifest.generations.iter().map(entry).collect();
     let bytes = entry_bytes(&[int(manifest.active), Value::List(generations)]);
@@ -81,9 +87,16 @@ pub(super) fn progress(meta: &Keyspace, generation: u32) -> Result<Progress, Sto
             end: cells.number()?,
             time_ms: cells.number()?,
             base: cells.number()?,
+            relayed: match cells.optional_text()? {
+                None => None,
+                Some(text) => Some(Arc::new(
+                    Relayed::read(&text)
+                        .map_err(|reason| StoreError::Corrupt(format!("progress: {reason}")))?,
+                )),
+            },
         });
     }
-    Ok(Progress { marks })
+    Ok(Progress::new(marks))
 }
 
 /// Reads who owns the partitions of a generation.
@@ -172,7 +185,7 @@ impl<'m> MetaWrites<'m> {
             push_part(&mut key, &Value::text(&*mark.projection), Order::Asc);
             push_part(&mut key, &Value::text(&*mark.at.topic), Order::Asc);
             push_part(&mut key, &int(mark.at.partition), Order::Asc);
-            let bytes = entry_bytes(&[
+            let mut cells = vec![
                 Value::text(&*mark.projection),
                 place_value(&mark.at),
                 Value::Uuid(Uuid::from_u128(mark.topic_id)),
@@ -180,8 +193,9 @@ impl<'m> MetaWrites<'m> {
                 offset_value(mark.end),
                 Value::Int(mark.time_ms),
                 Value::Int(mark.base),
-            ]);
-            self.entries.insert(key, bytes);
+            ];
+            cells.extend(mark.relayed.as_ref().map(|relayed| Value::text(relayed.text())));
+            self.entries.insert(key, entry_bytes(&cells));
         }
     }
 
@@ -223,6 +237,25 @@ fn began_value(began: &Began) -> Value {
         start,
         offset_value(began.offset),
     ])
+}
+
+fn internal_value(internal: &Internal) -> Value {
+    Value::Record(vec![
+        Value::text(&*internal.projection),
+        Value::text(&*internal.topic),
+        Value::Uuid(Uuid::from_u128(internal.topic_id)),
+        int(internal.partitions),
+    ])
+}
+
+fn internal(value: Value) -> Result<Internal, StoreError> {
+    let mut cells = Fields::of(value, "an internal topic")?;
+    Ok(Internal {
+        projection: cells.text()?.into(),
+        topic: cells.text()?.into(),
+        topic_id: cells.uuid()?,
+        partitions: cells.number()?,
+    })
 }
 
 fn began(value: Value) -> Result<Began, StoreError> {

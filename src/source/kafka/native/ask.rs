@@ -153,7 +153,7 @@ pub(in crate::source::kafka) fn list_offsets(
 /// No broker answers in time; a text that has a zero byte.
 pub(in crate::source::kafka) fn create_topic(
     client: &Consumer,
-    (name, partitions): (&str, u32),
+    (name, partitions, replicas): (&str, u32, Option<u16>),
     settings: &[(String, String)],
     timeout: Duration,
 ) -> Result<Option<(RDKafkaErrorCode, String)>, SourceError> {
@@ -162,12 +162,13 @@ pub(in crate::source::kafka) fn create_topic(
     let settings: Result<Vec<(CString, CString)>, SourceError> =
         settings.iter().map(|(name, value)| Ok((zero_ended(name)?, zero_ended(value)?))).collect();
     let (settings, partitions) = (settings?, c_int::try_from(partitions).unwrap_or(c_int::MAX));
+    let replicas = replicas.map_or(-1, c_int::from);
     let mut reason: [c_char; 256] = [0; 256];
     // SAFETY: texts live through the calls, which copy them; the reason has the size that is said. The topic is null, or made
     // here and destroyed once the request has copied it. Options, client and queue are alive.
     unsafe {
         let topic =
-            c::rd_kafka_NewTopic_new(name.as_ptr(), partitions, -1, reason.as_mut_ptr(), reason.len());
+            c::rd_kafka_NewTopic_new(name.as_ptr(), partitions, replicas, reason.as_mut_ptr(), reason.len());
         if topic.is_null() {
             return Err(SourceError::Refused(format!(
                 "topic {name:?} cannot be made: {}",

@@ -13,11 +13,13 @@ use crate::clock::now_ms;
 use crate::event::Position;
 use crate::sample::{self, SampleEvent};
 use crate::serve::Endpoint;
+#[cfg(feature = "kafka")]
+use crate::source::Source as _;
 use crate::source::broker::{Broker, check_name};
 use crate::source::file::{PublishedLine, parse_line};
 #[cfg(feature = "kafka")]
 use crate::source::kafka::{Kafka, producer::Producer};
-use crate::source::{NewRecord, Source as _, SourceError};
+use crate::source::{NewRecord, SourceError};
 
 /// Arguments of `publish`.
 #[derive(clap::Args, Debug)]

@@ -35,8 +35,8 @@ pub struct Cassandra {
     /// `cassandra.retries`: how often one statement is tried again, with growing pauses. Default 8, from 0 to 100. All
     /// together not more than one in ten is tried again over time.
     pub retries: usize,
-    /// `cassandra.concurrent`: most statements under way at once, of everything that the process does; fewer while the cluster
-    /// does not keep up. Default 128, from 1 to 4,096.
+    /// `cassandra.concurrent`: most statements under way at once, for each batch and each read; fewer while the cluster does
+    /// not keep up. Default 128, from 1 to 4,096.
     pub concurrent: usize,
     /// `cassandra.batch`: largest write of one partition; more rows go in several. Default `64KiB`, from `1KiB` to `4MiB`.
     pub batch: Bytes,

@@ -10,7 +10,7 @@ use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use futures_util::future::{BoxFuture, TryFutureExt};
-use futures_util::stream::{self, StreamExt, TryStreamExt};
+use futures_util::stream::{FuturesUnordered, StreamExt};
 use scylla::client::execution_profile::ExecutionProfile;
 use scylla::client::session::Session as Driver;
 use scylla::client::session_builder::SessionBuilder;
@@ -164,8 +164,8 @@ pub(super) struct Session {
     prepared: Mutex<HashMap<Arc<str>, Arc<OnceCell<PreparedStatement>>>>,
     /// What is left of the retries: each statement earns a tenth of one.
     retries: AtomicI64,
-    /// Statements under way, of everything that this process does.
-    window: Window,
+    /// How many statements each batch and each read may have under way.
+    window: Arc<Window>,
 }
 
 const RETRY: i64 = 10;
@@ -241,7 +241,7 @@ impl Session {
             settings: settings.clone(),
             prepared: Mutex::default(),
             retries: AtomicI64::new(RETRIES_MAX),
-            window: Window::new(settings.concurrent),
+            window: Arc::new(Window::new(settings.concurrent)),
         })
     }
 
@@ -325,12 +325,22 @@ impl Session {
 
     /// Takes steps, so many at once as the settings say; answers what they come to, in their order.
     pub fn all<'a, T: Send + 'a>(&self, steps: Vec<Step<'a, T>>) -> Step<'a, Vec<T>> {
-        let one = |(number, step): (usize, Step<'a, T>)| step.map_ok(move |answer| (number, answer));
-        let numbered: Vec<_> = (0..).zip(steps).map(one).collect();
-        // In any order: one that is slow keeps none behind it from being sent.
-        let found = stream::iter(numbered).buffer_unordered(self.settings.concurrent);
+        let window = Arc::clone(&self.window);
         Box::pin(async move {
-            let mut found: Vec<(usize, T)> = found.try_collect().await?;
+            let (mut waiting, mut under_way) = ((0..).zip(steps), FuturesUnordered::new());
+            let mut found: Vec<(usize, T)> = Vec::new();
+            loop {
+                let room = window.width().saturating_sub(under_way.len());
+                // In any order: one that is slow keeps none behind it from being sent.
+                under_way.extend(
+                    waiting
+                        .by_ref()
+                        .take(room)
+                        .map(|(number, step)| step.map_ok(move |answer| (number, answer))),
+                );
+                let Some(answer) = under_way.next().await else { break };
+                found.push(answer?);
+            }
             found.sort_unstable_by_key(|(number, _)| *number);
             Ok(found.into_iter().map(|(_, answer)| answer).collect())
         })
@@ -380,15 +390,14 @@ impl Session {
             self.retries.store(RETRIES_MAX, Ordering::Relaxed);
         }
         for left in (0..=self.settings.retries).rev() {
-            let place = self.window.enter().await;
             let sent = send().await;
             match &sent {
                 Err(error) if is_behind(error) => {
-                    if let Some(room) = self.window.leave_behind(place, Instant::now()) {
-                        tracing::debug!(room, "Cassandra is behind; fewer statements are sent at once.");
+                    if let Some(width) = self.window.behind(Instant::now()) {
+                        tracing::debug!(width, "Cassandra is behind; fewer statements are sent at once.");
                     }
                 }
-                _ => self.window.leave(place),
+                _ => self.window.taken(),
             }
             match sent {
                 Ok(answer) => return Ok(answer),

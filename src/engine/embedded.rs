@@ -247,7 +247,7 @@ impl Embedded {
         if let Some(live) = live
             && tokio::time::timeout_at(end, live.stop()).await.is_err()
         {
-            let hung = live.workers.iter().filter(|worker| !worker.has_ended());
+            let hung = live.workers.iter().filter(|worker| !worker.background.has_ended());
             return hung.map(|worker| worker.told_in_vain()).collect();
         }
         match tokio::time::timeout_at(end, self.store.persist()).await {
@@ -502,7 +502,7 @@ impl Embedded {
             }
             told(Building { generation: live.serving.generation, done, total });
             let halted = futures_util::future::select_all(live.workers.iter().map(|worker| {
-                let mut state = worker.state.clone();
+                let mut state = worker.background.state.clone();
                 Box::pin(async move {
                     let _ = state.wait_for(|state| state.halted().is_some()).await;
                 })

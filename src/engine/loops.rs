@@ -3,14 +3,14 @@
 //! Comes in: definitions, the tables of a generation, and which partitions are this process's. Goes out: [`Worker`]s. What
 //! all loops of a process share is in [`Loops`].
 
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::sync::{mpsc, watch};
-use tokio::task::JoinHandle;
 
 use crate::clock::now_ms;
 use crate::engine::Definitions;
+use crate::engine::background::Background;
 use crate::engine::watchdog::{Stall, Watchdog, Watched};
 use crate::event::TopicPartition;
 use crate::handler::Projection;
@@ -120,26 +120,21 @@ pub(super) struct Worker {
     pub partitions: Vec<TopicPartition>,
     /// Its partitions, as it has taken them.
     pub owners: Arc<[Owner]>,
-    pub state: watch::Receiver<ProjectorState>,
+    pub background: Background,
     /// Takes what is asked for parked keys.
     pub asked: mpsc::Sender<ParkedRequest>,
     /// What is paused, as far as the loop knows.
     pauses: watch::Sender<Vec<Pause>>,
     pub watched: Arc<Watched>,
-    pub stop: watch::Sender<bool>,
-    pub task: Mutex<Option<JoinHandle<()>>>,
 }
 
 /// Stops loops, and waits until what each has folded is committed.
 pub(super) async fn stop(workers: &[Arc<Worker>]) {
     for worker in workers {
-        worker.stop.send_replace(true);
+        worker.background.tell();
     }
     for worker in workers {
-        let task = worker.task.lock().unwrap_or_else(PoisonError::into_inner).take();
-        if let Some(task) = task
-            && let Err(error) = task.await
-        {
+        if let Err(error) = worker.background.ended().await {
             tracing::error!(projection = %worker.projection.name, %error, "A write loop ended badly.");
         }
     }
@@ -156,42 +151,34 @@ impl Worker {
         let (pauses, heeded) = watch::channel(pauses);
         let projector = projector.heeding(heeded);
         let projection = Arc::clone(projector.projection());
-        let (say, state) = watch::channel(ProjectorState::Running);
-        let (stop, stopped) = watch::channel(false);
-        let watched = Arc::new(Watched {
-            generation,
-            projection: Arc::clone(&projection),
-            topics: projector.topics(),
-            partitions: partitions.to_vec(),
-            base,
-            tables,
-            activity: projector.activity(),
-            state: state.clone(),
-        });
+        let (activity, owners, topics) = (projector.activity(), projector.owners(), projector.topics());
         let (ask, asked) = mpsc::channel(PARKED_REQUESTS);
-        let owners = projector.owners();
         let mut requests = Some(ParkedRequests { source, asked });
-        let task = tokio::spawn(async move {
+        let background = Background::start(|say, stopped| async move {
             let halted = projector.run_with(&mut requests, say, stopped.clone()).await;
             if let (Some(projector), Some(requests)) = (halted, requests) {
                 projector.attend(requests, stopped).await;
             }
         });
+        let watched = Arc::new(Watched {
+            generation,
+            projection: Arc::clone(&projection),
+            topics,
+            partitions: partitions.to_vec(),
+            base,
+            tables,
+            activity,
+            state: background.state.clone(),
+        });
         Worker {
             projection,
             partitions: partitions.to_vec(),
             owners,
-            state,
+            background,
             asked: ask,
             pauses,
             watched,
-            stop,
-            task: Mutex::new(Some(task)),
         }
-    }
-
-    pub fn has_ended(&self) -> bool {
-        self.state.has_changed().is_err()
     }
 
     /// Tells the loop what is paused, where that is news.
@@ -221,7 +208,7 @@ impl Worker {
         if let Some(stall) = stall {
             return format!("stalled: {stall}");
         }
-        match &*self.state.borrow() {
+        match &*self.background.state.borrow() {
             ProjectorState::Waiting(reason) => format!("waiting: {reason}"),
             ProjectorState::Paused(by) => format!("paused {by}"),
             _ if lag_events > 0 => "catching up".to_owned(),
@@ -231,10 +218,6 @@ impl Worker {
 
     /// Why the loop does not run any more, though nobody stopped it.
     pub fn halted(&self) -> Option<String> {
-        match self.state.borrow().halted() {
-            Some(reason) => Some(reason.to_owned()),
-            // The loop says why it halts before it ends, unless a bug of ours ended it.
-            None => self.has_ended().then(|| "its loop broke off, see the log".to_owned()),
-        }
+        self.background.halted("loop")
     }
 }

@@ -7,6 +7,7 @@
 //! of them; `errands` is what the former do for the latter.
 
 mod backend;
+mod background;
 pub mod cases;
 pub mod difference;
 pub mod dump;

@@ -170,13 +170,13 @@ impl Projecting {
         ended?;
         // Told to end, it still says what had halted before.
         for worker in &workers {
-            if let ProjectorState::Halted(reason) = &*worker.state.borrow() {
+            if let ProjectorState::Halted(reason) = &*worker.background.state.borrow() {
                 let projection = worker.projection.name.to_string();
                 return Err(EngineError::Stopped { projection, reason: reason.clone() });
             }
         }
         for relay in &relays {
-            if let ProjectorState::Halted(reason) = &*relay.state.borrow() {
+            if let ProjectorState::Halted(reason) = &*relay.background.state.borrow() {
                 let projection = relay.projection.name.to_string();
                 return Err(EngineError::Stopped { projection, reason: reason.clone() });
             }
@@ -369,7 +369,7 @@ impl Projecting {
     /// Says of loops that ended in order that they have left nothing under way. What is not said costs at most that partitions
     /// which nobody takes up for days are refused.
     async fn settle(&self, ended: &[Arc<Worker>]) {
-        let in_order = ended.iter().filter(|worker| worker.state.borrow().is_in_order());
+        let in_order = ended.iter().filter(|worker| worker.background.state.borrow().is_in_order());
         let owners: Vec<Owner> = in_order.flat_map(|worker| worker.owners.iter().cloned()).collect();
         if let Err(error) = self.tables.settle(&owners).await {
             tracing::debug!(%error, "Partitions could not be said to be settled.");
@@ -434,7 +434,7 @@ impl Projecting {
         loop {
             let workers = self.held().workers.clone();
             for worker in &workers {
-                if let ProjectorState::Lost(reason) = &*worker.state.borrow() {
+                if let ProjectorState::Lost(reason) = &*worker.background.state.borrow() {
                     let projection = worker.projection.name.to_string();
                     return EngineError::Stopped { projection, reason: reason.clone() };
                 }

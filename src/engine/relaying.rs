@@ -2,11 +2,9 @@
 //!
 //! Comes in: partitions that the group gives this process. Goes out: relays that run, and what each of them is doing.
 
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 
-use tokio::sync::watch;
-use tokio::task::JoinHandle;
-
+use crate::engine::background::Background;
 use crate::event::TopicPartition;
 use crate::handler::Projection;
 use crate::project::relay::{Course, Relay};
@@ -16,9 +14,7 @@ use crate::store::{Began, Internal};
 /// A relay that runs.
 pub(super) struct Relaying {
     pub projection: Arc<Projection>,
-    pub state: watch::Receiver<ProjectorState>,
-    stop: watch::Sender<bool>,
-    task: Mutex<Option<JoinHandle<()>>>,
+    pub background: Background,
 }
 
 /// The partition whose owner relays.
@@ -30,32 +26,24 @@ impl Relaying {
     pub fn start(course: Course, starts: Vec<Began>) -> Relaying {
         let projection = Arc::clone(&course.projection);
         tracing::info!(projection = %projection.name, topic = %course.internal.topic, "Relaying begins.");
-        let (say, state) = watch::channel(ProjectorState::Running);
-        let (stop, stopped) = watch::channel(false);
-        let task = tokio::spawn(async move {
+        let background = Background::start(|say, stopped| async move {
             let scope = Scope { starts: &starts, ..Scope::default() };
             Relay::run((course, scope), say, stopped).await;
         });
-        Relaying { projection, state, stop, task: Mutex::new(Some(task)) }
+        Relaying { projection, background }
     }
 
     /// Stops it; what it has under way may still arrive.
     pub async fn stop(&self) {
-        self.stop.send_replace(true);
-        let task = self.task.lock().unwrap_or_else(PoisonError::into_inner).take();
-        if let Some(task) = task
-            && let Err(error) = task.await
-        {
+        self.background.tell();
+        if let Err(error) = self.background.ended().await {
             tracing::error!(projection = %self.projection.name, %error, "A relay ended badly.");
         }
     }
 
     /// Why it has stopped, though nobody stopped it.
     pub fn halted(&self) -> Option<String> {
-        match self.state.borrow().halted() {
-            Some(reason) => Some(reason.to_owned()),
-            None => self.state.has_changed().is_err().then(|| "its relay broke off, see the log".to_owned()),
-        }
+        self.background.halted("relay")
     }
 
     /// What is not as it should be, for a person.
@@ -63,7 +51,7 @@ impl Relaying {
         if let Some(reason) = self.halted() {
             return Some(format!("halted: relaying: {reason}"));
         }
-        match &*self.state.borrow() {
+        match &*self.background.state.borrow() {
             ProjectorState::Waiting(reason) => Some(format!("waiting: relaying: {reason}")),
             _ => None,
         }

@@ -1,10 +1,10 @@
 //! Folds the events of a batch row by row, in place of the log's order.
 //!
 //! The events of one row stand far apart in the log, and the rows of a batch far apart in memory: in the log's order each event
-//! waits for its row to come from there, and the batch holds all rows as values until it is written. So records are gathered first, as bytes,
-//! and taken in the order of their keys: all events of a row in one go, while the row is at hand, after which it is encoded.
-//! What comes out is the same, because all events of a row have one record key and keep their order (that is what makes a
-//! projection one of kind B), and the batch is written whole.
+//! waits for its row to come from there, and the batch holds all rows as values until it is written. So records are gathered
+//! first, as bytes, and taken in the order of their keys: all events of a row in one go, while the row is at hand, after which
+//! it is encoded. What comes out is the same, because all events of a row have one record key and keep their order (that is
+//! what makes a projection one of kind B), and the batch is written whole.
 //!
 //! Comes in: the records of one partition that make a batch. Goes out: what it writes; or nothing, where it would be too
 //! large or something in between must be written first: then the log's order, which can stop anywhere, is taken instead.

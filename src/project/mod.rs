@@ -3,12 +3,13 @@
 //! One [`Projector`] works one projection: it fetches records of a partition, routes them to rows, folds each
 //! row's events in order, and commits rows, copies, parked keys and progress as one [`Batch`]. Everything it
 //! writes follows from the log's positions alone, so whatever is done twice, late or by two processes ends the
-//! same. `place` says where it continues, `merge` makes one stream of several partitions, `relay` takes that through an internal
-//! topic where a store does not apply batches whole, `apply` takes records into the
-//! rows of a batch, which `work` holds, `gather` folds them row by row where that makes no difference, `seen` knows which rows
-//! are not stored yet, `batch` derives the writes of a row and `write` commits them, `park` holds keys that wait, `retry` and `touch` set them free, `range` deletes rows by the beginning of their key, `stamp`
-//! orders writes. `run` does batch after batch, until `halt` says why it cannot go on. `budget` bounds what all projectors hold, `memory` what
-//! one remembers, `activity` says where it is, `counts` what it has done, `spans` how long each step took.
+//! same. `place` says where it continues, `merge` makes one stream of several partitions, `relay` takes that through an
+//! internal topic where a store does not apply batches whole, `apply` takes records into the rows of a batch, which `work`
+//! holds, `gather` folds them row by row where that makes no difference, `seen` knows which rows are not stored yet, `batch`
+//! derives the writes of a row and `write` commits them, `park` holds keys that wait, `retry` and `touch` set them free,
+//! `range` deletes rows by the beginning of their key, `stamp` orders writes. `run` does batch after batch, until `halt` says
+//! why it cannot go on. `budget` bounds what all projectors hold, `memory` what one remembers, `activity` says where it is,
+//! `counts` what it has done, `spans` how long each step took.
 //!
 //! A record that cannot be applied parks its key and the loop goes on. Trouble with the store or the log is tried
 //! again, with growing pauses; what cannot be right any more (a log created anew, data damaged) halts the

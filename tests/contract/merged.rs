@@ -7,8 +7,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use fastrand::Rng;
-use kinora::diagnostic::{Sources, render};
-use kinora::engine::{self, Definitions};
+use kinora::engine::Definitions;
 use kinora::handler::UpdateKind;
 use kinora::project::{Halt, ProjectSettings, Projector};
 use kinora::source::NewRecord;
@@ -19,7 +18,7 @@ use kinora::store::{Store, Tables, all_parked};
 use kinora::testing::Interrupted;
 use kinora::value::Value;
 
-use crate::seeds;
+use crate::{bound, seeds};
 
 const SCHEMA: &str = r#"
 type Query { row(id: ID!): Row @read  byWord(word: String!): [Row!]! @read }
@@ -50,11 +49,7 @@ events:
 const TOPICS: [(&str, u32); 2] = [("a", 3), ("b", 2)];
 
 fn definitions() -> Arc<Definitions> {
-    let mut sources = Sources::default();
-    let schema = sources.add("schema/rows.graphql", SCHEMA);
-    let projection = sources.add("projections/rows.yaml", PROJECTION);
-    let loaded = engine::bind(sources, &[schema], &[projection], &Default::default());
-    loaded.definitions.unwrap_or_else(|| panic!("{}", render(&loaded.findings, &loaded.sources, false)))
+    bound(SCHEMA, PROJECTION, &Default::default())
 }
 
 #[derive(Clone)]

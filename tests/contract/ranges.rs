@@ -4,8 +4,7 @@
 use std::sync::Arc;
 
 use fastrand::Rng;
-use kinora::diagnostic::{Sources, render};
-use kinora::engine::{self, Definitions};
+use kinora::engine::Definitions;
 use kinora::project::{ProjectSettings, Projector};
 use kinora::source::NewRecord;
 use kinora::source::file::Lines;
@@ -15,7 +14,7 @@ use kinora::store::{Store, Tables};
 use kinora::testing::Interrupted;
 use kinora::value::Value;
 
-use crate::seeds;
+use crate::{bound, seeds};
 
 const SCHEMA: &str = r#"
 type Query { lines(o: ID!, first: Int, after: String): LineConnection! @read(table: "lines")  byN(n: Int!, first: Int, after: String): LineConnection! @read }
@@ -37,11 +36,7 @@ fn definitions(order: &str) -> Arc<Definitions> {
          Changed: {{ update: {{ n: event.n }} }}\n  \
          Dropped: {{ key: {{ o: event.o }}, when: row.n != event.kept, delete: rows }}\n"
     );
-    let mut sources = Sources::default();
-    let schema = sources.add("schema/lines.graphql", SCHEMA);
-    let projection = sources.add("projections/lines.yaml", projection);
-    let loaded = engine::bind(sources, &[schema], &[projection], &Default::default());
-    loaded.definitions.unwrap_or_else(|| panic!("{}", render(&loaded.findings, &loaded.sources, false)))
+    bound(SCHEMA, &projection, &Default::default())
 }
 
 fn push(log: &Lines, order: &str, value: &str) {

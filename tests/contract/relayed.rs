@@ -14,8 +14,7 @@ use std::time::Duration;
 
 use fastrand::Rng;
 use futures_util::future::BoxFuture;
-use kinora::diagnostic::{Sources, render};
-use kinora::engine::{self, Definitions};
+use kinora::engine::Definitions;
 use kinora::event::{Offset, Record, TopicPartition};
 use kinora::handler::UpdateKind;
 use kinora::project::relay::{Course, Relay};
@@ -28,7 +27,7 @@ use kinora::store::{Internal, ParkedKey, Store, Tables, all_parked};
 use kinora::testing::Interrupted;
 use kinora::value::Value;
 
-use crate::seeds;
+use crate::{bound, seeds};
 
 const SCHEMA: &str = r#"
 type Query { rowsOf(g: ID!): [Row!]! @read(table: "rows")  byWord(word: String!): [Row!]! @read }
@@ -65,11 +64,7 @@ const INTERNAL: &str = "kinora.rows";
 const PARTITIONS: u32 = 3;
 
 fn definitions() -> Arc<Definitions> {
-    let mut sources = Sources::default();
-    let schema = sources.add("schema/rows.graphql", SCHEMA);
-    let projection = sources.add("projections/rows.yaml", PROJECTION);
-    let loaded = engine::bind(sources, &[schema], &[projection], &Default::default());
-    loaded.definitions.unwrap_or_else(|| panic!("{}", render(&loaded.findings, &loaded.sources, false)))
+    bound(SCHEMA, PROJECTION, &Default::default())
 }
 
 /// Records that were sent, by partition, and have not arrived.

@@ -10,8 +10,7 @@ use std::sync::{Arc, Mutex};
 
 use fastrand::Rng;
 
-use kinora::diagnostic::{Sources, render};
-use kinora::engine::{self, Definitions};
+use kinora::engine::Definitions;
 use kinora::event::{Event, JsonValueTrait, Position, Reject, Stage, TopicPartition};
 use kinora::fold::{Change, Fold};
 use kinora::handler::CustomHandlers;
@@ -25,8 +24,8 @@ use kinora::store::{ParkedKey, Profile, Store, Tables, all_parked};
 use kinora::testing::Interrupted;
 use kinora::value::Value;
 
-use crate::seeds;
 use crate::spoilt::{Bug, Spoilt};
+use crate::{bound, seeds};
 
 const SCHEMA: &str = r#"
 type Query { row(id: ID!): Row @read  byWord(word: String!): [Row!]! @read }
@@ -235,17 +234,13 @@ struct Subject {
 }
 
 fn definitions(bad: &Bad, merged: bool) -> Arc<Definitions> {
-    let mut sources = Sources::default();
-    let schema = sources.add("schema/rows.graphql", SCHEMA);
     let text = match merged {
         true => PROJECTION.replace(", ORDER", "") + "order: time\n",
         false => PROJECTION.replace("ORDER", "recordKey: event.row"),
     };
-    let projection = sources.add("projections/rows.yaml", text);
     let handler: Arc<dyn Fold> = Arc::new(Taking(Arc::clone(bad)));
     let custom = CustomHandlers::from([("taking".to_owned(), handler)]);
-    let loaded = engine::bind(sources, &[schema], &[projection], &custom);
-    loaded.definitions.unwrap_or_else(|| panic!("{}", render(&loaded.findings, &loaded.sources, false)))
+    bound(SCHEMA, &text, &custom)
 }
 
 impl Subject {

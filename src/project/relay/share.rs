@@ -19,7 +19,7 @@ impl Came<'_> {
     fn home(&self, partitions: u32) -> u32 {
         match &self.record.key {
             Some(key) => of_key(key, partitions),
-            None => (self.at.partition) % partitions,
+            None => self.at.partition % partitions,
         }
     }
 
